@@ -1,0 +1,129 @@
+"""People and service accounts: find, create, invite, disable. Plain functions on a database session, without HTTP."""
+
+import hashlib
+import secrets
+import string
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import delete, exists, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.security import events
+from app.security.events import Event
+from app.security.tables import (
+    UNUSABLE_PASSWORD,
+    Account,
+    AccountRole,
+    OneTimeToken,
+    Session,
+    normalise_login,
+    utc_now,
+)
+
+INVITATION_LIFE = timedelta(hours=24)
+_ALPHABET = string.digits + string.ascii_letters
+
+
+class AccountExists(Exception):
+    """Another account has this log-in name, or one that folds to it."""
+
+
+class UnknownAccount(LookupError):
+    """No account has this name."""
+
+
+def random_token(prefix: str) -> str:
+    """`prefix_` and 43 base62 characters: 256 random bits."""
+    return f"{prefix}_" + "".join(secrets.choice(_ALPHABET) for _ in range(43))
+
+
+def token_hash(token: str) -> bytes:
+    """How a random token is stored: 256 random bits need no slow hash."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+async def create(
+    db: AsyncSession,
+    name: str,
+    *,
+    kind: Literal["person", "service"] = "person",
+    password_hash: str | None = None,
+    roles: Iterable[str] = (),
+) -> Account:
+    """A new account; a person without a password hash waits for an invitation.
+
+    Raises: AccountExists.
+    """
+    stored = None if kind == "service" else (password_hash or UNUSABLE_PASSWORD)
+    account = Account(kind=kind, name=name, login=normalise_login(name), password_hash=stored)
+    try:
+        async with db.begin_nested():
+            db.add(account)
+            await db.flush()
+    except IntegrityError:
+        raise AccountExists from None
+    db.add_all([AccountRole(account_id=account.id, role=role) for role in sorted(set(roles))])
+    await db.flush()
+    events.record_change(db, Event.USER_CREATED, subject=account.id)
+    return account
+
+
+async def by_name(db: AsyncSession, name: str) -> Account:
+    """Raises: UnknownAccount."""
+    account = await db.scalar(select(Account).where(Account.login == normalise_login(name)))
+    if account is None:
+        raise UnknownAccount(name)
+    return account
+
+
+async def roles_of(db: AsyncSession, account: UUID) -> frozenset[str]:
+    return frozenset(await db.scalars(select(AccountRole.role).where(AccountRole.account_id == account)))
+
+
+async def invite(db: AsyncSession, account: Account) -> str:
+    """A one-time token to set a password with, for 24 hours; earlier ones end."""
+    await db.execute(delete(OneTimeToken).where(OneTimeToken.account_id == account.id))
+    token = random_token("ot")
+    db.add(OneTimeToken(account_id=account.id, token_hash=token_hash(token), expires_at=utc_now() + INVITATION_LIFE))
+    events.record_change(db, Event.INVITATION_CREATED, subject=account.id)
+    return token
+
+
+async def invited(db: AsyncSession, token: str) -> Account | None:
+    """Whose invitation this is, if it is open and the account may log in."""
+    found = OneTimeToken.token_hash == token_hash(token)
+    is_open = (OneTimeToken.used_at.is_(None), OneTimeToken.expires_at > utc_now(), Account.is_active)
+    return await db.scalar(select(Account).join(OneTimeToken).where(found, *is_open))
+
+
+async def use_invitation(db: AsyncSession, token: str) -> bool:
+    """Use it up; of two at once, one succeeds."""
+    found = OneTimeToken.token_hash == token_hash(token)
+    unused = (OneTimeToken.used_at.is_(None), OneTimeToken.expires_at > utc_now())
+    result = await db.execute(update(OneTimeToken).where(found, *unused).values(used_at=utc_now()))
+    return result.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = None) -> None:
+    """End every session of an account, but one that is kept."""
+    live = (Session.account_id == account, Session.ended_at.is_(None))
+    kept = () if keep is None else (Session.id != keep,)
+    await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
+
+
+async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
+    """Disable or enable; disabling ends every session in the same transaction."""
+    account.is_active = active
+    if not active:
+        account.token_version += 1
+        await end_sessions(db, account.id)
+    await db.flush()
+    events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
+
+
+async def any_person(db: AsyncSession) -> bool:
+    return bool(await db.scalar(select(exists().where(Account.kind == "person"))))

@@ -1,0 +1,86 @@
+"""Swagger UI from our own disk under a strict Content-Security-Policy; in development only (ASVS 5.0 V13.4.5).
+
+The OpenAPI document says who may call what: the security of each operation is read from the routes' policies.
+"""
+
+import base64
+import hashlib
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from app.security.identity import CredentialKind
+from app.security.route_policy import Policies
+from app.security.settings import in_production
+
+PACKAGE = "fastapi_offline"  # a development dependency: production serves no documents
+DOCS, OPENAPI, ASSETS = "/docs", "/openapi.json", "/docs/assets"
+PATHS = (DOCS, OPENAPI, ASSETS)
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the security of each operation."""
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
+    policies = Policies(app)
+    kinds: list[CredentialKind] = app.state.credential_kinds
+    schemes = {kind.name: kind.openapi_scheme(policies.scopes()) for kind in kinds}
+    document.setdefault("components", {})["securitySchemes"] = schemes
+    for policy in policies.all:
+        for method in policy.methods:
+            operation = document["paths"].get(_openapi_path(policy.path), {}).get(method.lower())
+            if operation is not None and policy.guarded:
+                operation["security"] = [{name: sorted(policy.scopes)} for name in schemes]
+    return document
+
+
+def _openapi_path(path: str) -> str:
+    return re.sub(r"{(\w+):\w+}", r"{\1}", path)
+
+
+def _page(app: FastAPI) -> Response:
+    page = get_swagger_ui_html(
+        openapi_url=OPENAPI,
+        title=app.title,
+        oauth2_redirect_url=None,
+        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS}/favicon.png",
+    )
+    html = bytes(page.body).decode()
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    policy = (
+        f"default-src 'none'; script-src 'self' {allowed}; "
+        "style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    )
+    headers = {"Content-Security-Policy": policy, "Cross-Origin-Opener-Policy": "same-origin"}
+    return HTMLResponse(html, headers=headers)
+
+
+def install(app: FastAPI) -> tuple[str, ...]:
+    """Add the documents in development, and say which paths that are."""
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
+    package = None if in_production() else find_spec(PACKAGE)
+    if package is None or package.origin is None:
+        return ()
+
+    async def docs(request: Request) -> Response:
+        return _page(app)
+
+    async def document(request: Request) -> Response:
+        return JSONResponse(app.openapi())
+
+    app.add_route(DOCS, docs, include_in_schema=False)
+    app.add_route(OPENAPI, document, include_in_schema=False)
+    app.mount(ASSETS, StaticFiles(directory=Path(package.origin).parent / "static"))
+    return PATHS

@@ -1,0 +1,105 @@
+"""`manage`: people, secrets, migrations, and a look at the app itself."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from fastapi import FastAPI
+
+from app.security import (
+    doctor,
+    migrations,
+    # {% if features.roles.enabled %}
+    roles,
+    # {% endif %}
+    secret_keys,
+    start_up,
+    user_commands,
+)
+from app.security.route_policy import Policies
+from app.security.settings import ROOT
+
+LoadApp = Callable[[], FastAPI]
+
+
+def command_line(load_app: LoadApp) -> typer.Typer:
+    """Our commands; add yours to what is returned."""
+    cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    known_roles: list[str] = []
+    first_roles: frozenset[str] = frozenset()
+    # {% if features.roles.enabled %}
+    known_roles, first_roles = [role.value for role in roles.Role], roles.first_role()
+    # {% endif %}
+    cli.add_typer(user_commands.commands(known_roles, first_roles), name="users", help="People who may log in.")
+    cli.add_typer(_secrets(), name="secrets", help="Secrets of this service.")
+    cli.command("migrate")(migrate)
+    cli.command("routes")(_routes(load_app))
+    cli.command("doctor")(_doctor(load_app))
+    return cli
+
+
+def migrate() -> None:
+    """Bring the database to the newest revision: the tables of the protections, then yours."""
+    asyncio.run(migrations.migrate())
+    typer.echo("The database is up to date.")
+
+
+def _secrets() -> typer.Typer:
+    secrets = typer.Typer(no_args_is_help=True)
+
+    @secrets.callback()
+    def group() -> None:
+        """Secrets of this service."""
+
+    @secrets.command("new")
+    def new(
+        write: Annotated[bool, typer.Option(help="Make the .env that a fresh clone lacks.")] = False,
+    ) -> None:
+        """Print a new random secret, or write it into a new .env."""
+        if not write:
+            return typer.echo(secret_keys.new_secret())
+        path = ROOT / ".env"
+        try:
+            with path.open("x") as file:
+                path.chmod(0o600)
+                file.write(f"SECRET_KEY={secret_keys.new_secret()}\n")
+        except FileExistsError:
+            typer.echo(".env is there already; it stays as it is.", err=True)
+            raise typer.Exit(1) from None
+        typer.echo("Wrote .env with a secret of its own.")
+
+    return secrets
+
+
+def _policies(app: FastAPI) -> Policies:
+    return start_up.check_app(app)
+
+
+def _routes(load_app: LoadApp) -> Callable[[], None]:
+    def routes() -> None:
+        """Who may call what, computed from the app."""
+        for policy in sorted(_policies(load_app()).all, key=lambda policy: policy.path):
+            needs = [
+                *(f"scope {scope}" for scope in sorted(policy.scopes)),
+                *(f"role {role}" for role in sorted(policy.roles)),
+            ]
+            who = (
+                "everyone"
+                if policy.public and not policy.guarded
+                else "callers" + "".join(f", {need}" for need in needs)
+            )
+            typer.echo(f"{policy.name:<40} {who}")
+
+    return routes
+
+
+def _doctor(load_app: LoadApp) -> Callable[[bool], None]:
+    def check(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+        """What is wrong with this configuration; exit code 1 when anything is."""
+        report = asyncio.run(doctor.examine(load_app, _policies))
+        typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
+        raise typer.Exit(1 if report.problems else 0)
+
+    return check

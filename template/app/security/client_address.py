@@ -1,0 +1,96 @@
+"""Which address a request comes from, as seen through configured proxies only (ASVS 5.0 V15.3.4)."""
+
+import ipaddress
+import os
+from functools import lru_cache
+
+from fastapi import FastAPI
+from pydantic import field_validator
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from app.security.settings import CommaSeparated, SecuritySettings
+
+UNKNOWN = "unknown"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class ProxySettings(SecuritySettings):
+    trusted_proxies: CommaSeparated = []  # addresses or networks whose X-Forwarded-* headers count
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            if parse_network(item).prefixlen == 0:
+                raise ValueError("name the proxies one by one; everyone is no proxy")
+        return value
+
+
+def parse_network(text: str) -> Network:
+    """Raises: ValueError, which never quotes the text."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("write addresses or networks, such as 10.0.0.5, 172.18.0.0/24") from None
+
+
+@lru_cache(maxsize=4096)
+def parse_address(text: str | None) -> Address | None:
+    """The address, an IPv4 one out of its IPv6 form; None for what is none."""
+    try:
+        address = ipaddress.ip_address((text or "").partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=4096)
+def client_prefix(text: str, ipv6_bits: int = 64) -> str:
+    """What counts as one source: an IPv4 address, or the /64 that one IPv6 customer has."""
+    address = parse_address(text)
+    if address is None:
+        return UNKNOWN
+    bits = 32 if address.version == 4 else ipv6_bits
+    return str(ipaddress.ip_network((address, bits), strict=False))
+
+
+def contains(networks: list[Network], text: str | None) -> bool:
+    address = parse_address(text)
+    return address is not None and any(address in network for network in networks)
+
+
+class ClientAddress:
+    """Replaces the client address and the scheme by what a trusted proxy says of them, and of nobody else.
+
+    With a list, uvicorn's layer takes the right-most address that is no proxy of ours; a server that trusts everyone
+    would take the left-most one, which the caller writes.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: list[str]) -> None:
+        self.app = app
+        self.networks = [parse_network(item) for item in proxies]
+        self.forwarded = ProxyHeadersMiddleware(app, proxies) if proxies else app  # type: ignore[arg-type]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        peer = scope.get("client")
+        state = scope.setdefault("state", {})
+        state["peer"] = peer[0] if peer else None
+        state["trusted_peer"] = bool(self.networks) and contains(self.networks, state["peer"])
+        await self.forwarded(scope, receive, send)  # type: ignore[arg-type]
+
+
+def client_ip(scope: Scope) -> str:
+    """The caller's address in its canonical form, or "unknown"."""
+    client = scope.get("client")
+    address = parse_address(client[0]) if client else None
+    return str(address) if address else UNKNOWN
+
+
+def install(app: FastAPI) -> None:
+    # The servers' own layer trusts 127.0.0.1 unless told otherwise; ours alone decides.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
+    app.add_middleware(ClientAddress, proxies=ProxySettings.current().trusted_proxies)

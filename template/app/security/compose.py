@@ -1,0 +1,71 @@
+"""What protects the app, and in which order."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.database import Database
+from app.security import (
+    api_docs,
+    auth_routes,
+    bearer,
+    client_address,
+    development,
+    errors,
+    headers,
+    health,
+    identity,
+    logs,
+    migrations,
+    passwords,
+    # {% if features.roles.enabled %}
+    people,
+    # {% endif %}
+    project,
+    request_guard,
+    request_log,
+    start_up,
+    users,
+    websockets,
+)
+from app.security.settings import problems, refuse
+
+
+def fastapi_options() -> dict[str, Any]:
+    """For `FastAPI(…)`: our documents stand in for its own, and /notes/ is not /notes."""
+    return {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
+
+
+def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
+    """Protect an app whose routers and layers are all in place.
+
+    `public` names the paths of what takes no dependencies (a mount, a plain route, `app.frontend`) and is open to all.
+    Raises: SystemExit 78 with every reason, when the settings are too weak to start with.
+    """
+    if reasons := problems():
+        refuse(reasons)
+    logs.configure(app.version)
+    app.state.database = Database()
+    identity.install(app, [bearer.BearerToken()])
+    passwords.install(app, project.SLUG)
+    _add_routes(app)
+    documents = api_docs.install(app)
+    # Layers, innermost first: a request meets them from the last to the first.
+    errors.install(app)
+    websockets.install(app)
+    request_guard.install(app)
+    start_up.install(app, [*public, *documents], hooks=[migrations.on_start, development.first_lines])
+    headers.install(app)
+    request_log.install(app)
+    client_address.install(app)
+    start_up.remember_layers(app)
+
+
+def _add_routes(app: FastAPI) -> None:
+    health.install(app)
+    auth_routes.install(app)
+    users.install(app)
+    # {% if features.roles.enabled %}
+    people.install(app)
+    # {% endif %}

@@ -1,0 +1,127 @@
+"""Errors as RFC 9457 problem documents: what went wrong for the caller, nothing about us (ASVS 5.0 V16.5.1).
+
+The catch-all is a layer of its own inside headers and CORS: Starlette answers an unhandled exception outside of both.
+"""
+
+import json
+import logging
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.security import events
+from app.security.events import Event
+from app.security.problems import Problem, document
+
+log = logging.getLogger(__name__)
+# What pydantic says of these quotes a piece of the input.
+_QUOTES_INPUT = (
+    "uuid_parsing",
+    "json_invalid",
+    "value_error",
+    "assertion_error",
+    "url_parsing",
+    "date_from_datetime_parsing",
+)
+
+
+def respond(problem: Problem, request_id: str) -> Response:
+    """The answer for a problem: bytes made by us alone, so nothing in it can fail to serialise."""
+    if problem.status_code in (204, 304):
+        return Response(status_code=problem.status_code, headers=problem.headers)
+    body = json.dumps(document(problem, request_id)).encode()
+    return Response(body, problem.status_code, problem.headers, media_type=problem.media_type)
+
+
+def _request_id(request: Request) -> str:
+    return request.scope["state"]["context"].request_id  # type: ignore[no-any-return]
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response | None:
+    assert isinstance(error, HTTPException)  # noqa: S101  how Starlette types its handlers
+    problem = error if isinstance(error, Problem) else Problem(error.status_code, headers=_headers(error))
+    if not isinstance(error, Problem) and error.status_code < 500:
+        problem.detail = str(error.detail)
+    return respond(problem, _request_id(request))
+
+
+def _headers(error: HTTPException) -> dict[str, str] | None:
+    return dict(error.headers) if error.headers else None
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    events.record(Event.INPUT_VALIDATION_FAIL, outcome="failure")
+    found = [_explain(problem) for problem in error.errors()[:20]]
+    if all(problem.get("type") == "json_invalid" for problem in error.errors()):
+        return respond(Problem(400, detail="The body is not valid JSON."), _request_id(request))
+    return respond(Problem(422, detail="The request is not valid.", errors=found), _request_id(request))
+
+
+def _explain(problem: dict[str, Any]) -> dict[str, str]:
+    """Where and what, without the input: not its value, and not the name of a member that we do not know."""
+    kind, location = str(problem["type"]), list(problem["loc"])
+    if kind in ("extra_forbidden", "invalid_key"):
+        location = location[:-1]
+    detail = "is not valid" if kind in _QUOTES_INPUT else str(problem["msg"])
+    return {"pointer": "/" + "/".join(map(str, location)), "detail": detail, "code": kind}
+
+
+def problem_for(error: Exception) -> Problem:
+    """Which answer an unexpected exception gets."""
+    cause = getattr(error, "orig", None)
+    if "QueryCanceled" in type(getattr(cause, "__cause__", None) or cause).__name__:
+        return Problem(504, detail="The database took too long.")
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if lost or isinstance(error, (OperationalError, InterfaceError, PoolTimeout, ConnectionError)):
+        return Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
+    return Problem(500, detail="Something went wrong here. The request's id helps us to find it.")
+
+
+class CatchAll:
+    """Answers what nobody else did, and logs it with its trace."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = False
+
+        async def sender(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sender)
+        except Exception as error:
+            request_id = scope["state"]["context"].request_id
+            if isinstance(error, HTTPException):
+                problem = error if isinstance(error, Problem) else Problem(error.status_code)
+            else:
+                problem = problem_for(error)
+                log.exception("unhandled exception, request %s", request_id)
+                events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
+            if started:  # too late to answer: the connection ends, so that half an answer never looks whole
+                raise
+            await respond(problem, request_id)(scope, receive, send)
+
+
+def handle(app: FastAPI) -> None:
+    """Our form of errors for this app; also for those mounted below it."""
+    app.add_exception_handler(HTTPException, _on_http_exception)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+
+
+def install(app: FastAPI) -> None:
+    handle(app)
+    app.add_middleware(CatchAll)

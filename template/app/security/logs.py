@@ -1,0 +1,104 @@
+"""Where log lines go: JSON on stdout, one object a line; readable ones in development.
+
+Whatever a library logs passes a last filter that hides what looks like a credential (ASVS 5.0 V16.2.5).
+"""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from app.security.settings import ServiceSettings, in_production
+
+_CREDENTIAL = re.compile(
+    r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*|\b(?:rt|ot)_\w{20,}|\$argon2\w+\$[^\s'\"]+|(?<=://)[^/\s:@]*:[^@/\s]+(?=@)"
+)
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
+_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi")
+
+
+class _Output:
+    """Which form lines have, and the app's version in them."""
+
+    readable = False
+    version = "0"
+    to_stderr = False
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def write(fields: MutableMapping[str, Any], *, flush: bool) -> None:
+    """Write one event as one line; control characters and line separators are escaped, so it stays one."""
+    if _Output.readable:
+        line = _readable(fields)
+    else:
+        fields["time"] = now()
+        fields["app_version"] = _Output.version
+        line = _encode(fields)
+    stream = sys.stderr if _Output.to_stderr else sys.stdout
+    stream.write(line + "\n")
+    if flush:
+        stream.flush()
+
+
+def to_stderr() -> None:
+    """For commands, whose stdout is what they were asked for."""
+    _Output.to_stderr = True
+
+
+def _readable(fields: MutableMapping[str, Any]) -> str:
+    shown = {name: value for name, value in fields.items() if name not in ("event", "user_agent", "request_id")}
+    details = " ".join(f"{name}={json.dumps(str(value))[1:-1]}" for name, value in shown.items())
+    return f"{now()[11:19]} {fields['event']:<28} {details}"
+
+
+def redact(text: str) -> str:
+    return _CREDENTIAL.sub("[redacted]", text)
+
+
+def _redact_event(logger: object, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _final(logger: object, name: str, event: MutableMapping[str, Any]) -> str:
+    if _Output.readable:
+        text = event.pop("event", "")
+        return "\n".join(filter(None, [f"{event.get('level', ''):<8} {text}", event.get("exception")]))
+    return _encode({**event, "event": "log", "message": event.pop("event", ""), "time": now()})
+
+
+class _Stdout(logging.StreamHandler[Any]):
+    """Writes to whatever sys.stdout is at that moment."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stdout
+        super().emit(record)
+
+
+def configure(version: str = "0") -> None:
+    """Send every logger through ours; the server's access log is off, since it shows query strings."""
+    _Output.readable = not in_production()
+    _Output.version = version
+    handler = _Stdout()
+    chain = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, structlog.processors.format_exc_info]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=chain,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redact_event, _final],
+    )
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [kept for kept in root.handlers if type(kept) not in (_Stdout, logging.StreamHandler)] + [handler]
+    root.setLevel(logging.DEBUG if ServiceSettings.current().debug else logging.INFO)
+    for name in _SERVER_LOGGERS:
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = name != "uvicorn.access"

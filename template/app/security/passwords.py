@@ -1,0 +1,149 @@
+"""Passwords: Argon2id, off the event loop, in as many threads as there are cores, with a bounded queue.
+
+A wrong password, an odd one and an unknown name cost the same, so nobody learns who exists (ASVS 5.0 V6.3.8); and a
+flood of log-ins takes neither the loop nor the memory (V15.2.2, V15.4.4).
+"""
+
+import os
+import re
+import secrets
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+import zxcvbn
+from fastapi import FastAPI
+from pydantic import Field
+
+from app.security.problems import Problem
+from app.security.settings import SecuritySettings
+from app.security.tables import UNUSABLE_PASSWORD
+
+with warnings.catch_warnings():  # passlib's last release is older than Python's and argon2's warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from passlib.context import CryptContext
+    from passlib.exc import UnknownHashError
+
+T = TypeVar("T")
+MAXIMUM_LENGTH = 128  # code points
+QUEUE = 32  # jobs that may wait for a thread
+JUDGED_LENGTH = 32  # zxcvbn's time grows with the square of the length
+
+
+class PasswordSettings(SecuritySettings):
+    argon2_memory_kib: int = Field(19456, ge=19456)  # the OWASP minimum is the floor
+    argon2_iterations: int = Field(2, ge=2)
+    argon2_parallelism: int = Field(1, ge=1)
+    allow_8_char_passwords: bool = False
+
+    @property
+    def minimum_length(self) -> int:
+        return 8 if self.allow_8_char_passwords else 15
+
+
+class WeakPassword(ValueError):
+    """A new password that the policy refuses; the message says why and quotes nothing."""
+
+
+@lru_cache(maxsize=4)
+def _context(memory: int, iterations: int, parallelism: int) -> tuple[CryptContext, str]:
+    """The hashing context, and a hash of nothing to verify against where there is none (same cost)."""
+    context = CryptContext(
+        ["argon2"],
+        argon2__type="ID",
+        argon2__memory_cost=memory,
+        argon2__time_cost=iterations,
+        argon2__parallelism=parallelism,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return context, context.hash(secrets.token_hex(16))
+
+
+def normalise(password: str) -> str:
+    """NFC and nothing else (RFC 8265 section 4.2, OpaqueString)."""
+    return unicodedata.normalize("NFC", password)
+
+
+def _is_possible(password: str) -> bool:
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(password) <= MAXIMUM_LENGTH
+
+
+class PasswordHasher:
+    def __init__(self, settings: PasswordSettings, service_names: Iterable[str]) -> None:
+        self._settings = settings
+        self._service_names = tuple(service_names)
+        costs = (settings.argon2_memory_kib, settings.argon2_iterations, settings.argon2_parallelism)
+        self._passlib, self._nobody = _context(*costs)
+        self._threads = os.cpu_count() or 1
+        self._limiter = anyio.CapacityLimiter(self._threads)
+        self._jobs = 0
+
+    async def hash(self, password: str) -> str:
+        """The PHC string of a new password. Raises: Problem 503 when too many wait."""
+        return await self._in_thread(lambda: str(self._passlib.hash(normalise(password))))
+
+    async def verify(self, password: str, stored: str | None) -> bool:
+        """Whether the password is the stored one; without a usable hash it takes as long, and is not."""
+        return await self._in_thread(lambda: self._verify(normalise(password), stored))
+
+    def is_outdated(self, stored: str) -> bool:
+        """Whether this hash was made with other costs than today's."""
+        return bool(self._passlib.needs_update(stored))
+
+    async def judge(self, password: str, *names: str) -> None:
+        """Check a new password: length, and how guessable it is (NIST SP 800-63B-4 section 3.1.1.2).
+
+        Raises: WeakPassword.
+        """
+        password = normalise(password)
+        minimum = self._settings.minimum_length
+        if not minimum <= len(password) <= MAXIMUM_LENGTH or not _is_possible(password):
+            raise WeakPassword(f"Use {minimum} to {MAXIMUM_LENGTH} characters.")
+        words = _words((*self._service_names, *names))
+        if words and re.fullmatch(f"(?:{'|'.join(words)})+", _letters(password)):
+            raise WeakPassword("This is only a name that an attacker knows, with signs around it.")
+        # zxcvbn knows common words, repeats, sequences and keyboard walks.
+        result = await self._in_thread(lambda: zxcvbn.zxcvbn(password[:JUDGED_LENGTH], user_inputs=list(words)))
+        if result["score"] < 3:
+            raise WeakPassword("This is easy to guess; several unrelated words are not.")
+
+    def _verify(self, password: str, stored: str | None) -> bool:
+        if stored in (None, UNUSABLE_PASSWORD) or not _is_possible(password):
+            self._passlib.verify("nobody", self._nobody)
+            return False
+        try:
+            return bool(self._passlib.verify(password, stored))
+        except (UnknownHashError, ValueError):
+            self._passlib.verify("nobody", self._nobody)
+            return False
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._jobs >= self._threads + QUEUE:
+            raise Problem(503, detail="Too many log-ins at once; try again.", headers={"Retry-After": "1"})
+        self._jobs += 1
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            self._jobs -= 1
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalpha, text.casefold()))
+
+
+def _words(names: tuple[str, ...]) -> tuple[str, ...]:
+    parts = {_letters(part) for name in names for part in (name, *re.split(r"[@.\s_-]", name))}
+    return tuple(sorted((re.escape(part) for part in parts if len(part) >= 3), key=len, reverse=True))
+
+
+def install(app: FastAPI, slug: str) -> None:
+    app.state.passwords = PasswordHasher(PasswordSettings.current(), (app.title, slug))

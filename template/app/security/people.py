@@ -1,0 +1,156 @@
+"""The administration of people over HTTP: for the administrator, with a log-in at most 15 minutes old."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import DbSession
+from app.security import accounts, events
+from app.security.accounts import AccountExists
+from app.security.events import Event
+from app.security.identity import Caller, Principal, forget_on_commit, recent_login
+from app.security.problems import Problem
+from app.security.roles import ADMIN, Role, first_role, require_role
+from app.security.tables import UNUSABLE_PASSWORD, Account, AccountRole
+
+router = APIRouter(prefix="/users", tags=["people"], dependencies=[require_role(ADMIN)])
+
+Roles = Annotated[list[Role], Field(max_length=20)]
+
+
+class PersonOut(BaseModel):
+    id: UUID
+    name: str
+    roles: list[str]
+    is_active: bool
+    is_activated: bool
+    created_at: datetime
+
+
+class NewPerson(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=254, pattern=r"^[^\p{C}\s](?:[^\p{C}]*[^\p{C}\s])?$")
+    roles: Roles | None = None
+
+
+class PersonChange(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    roles: Roles | None = None
+    is_active: bool | None = None
+
+
+class InvitationOut(BaseModel):
+    """The token is shown here once; it sets the password at POST /auth/activate within 24 hours."""
+
+    id: UUID
+    activation_token: str
+
+
+async def _shown(db: AsyncSession, account: Account) -> PersonOut:
+    return PersonOut(
+        id=account.id,
+        name=account.name,
+        roles=sorted(await accounts.roles_of(db, account.id)),
+        is_active=account.is_active,
+        is_activated=account.password_hash != UNUSABLE_PASSWORD,
+        created_at=account.created_at,
+    )
+
+
+async def _person(db: AsyncSession, person: UUID) -> Account:
+    """Raises: Problem 404."""
+    locked = select(Account).where(Account.id == person, Account.kind == "person").with_for_update()
+    account = await db.scalar(locked)
+    if account is None:
+        raise Problem(404)
+    return account
+
+
+@router.get("")
+async def list_people(
+    db: DbSession,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: UUID | None = None,
+) -> list[PersonOut]:
+    """In the order of their ids; `after` is the last id of the page before."""
+    query = select(Account).where(Account.kind == "person").order_by(Account.id).limit(limit)
+    page = query if after is None else query.where(Account.id > after)
+    return [await _shown(db, account) for account in await db.scalars(page)]
+
+
+@router.post("", status_code=201, dependencies=[recent_login])
+async def create_person(new: NewPerson, caller: Caller, db: DbSession) -> InvitationOut:
+    roles = first_role() if new.roles is None else new.roles
+    try:
+        account = await accounts.create(db, new.name, roles=roles)
+    except AccountExists:
+        raise Problem(409, detail="There is an account of this name.") from None
+    events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="created")
+    return InvitationOut(id=account.id, activation_token=await accounts.invite(db, account))
+
+
+@router.post("/{person_id}/invite", dependencies=[recent_login])
+async def invite_person(person_id: UUID, caller: Caller, db: DbSession) -> InvitationOut:
+    account = await _person(db, person_id)
+    events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="invited")
+    return InvitationOut(id=account.id, activation_token=await accounts.invite(db, account))
+
+
+@router.patch("/{person_id}", dependencies=[recent_login])
+async def change_person(
+    request: Request, person_id: UUID, change: PersonChange, caller: Caller, db: DbSession
+) -> PersonOut:
+    await _lock_administrators(db)
+    account = await _person(db, person_id)
+    if change.roles is not None:
+        await _set_roles(db, account, {role.value for role in change.roles}, caller)
+    if change.is_active is not None and change.is_active != account.is_active:
+        await accounts.set_active(db, account, change.is_active)
+    if not await _administrators(db):
+        raise Problem(409, detail="This is the last administrator who can log in.")
+    forget_on_commit(request, db, account.id)
+    return await _shown(db, account)
+
+
+@router.delete("/{person_id}/sessions", status_code=204, dependencies=[recent_login])
+async def end_sessions(request: Request, person_id: UUID, caller: Caller, db: DbSession) -> None:
+    account = await _person(db, person_id)
+    await accounts.end_sessions(db, account.id)
+    events.record_change(db, Event.SESSION_ENDED, actor=caller.id, subject=account.id, reason="by_administrator")
+    forget_on_commit(request, db, account.id)
+
+
+async def _set_roles(db: AsyncSession, account: Account, wanted: set[str], caller: Principal) -> None:
+    if account.id == caller.id:
+        raise Problem(403, detail="Nobody changes their own roles.")
+    before = await accounts.roles_of(db, account.id)
+    await db.execute(delete(AccountRole).where(AccountRole.account_id == account.id))
+    db.add_all([AccountRole(account_id=account.id, role=role) for role in sorted(wanted)])
+    await db.flush()
+    change = f"{','.join(sorted(before))}->{','.join(sorted(wanted))}"
+    events.record_change(db, Event.AUTHZ_CHANGE, actor=caller.id, subject=account.id, reason=change)
+
+
+def _who_administrate():  # type: ignore[no-untyped-def]
+    able = (Account.is_active, Account.password_hash != UNUSABLE_PASSWORD)
+    return select(Account.id).join(AccountRole).where(AccountRole.role == ADMIN, *able).order_by(Account.id)
+
+
+async def _lock_administrators(db: AsyncSession) -> None:
+    """Of two who take the role from each other at once, the second sees what the first did."""
+    await db.execute(_who_administrate().with_for_update())
+
+
+async def _administrators(db: AsyncSession) -> list[UUID]:
+    return list(await db.scalars(_who_administrate()))
+
+
+def install(app: FastAPI) -> None:
+    app.include_router(router)

@@ -1,0 +1,39 @@
+"""What a refusal looks like: an RFC 9457 problem document that says nothing about us."""
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+
+class Problem(HTTPException):
+    """An answer other than success. `slug` names its type; `members` are added to the document.
+
+    It is an HTTPException, so that an app mounted below ours answers with the same status and headers.
+    """
+
+    media_type = "application/problem+json"
+
+    def __init__(
+        self,
+        status: int,
+        slug: str = "about:blank",
+        detail: str | None = None,
+        headers: dict[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(status, detail or HTTPStatus(status).phrase, headers)
+        self.slug = slug
+        self.members = members
+
+
+def document(problem: Problem, request_id: str) -> dict[str, Any]:
+    """The members of RFC 9457, section 3.1; `instance` is what to search the log for."""
+    return {
+        "type": problem.slug,
+        "title": HTTPStatus(problem.status_code).phrase,
+        "status": problem.status_code,
+        "detail": problem.detail,
+        "instance": f"urn:request:{request_id}",
+        **problem.members,
+    }

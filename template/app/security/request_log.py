@@ -1,0 +1,96 @@
+"""The outermost layer: a request id for every request, and one access event when it has been answered."""
+
+import asyncio
+import re
+import sys
+import time
+import uuid
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.security import events, logs
+from app.security.client_address import client_ip
+from app.security.events import Event, RequestContext
+
+_INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
+FLUSH_SECONDS = 0.1  # access lines are written in batches, security events at once
+
+
+class RequestLog:
+    def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
+        self.app = app
+        self.shared = shared
+        self.flushing = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        started, status = time.perf_counter(), 0
+        context = self._context(scope)
+        state = scope["state"]
+        for name in self.shared.state:
+            state[name] = self.shared.state[name]
+        state["context"] = context
+        identifier = (b"x-request-id", context.request_id.encode())
+
+        async def sender(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), identifier]
+            await send(message)
+
+        token = events.current.set(context)
+        try:
+            await self.app(scope, receive, sender)
+        finally:
+            events.current.reset(token)
+            self._access(scope, context, status, started)
+
+    def _context(self, scope: Scope) -> RequestContext:
+        inbound, agent = b"", b""
+        for name, value in scope["headers"]:
+            if name == b"user-agent":
+                agent = value[:200]
+            elif name == b"x-request-id" and _INBOUND_ID.match(value):
+                inbound = value
+        context = RequestContext(
+            request_id=uuid.uuid4().hex,
+            method=scope.get("method", "WEBSOCKET"),
+            client_ip=client_ip(scope),
+            user_agent=agent.decode("latin-1"),
+        )
+        if inbound and scope["state"]["trusted_peer"]:
+            context.request_id = inbound.decode()
+        elif inbound:
+            context.client_request_id = inbound.decode()
+        return context
+
+    def _access(self, scope: Scope, context: RequestContext, status: int, started: float) -> None:
+        policy = self.shared.state.policies.of(scope) if "policies" in self.shared.state else None
+        fields: dict[str, Any] = {
+            "event": Event.REQUEST,
+            "actor": context.actor,
+            "client_ip": context.client_ip,
+            "method": context.method,
+            "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+            "request_id": context.request_id,
+            "route": policy.path if policy else None,
+            "status": status,
+        }
+        if context.reason:
+            fields["reason"] = context.reason
+        logs.write(fields, flush=False)
+        if not self.flushing:
+            self.flushing = True
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        self.flushing = False
+        sys.stdout.flush()
+
+
+def install(app: FastAPI) -> None:
+    app.add_middleware(RequestLog, shared=app)

@@ -1,0 +1,191 @@
+"""Who may call what: one policy for each route, read from its dependencies. Deny by default.
+
+The walk fails closed: a route that neither asks who is calling nor is declared public, and every kind of route whose
+dependencies cannot be seen, is a problem that stops the start (ASVS 5.0 V8.2.1, OWASP API5:2023).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, RouteContext, iter_route_contexts
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
+from starlette.types import Scope
+
+
+class InsecureApp(RuntimeError):
+    """The app is assembled in a way that leaves something unprotected; the message names it."""
+
+
+@dataclass(eq=False)
+class Policy:
+    """What is declared on one route. `scopes` and `roles` are those that a caller must have."""
+
+    path: str
+    methods: frozenset[str] = frozenset()
+    endpoint: Callable[..., Any] | None = None
+    pattern: re.Pattern[str] | None = None
+    guarded: bool = False
+    public: bool = False
+    scopes: set[str] = field(default_factory=set)
+    roles: set[str] = field(default_factory=set)
+    limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
+
+    @property
+    def name(self) -> str:
+        return f"{','.join(sorted(self.methods)) or '*'} {self.path}"
+
+
+class Declaration:
+    """A dependency that says something about its route; it stands in `dependencies=[…]` or in the signature."""
+
+    def declare(self, policy: Policy) -> None:
+        raise NotImplementedError
+
+
+class Policies:
+    """The policy of every route of an app, found by the endpoint that routing chose."""
+
+    def __init__(self, app: FastAPI, public: Iterable[str] = ()) -> None:
+        self.public_paths = set(public)
+        self.all = list(_walk(app.router, "", self.public_paths))
+        self._by_endpoint: dict[Callable[..., Any], list[Policy]] = {}
+        for policy in self.all:
+            policy.public = policy.public or policy.path in self.public_paths
+            if policy.endpoint:
+                self._by_endpoint.setdefault(policy.endpoint, []).append(policy)
+
+    def of(self, scope: Scope) -> Policy | None:
+        """The policy of the route that is answering, or None where none is known (then nothing is granted)."""
+        found = self._by_endpoint.get(scope.get("endpoint"), ())  # type: ignore[arg-type]
+        if len(found) == 1:
+            return found[0]
+        path = scope["path"]
+        return next((policy for policy in found if policy.pattern and policy.pattern.match(path)), None)
+
+    def scopes(self) -> list[str]:
+        """Every scope that a route asks for."""
+        return sorted({scope for policy in self.all for scope in policy.scopes})
+
+    def problems(self) -> list[str]:
+        paths = {policy.path for policy in self.all}
+        return [
+            f"{policy.name} asks for no caller: add Caller, require_scope(…) or public to it"
+            for policy in self.all
+            if not policy.guarded and not policy.public
+        ] + [f'public=["{path}"] names no route of this app' for path in sorted(self.public_paths - paths)]
+
+
+def _walk(router: Router, prefix: str, public: set[str]) -> Iterator[Policy]:
+    if router.default != router.not_found:
+        yield Policy(f"{prefix}/* (a replaced router.default)")
+    for context in iter_route_contexts(router.routes):
+        yield from _policies(context, prefix, public)
+    if isinstance(router, APIRouter):
+        yield from _frontends(router, prefix)
+
+
+def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[Policy]:
+    route, path = context.original_route, prefix + (context.path or "")
+    if isinstance(route, (APIRoute, APIWebSocketRoute)) and not _replaces_handling(route):
+        yield _declared(context.dependant, path, context)
+    elif isinstance(route, Mount):
+        yield from _mounted(route, path, public)
+    elif isinstance(route, Host):
+        yield from _mounted(route, f"{prefix}//{route.host}", public)
+    elif type(route) in (Route, WebSocketRoute):
+        yield Policy(path, frozenset(context.methods or ()), context.endpoint, _pattern(path))
+    else:
+        yield Policy(f"{path or prefix}/* ({type(route).__name__})")
+
+
+def _replaces_handling(route: BaseRoute) -> bool:
+    known = APIRoute if isinstance(route, APIRoute) else APIWebSocketRoute
+    return any(getattr(type(route), name) is not getattr(known, name) for name in ("handle", "matches", "__call__"))
+
+
+def _mounted(route: Mount | Host, path: str, public: set[str]) -> Iterator[Policy]:
+    app = getattr(route, "_base_app", route.app)
+    router = app.router if type(app) in (FastAPI, Starlette) else app
+    if path not in public and type(router) in (APIRouter, Router):
+        yield from _walk(router, path, public)
+    else:  # declared public as a whole, or nothing that can be looked into
+        yield Policy(path)
+
+
+def _frontends(router: APIRouter, prefix: str) -> Iterator[Policy]:
+    # FastAPI's public walker does not list what `frontend(…)` serves, and yet it is served.
+    for group in router._iter_low_priority_routes():
+        original = getattr(group, "original_route", group)
+        base = prefix + getattr(group, "frontend_prefix", "")
+        for route in getattr(original, "routes", [original]):
+            path = (base + getattr(route, "path", "/*")).rstrip("/") or "/"
+            yield _declared(getattr(group, "dependant", None), path, None)
+
+
+def _declared(dependant: Dependant | None, path: str, context: RouteContext | None) -> Policy:
+    policy = Policy(path)
+    if context is not None:
+        methods = getattr(context, "methods", None) or ({"WEBSOCKET"} if context.endpoint else ())
+        policy = Policy(path, frozenset(methods), context.endpoint, _pattern(path))
+    for call in _calls(dependant):
+        if isinstance(call, Declaration):
+            call.declare(policy)
+    return policy
+
+
+def _calls(dependant: Dependant | None) -> Iterator[Any]:
+    for dependency in dependant.dependencies if dependant else ():
+        yield dependency.call
+        yield from _calls(dependency)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
+
+
+class _ClosedRoutes(list[Any]):
+    """A route table after the start: what is added to it now would be served without having been looked at."""
+
+    def _closed(self, *args: Any, **kwargs: Any) -> Any:
+        added = next((getattr(arg, "path", type(arg).__name__) for arg in reversed(args)), "a change")
+        raise InsecureApp(f"{added}: routes are added before secure(app), never after the start")
+
+    append = extend = insert = __setitem__ = __iadd__ = __delitem__ = pop = remove = clear = _closed  # type: ignore[assignment]
+
+
+def close(router: Router) -> None:
+    """Refuse every later change of this router's routes, and of those below it."""
+    for below in _below(router.routes):
+        if isinstance(below, Router):
+            close(below)
+    router.routes = _ClosedRoutes(router.routes)
+    if isinstance(router, APIRouter):
+        for group in router._low_priority_routes:
+            group.routes = _ClosedRoutes(group.routes)  # type: ignore[attr-defined]
+        router._low_priority_routes = _ClosedRoutes(router._low_priority_routes)
+
+
+def _below(routes: Sequence[BaseRoute]) -> Iterator[object]:
+    for route in routes:
+        yield getattr(route, "original_router", None)
+        if isinstance(route, (Mount, Host)):
+            app = getattr(route, "_base_app", route.app)
+            yield getattr(app, "router", app)
+
+
+def mounted_apps(router: Router) -> Iterator[FastAPI]:
+    """The FastAPI apps below a router: they answer their own errors, and should do it in our form."""
+    for route in router.routes:
+        below = getattr(route, "original_router", None)
+        if isinstance(route, (Mount, Host)):
+            app = getattr(route, "_base_app", route.app)
+            if isinstance(app, FastAPI):
+                yield app
+            below = getattr(app, "router", app)
+        if isinstance(below, Router):
+            yield from mounted_apps(below)

@@ -1,0 +1,116 @@
+"""What has to be true before the first answer, checked when the app starts, or by the first request where it never did.
+
+An app that leaves something unprotected does not serve: the check names it and every request is refused.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.security import errors, events, logs
+from app.security.events import Event
+from app.security.problems import Problem
+from app.security.route_policy import InsecureApp, Policies, close, mounted_apps
+from app.security.settings import in_production
+
+log = logging.getLogger(__name__)
+Hook = Callable[[FastAPI], Awaitable[None]]
+
+
+def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Policies:
+    """The policies of a well assembled app. Raises: InsecureApp, which names everything that is wrong."""
+    found = Policies(app, public)
+    reasons = found.problems()
+    if app.user_middleware[: len(layers)] != layers:
+        reasons.append("a layer was added outside the protections: secure(app) comes last")
+    if any(_is_cors(layer) for layer in app.user_middleware if layer not in layers):
+        reasons.append("a CORSMiddleware beside ours: the answer cors_origins says which pages may call")
+    if in_production() and app.dependency_overrides:
+        reasons.append("app.dependency_overrides replaces dependencies in production")
+    if reasons:
+        raise InsecureApp("\n".join(["This app does not start:", *(f"  - {reason}" for reason in reasons)]))
+    return found
+
+
+def check_app(app: FastAPI) -> Policies:
+    """The policies of an app that `secure` has protected. Raises: InsecureApp."""
+    return check(app, app.state.layers, app.state.public_paths)
+
+
+def _is_cors(layer: Middleware) -> bool:
+    return isinstance(layer.cls, type) and issubclass(layer.cls, CORSMiddleware)
+
+
+class StartUp:
+    def __init__(self, app: ASGIApp, shared: FastAPI, hooks: list[Hook]) -> None:
+        self.app = app
+        self.shared = shared
+        self.hooks = hooks
+        self.production = in_production()
+        self.routes: object = None  # the closed route table, once everything was found right
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._lifespan(scope, receive, send)
+        try:
+            self._ensure()
+        except InsecureApp as error:
+            log.critical("%s", error)
+            problem = Problem(500, detail="This service is not assembled safely; its log says why.")
+            if scope["type"] == "websocket":
+                return await send({"type": "websocket.close", "code": 1011})
+            return await errors.respond(problem, scope["state"]["context"].request_id)(scope, receive, send)
+        scope["state"]["policies"] = self.shared.state.policies
+        await self.app(scope, receive, send)
+
+    def _ensure(self) -> None:
+        if self.routes is None:
+            self.shared.state.policies = check_app(self.shared)
+            for app in mounted_apps(self.shared.router):
+                errors.handle(app)
+            close(self.shared.router)
+            self.routes = self.shared.router.routes
+        if self.routes is not self.shared.router.routes:
+            raise InsecureApp("app.router.routes was replaced after the start")
+        if self.production and self.shared.dependency_overrides:
+            raise InsecureApp("app.dependency_overrides replaces dependencies in production")
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        first = await receive()
+        try:
+            logs.configure(self.shared.version)  # again: the server has set up its own logging by now
+            self._ensure()
+            for hook in self.hooks:
+                await hook(self.shared)
+        except BaseException as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        events.record(Event.STARTUP)
+        replayed = [first]
+
+        async def replay() -> Message:
+            return replayed.pop() if replayed else await receive()
+
+        try:
+            await self.app(scope, replay, send)
+        finally:
+            events.record(Event.SHUTDOWN)
+            await self.shared.state.database.close()
+
+
+def install(app: FastAPI, public: Iterable[str], hooks: list[Hook]) -> None:
+    app.state.public_paths = frozenset(public)
+    app.add_middleware(StartUp, shared=app, hooks=hooks)
+
+
+def remember_layers(app: FastAPI) -> None:
+    """To be called when all our layers are added: whatever comes outside them later is refused."""
+    app.state.layers = app.user_middleware[: 1 + max(_our_indexes(app))]
+
+
+def _our_indexes(app: FastAPI) -> list[int]:
+    return [index for index, layer in enumerate(app.user_middleware) if layer.cls.__module__.startswith(__package__)]

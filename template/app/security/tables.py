@@ -1,0 +1,121 @@
+"""Every table of ours, the same in every project whatever was asked, so that a toggle never migrates anything.
+
+They only ever grow: the type of `accounts.id` is final, and no column that you can reference is dropped or renamed.
+"""
+
+import unicodedata
+import uuid
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String, false, true
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+
+UNUSABLE_PASSWORD = "!"  # noqa: S105  of a person who has not chosen one yet; nothing verifies against it
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def normalise_login(name: str) -> str:
+    """One form of a log-in name for the unique index and for the throttle."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
+class Account(Base):
+    """A caller: a person, who has a password, or a service, which has only keys."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        CheckConstraint("kind IN ('person', 'service')", name="kind"),
+        CheckConstraint("(kind = 'service') = (password_hash IS NULL)", name="password"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(254))
+    login: Mapped[str] = mapped_column(String(1024), unique=True)  # normalise_login(name); folding can lengthen it
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
+    token_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class AccountRole(Base):
+    __tablename__ = "account_roles"
+
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(31), primary_key=True)
+
+
+class OneTimeToken(Base):
+    """An invitation: whoever holds it may set the password of the account, once."""
+
+    __tablename__ = "one_time_tokens"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class Session(Base):
+    """A log-in and everything that was refreshed from it."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    client_id: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[str | None] = mapped_column(String(4096))  # None: not limited
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    last_used_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ip_prefix: Mapped[str] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(200))
+    reuse_refusals: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
+class RefreshToken(Base):
+    __tablename__ = "refresh_tokens"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    issued_at: Mapped[datetime] = mapped_column(default=utc_now)
+    used_at: Mapped[datetime | None]
+    used_from: Mapped[str | None] = mapped_column(String(300))  # address prefix and user agent of who used it
+
+
+class KnownAddress(Base):
+    """An address from which this account has logged in: its own bucket, so that nobody else can lock it out there."""
+
+    __tablename__ = "known_addresses"
+
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    last_login_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ThrottleBucket(Base):
+    """Recent attempts under one key, as times in whole milliseconds since 1970, oldest first."""
+
+    __tablename__ = "throttle_buckets"
+
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    attempts: Mapped[str] = mapped_column(String(8192), default="", server_default="")
+    failures_in_a_row: Mapped[int] = mapped_column(default=0, server_default="0")
+    permanent: Mapped[bool] = mapped_column(default=False, server_default=false())  # belongs to an account
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+
+
+SECURITY_TABLES = frozenset(
+    model.__tablename__
+    for model in (Account, AccountRole, OneTimeToken, Session, RefreshToken, KnownAddress, ThrottleBucket)
+)

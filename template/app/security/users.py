@@ -1,0 +1,127 @@
+"""What people do with their own account: look at it, change the password, choose the first one."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, FastAPI, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import Database, DbSession
+from app.security import accounts, events, login_throttle
+from app.security.auth_routes import AccessTokenOut, ClientPlace, access_token_for, count_source
+from app.security.events import Event
+from app.security.identity import Caller, forget_on_commit, public
+from app.security.login import PasswordLogin
+from app.security.passwords import PasswordHasher, WeakPassword
+from app.security.problems import Problem
+from app.security.tables import Account, Session
+
+router = APIRouter(tags=["users"])
+
+# Judged by the policy, not by the shape: an odd password gets a reason, an over-long one costs nothing.
+Password = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "password", "writeOnly": True})]
+
+
+class UserSelf(BaseModel):
+    id: UUID
+    name: str
+    roles: list[str]
+
+
+class PasswordChange(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    current_password: Password
+    new_password: Password
+    keep_other_sessions: bool = False
+
+
+class Activation(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    token: Annotated[str, Field(max_length=128, json_schema_extra={"writeOnly": True})]
+    password: Password
+
+
+@router.get("/users/me")
+async def read_me(caller: Caller, db: DbSession) -> UserSelf:
+    account = await db.get_one(Account, caller.id)
+    return UserSelf(id=account.id, name=account.name, roles=sorted(caller.roles))
+
+
+@router.post("/users/me/password")
+async def change_password(
+    request: Request, change: PasswordChange, caller: Caller, client: ClientPlace
+) -> AccessTokenOut:
+    """Needs the current password too. Ends every other session unless asked to keep them.
+
+    Every access token of this person ends with it; the answer holds the new one of this session.
+    """
+    await count_source(request, "password")
+    database: Database = request.state.database
+    account = await _account(database, caller.id)
+    login: PasswordLogin = request.state.password_login
+    if not await login.check(account, change.current_password, client):
+        events.record(Event.PASSWORD_CHANGE_FAIL, outcome="failure", actor=caller.id)
+        raise Problem(400, "wrong-password", "The current password is wrong.")
+    new_hash = await _hash_of_good(request, "/body/new_password", change.new_password, account.name)
+    async with database.begin() as db:
+        await _set_password(db, account, new_hash)
+        if not change.keep_other_sessions:
+            await accounts.end_sessions(db, caller.id, keep=caller.credential.id)
+        session = await db.get_one(Session, caller.credential.id)
+        roles = await accounts.roles_of(db, caller.id)
+        events.record_change(db, Event.PASSWORD_CHANGE, actor=caller.id)
+        forget_on_commit(request, db, caller.id)
+    return access_token_for(request, session, account.token_version + 1, roles)
+
+
+@router.post("/auth/activate", status_code=204, dependencies=[public])
+async def activate(request: Request, activation: Activation) -> None:
+    """Set a password with a one-time token: the first one, or after it was forgotten. Nobody is logged in by it."""
+    await count_source(request, "token")
+    database: Database = request.state.database
+    async with database.begin() as db:
+        account = await accounts.invited(db, activation.token)
+    if account is None:
+        raise Problem(400, "invalid-token", "This token does not hold (any more).")
+    new_hash = await _hash_of_good(request, "/body/password", activation.password, account.name)
+    async with database.begin() as db:
+        if not await accounts.use_invitation(db, activation.token):
+            raise Problem(400, "invalid-token", "This token does not hold (any more).")
+        await _set_password(db, account, new_hash)
+        await accounts.end_sessions(db, account.id)
+        await login_throttle.unlock(db, account.name)
+        events.record_change(db, Event.INVITATION_USED, actor=account.id)
+        forget_on_commit(request, db, account.id)
+
+
+async def _account(database: Database, account: UUID) -> Account:
+    async with database.begin() as db:
+        return await db.get_one(Account, account)
+
+
+async def _hash_of_good(request: Request, pointer: str, password: str, name: str) -> str:
+    """The hash of a new password. Raises: Problem 422 with a reason when it is weak."""
+    passwords: PasswordHasher = request.state.passwords
+    try:
+        await passwords.judge(password, name)
+    except WeakPassword as weak:
+        errors = [{"pointer": pointer, "detail": str(weak), "code": "weak_password"}]
+        raise Problem(422, detail="The request is not valid.", errors=errors) from None
+    return await passwords.hash(password)
+
+
+async def _set_password(db: AsyncSession, account: Account, new_hash: str) -> None:
+    """Raises: Problem 409 when it was changed since `account` was read."""
+    unchanged = (Account.id == account.id, Account.password_hash == account.password_hash, Account.is_active)
+    values = {"password_hash": new_hash, "token_version": Account.token_version + 1}
+    result = await db.execute(update(Account).where(*unchanged).values(**values))
+    if result.rowcount != 1:  # type: ignore[attr-defined]
+        raise Problem(409, detail="The password was changed meanwhile.")
+
+
+def install(app: FastAPI) -> None:
+    app.include_router(router)
