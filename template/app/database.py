@@ -4,12 +4,24 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import Depends
 from pydantic import SecretStr, field_validator
-from sqlalchemy import URL, Connection, DateTime, Dialect, MetaData, TypeDecorator, Uuid, event, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    CursorResult,
+    DateTime,
+    Dialect,
+    Executable,
+    MetaData,
+    TypeDecorator,
+    Uuid,
+    event,
+    make_url,
+)
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -119,8 +131,8 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads and then writes fails with "database is locked" under parallel writers.
-    read_only = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    if not connection.get_execution_options().get("single_statement", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 class Database:
@@ -129,6 +141,8 @@ class Database:
     def __init__(self, settings: DatabaseSettings | None = None) -> None:
         url = database_url((settings or DatabaseSettings.current()).database_url)
         self.engine = create_engine(url, pool_size=5, max_overflow=5, pool_timeout=3, pool_pre_ping=False)
+        alone = {"single_statement": True} if url.get_backend_name() == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
+        self._looking_up = self.engine.execution_options(**alone)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -142,9 +156,9 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for look-ups: begins plainly, so that on SQLite it waits for no writer."""
-        async with self.engine.connect() as connection:
-            yield await connection.execution_options(read_only=True)
+        """A connection for look-ups of one statement each: no transaction, so it waits for no writer."""
+        async with self._looking_up.connect() as connection:
+            yield connection
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -153,6 +167,11 @@ class Database:
 def after_commit(session: AsyncSession, action: Callable[[], None]) -> None:
     """Do this once the session's transaction is committed, and never if it is rolled back."""
     session.info.setdefault("after_commit", []).append(action)
+
+
+async def changed_rows(session: AsyncSession, statement: Executable) -> int:
+    """Execute an UPDATE or DELETE, and say how many rows it met: of two at once, one meets the row."""
+    return cast(CursorResult[Any], await session.execute(statement)).rowcount
 
 
 async def _session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:

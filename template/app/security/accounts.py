@@ -12,6 +12,7 @@ from sqlalchemy import delete, exists, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.database import changed_rows
 from app.security import events
 from app.security.events import Event
 from app.security.tables import (
@@ -104,8 +105,7 @@ async def use_invitation(db: AsyncSession, token: str) -> bool:
     """Use it up; of two at once, one succeeds."""
     found = OneTimeToken.token_hash == token_hash(token)
     unused = (OneTimeToken.used_at.is_(None), OneTimeToken.expires_at > utc_now())
-    result = await db.execute(update(OneTimeToken).where(found, *unused).values(used_at=utc_now()))
-    return result.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+    return await changed_rows(db, update(OneTimeToken).where(found, *unused).values(used_at=utc_now())) == 1
 
 
 async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = None) -> None:

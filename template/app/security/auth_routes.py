@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response as PlainResponse
 
@@ -16,10 +16,11 @@ from app.security.login import LoginFailed, PasswordLogin
 from app.security.login_throttle import Purpose, Throttled
 from app.security.oauth_forms import Form, OAuthError, documented, form_body, required
 from app.security.problems import Problem
+from app.security.routing import PrefixRouter, include_first
 from app.security.sessions import Client, Grant, Refused
 from app.security.tables import Session
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = PrefixRouter(prefix="/auth", tags=["auth"])
 
 
 class AccessTokenOut(BaseModel):
@@ -189,4 +190,4 @@ async def _on_throttled(request: Request, error: Exception) -> PlainResponse:
 def install(app: FastAPI) -> None:
     app.state.password_login = PasswordLogin(app.state.database, app.state.passwords)
     app.add_exception_handler(Throttled, _on_throttled)
-    app.include_router(router)
+    include_first(app, router)

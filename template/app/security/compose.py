@@ -64,8 +64,8 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     health.install(app)
-    auth_routes.install(app)
-    users.install(app)
     # {% if features.roles.enabled %}
     people.install(app)
     # {% endif %}
+    auth_routes.install(app)
+    users.install(app)

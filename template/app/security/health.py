@@ -4,19 +4,18 @@ import asyncio
 import time
 from typing import Literal
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from pydantic import BaseModel
 from sqlalchemy import text
 
 from app.database import Database
 from app.security.identity import public
 from app.security.problems import Problem
-from app.security.request_guard import HEALTH_PATHS
+from app.security.routing import PrefixRouter, include_first
 
 KEPT_SECONDS = 1.0
-LIVE, READY = HEALTH_PATHS
 
-router = APIRouter(tags=["health"], dependencies=[public])
+router = PrefixRouter(prefix="/health", tags=["health"], dependencies=[public])
 
 
 class Health(BaseModel):
@@ -48,12 +47,12 @@ class Readiness:
         return True
 
 
-@router.get(LIVE)
+@router.get("/live")
 async def live() -> Health:
     return Health()
 
 
-@router.get(READY)
+@router.get("/ready")
 async def ready(request: Request) -> Health:
     if not await request.state.readiness.ready():
         raise Problem(503, detail="Not ready.", headers={"Retry-After": "1"})
@@ -62,4 +61,4 @@ async def ready(request: Request) -> Health:
 
 def install(app: FastAPI) -> None:
     app.state.readiness = Readiness(app.state.database)
-    app.include_router(router)
+    include_first(app, router)

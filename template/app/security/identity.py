@@ -20,6 +20,7 @@ from app.security import events
 from app.security.credential_cache import CacheSettings, CredentialCache
 from app.security.events import Event
 from app.security.problems import Problem
+from app.security.request_shape import Headers
 from app.security.route_policy import Declaration, Policies, Policy
 
 RECENT = timedelta(minutes=15)
@@ -40,6 +41,7 @@ class Principal:
     """Who is calling. `scopes` is None when the credential may do all that its owner may."""
 
     id: UUID
+    name: str
     kind: Literal["person", "service"]
     roles: frozenset[str]
     scopes: frozenset[str] | None
@@ -56,7 +58,7 @@ class CredentialKind(Protocol):
     name: str
     challenge: str  # the scheme of its WWW-Authenticate header
 
-    def read(self, headers: list[tuple[bytes, bytes]]) -> str | None:
+    def read(self, headers: Headers) -> str | None:
         """What was sent of this kind, or None."""
 
     async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
@@ -87,15 +89,16 @@ async def identify(connection: HTTPConnection) -> Principal:
 
     Raises: Problem 401 without a credential that holds.
     """
+    state = connection.scope["state"]
     kind, text = _sent(connection)
-    cache: CredentialCache[Principal] = connection.state.credential_cache
+    cache: CredentialCache[Principal] = state["credential_cache"]
     key = cache.key(kind.name, text)
     principal = cache.get(key)
     if principal is None:
         begun = cache.begin()
         principal, ends = await _verify(kind, text, connection)
         cache.keep(key, principal, principal.id, (ends - datetime.now(UTC)).total_seconds(), begun)
-    connection.state.context.actor = str(principal.id)
+    state["context"].actor = str(principal.id)
     return principal
 
 
@@ -105,8 +108,8 @@ async def identify_again(connection: HTTPConnection) -> None:
 
 
 def _sent(connection: HTTPConnection) -> tuple[CredentialKind, str]:
-    kinds: list[CredentialKind] = connection.state.credential_kinds
-    headers = connection.scope["headers"]
+    kinds: list[CredentialKind] = connection.scope["state"]["credential_kinds"]
+    headers: Headers = connection.scope["state"]["headers"]
     for kind in kinds:
         if (text := kind.read(headers)) is not None:
             return kind, text

@@ -7,8 +7,10 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -19,6 +21,7 @@ _CREDENTIAL = re.compile(
     r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*|\b(?:rt|ot)_\w{20,}|\$argon2\w+\$[^\s'\"]+|(?<=://)[^/\s:@]*:[^@/\s]+(?=@)"
 )
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
+_CHATTY = ("alembic", "httpx", "httpx2", "watchfiles")
 _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi")
 
 
@@ -30,8 +33,15 @@ class _Output:
     to_stderr = False
 
 
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """This moment as in 2026-01-31T23:59:59.999Z."""
+    seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
 def write(fields: MutableMapping[str, Any], *, flush: bool) -> None:
@@ -90,15 +100,18 @@ def configure(version: str = "0") -> None:
     _Output.readable = not in_production()
     _Output.version = version
     handler = _Stdout()
-    chain = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, structlog.processors.format_exc_info]
-    formatter = structlog.stdlib.ProcessorFormatter(
+    known = structlog.stdlib
+    chain: list[Any] = [known.add_log_level, known.add_logger_name, structlog.processors.format_exc_info]
+    formatter = known.ProcessorFormatter(
         foreign_pre_chain=chain,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redact_event, _final],
+        processors=[known.ProcessorFormatter.remove_processors_meta, _redact_event, _final],
     )
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [kept for kept in root.handlers if type(kept) not in (_Stdout, logging.StreamHandler)] + [handler]
     root.setLevel(logging.DEBUG if ServiceSettings.current().debug else logging.INFO)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name in _SERVER_LOGGERS:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = name != "uvicorn.access"

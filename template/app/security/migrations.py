@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from fastapi import FastAPI
 from sqlalchemy import URL, Connection, MetaData, inspect, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.database import Base, DatabaseSettings, UtcDateTime, database_url, engine_options
@@ -43,7 +43,7 @@ def configs() -> tuple[Config, Config]:
     return security, Config(toml_file=ROOT / "pyproject.toml")
 
 
-def _connect() -> Any:
+def _engine() -> AsyncEngine:
     url, arguments = engine_options(migration_url())
     if url.get_backend_name() == "sqlite":
         arguments["timeout"] = 60
@@ -60,7 +60,7 @@ async def migrate() -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
-    async with _connect().connect() as connection, _one_at_a_time(connection):
+    async with _engine().connect() as connection, _one_at_a_time(connection):
         await connection.run_sync(upgrade)
 
 
@@ -90,7 +90,7 @@ class State:
 
 async def state() -> State:
     """How the database stands to the revisions in this checkout."""
-    async with _connect().connect() as connection:
+    async with _engine().connect() as connection:
         return await connection.run_sync(_state)
 
 
@@ -166,7 +166,7 @@ def _run(metadata: MetaData, before: Callable[[Connection], None] | None = None,
 async def _from_command_line(run: Callable[[Connection], None], before: Callable[[Connection], None] | None) -> None:
     logging.basicConfig(format="%(levelname)s  %(message)s")
     logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
-    async with _connect().connect() as connection:
+    async with _engine().connect() as connection:
         if before is not None:
             await connection.run_sync(before)
         await connection.run_sync(run)

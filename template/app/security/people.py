@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
@@ -16,9 +16,10 @@ from app.security.events import Event
 from app.security.identity import Caller, Principal, forget_on_commit, recent_login
 from app.security.problems import Problem
 from app.security.roles import ADMIN, Role, first_role, require_role
+from app.security.routing import PrefixRouter, include_first
 from app.security.tables import UNUSABLE_PASSWORD, Account, AccountRole
 
-router = APIRouter(prefix="/users", tags=["people"], dependencies=[require_role(ADMIN)])
+router = PrefixRouter(prefix="/users", tags=["people"], dependencies=[require_role(ADMIN)])
 
 Roles = Annotated[list[Role], Field(max_length=20)]
 
@@ -138,7 +139,7 @@ async def _set_roles(db: AsyncSession, account: Account, wanted: set[str], calle
     events.record_change(db, Event.AUTHZ_CHANGE, actor=caller.id, subject=account.id, reason=change)
 
 
-def _who_administrate():  # type: ignore[no-untyped-def]
+def _who_administrate() -> Select[UUID]:
     able = (Account.is_active, Account.password_hash != UNUSABLE_PASSWORD)
     return select(Account.id).join(AccountRole).where(AccountRole.role == ADMIN, *able).order_by(Account.id)
 
@@ -153,4 +154,4 @@ async def _administrators(db: AsyncSession) -> list[UUID]:
 
 
 def install(app: FastAPI) -> None:
-    app.include_router(router)
+    include_first(app, router)

@@ -1,10 +1,10 @@
 """The outermost layer: a request id for every request, and one access event when it has been answered."""
 
 import asyncio
+import os
 import re
 import sys
 import time
-import uuid
 from typing import Any
 
 from fastapi import FastAPI
@@ -57,7 +57,7 @@ class RequestLog:
             elif name == b"x-request-id" and _INBOUND_ID.match(value):
                 inbound = value
         context = RequestContext(
-            request_id=uuid.uuid4().hex,
+            request_id=os.urandom(16).hex(),
             method=scope.get("method", "WEBSOCKET"),
             client_ip=client_ip(scope),
             user_agent=agent.decode("latin-1"),

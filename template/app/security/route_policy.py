@@ -109,7 +109,7 @@ def _replaces_handling(route: BaseRoute) -> bool:
 
 
 def _mounted(route: Mount | Host, path: str, public: set[str]) -> Iterator[Policy]:
-    app = getattr(route, "_base_app", route.app)
+    app: Any = getattr(route, "_base_app", route.app)
     router = app.router if type(app) in (FastAPI, Starlette) else app
     if path not in public and type(router) in (APIRouter, Router):
         yield from _walk(router, path, public)
@@ -155,7 +155,7 @@ class _ClosedRoutes(list[Any]):
         added = next((getattr(arg, "path", type(arg).__name__) for arg in reversed(args)), "a change")
         raise InsecureApp(f"{added}: routes are added before secure(app), never after the start")
 
-    append = extend = insert = __setitem__ = __iadd__ = __delitem__ = pop = remove = clear = _closed  # type: ignore[assignment]
+    append = extend = insert = __setitem__ = __iadd__ = __delitem__ = pop = remove = clear = _closed
 
 
 def close(router: Router) -> None:

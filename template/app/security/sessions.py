@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.database import changed_rows
 from app.security import events
 from app.security.accounts import random_token, roles_of, token_hash
 from app.security.client_address import client_prefix
@@ -100,8 +101,7 @@ async def refresh(db: AsyncSession, token: str, client: Client) -> Grant | Refus
         events.record_change(db, Event.SESSION_EXPIRED, actor=account.id, subject=session.id)
         return Refused("session_expired", ended=account.id)
     consumed = update(RefreshToken).where(RefreshToken.id == used.id, RefreshToken.used_at.is_(None))
-    result = await db.execute(consumed.values(used_at=now, used_from=client.place))
-    if result.rowcount != 1:  # type: ignore[attr-defined]
+    if await changed_rows(db, consumed.values(used_at=now, used_from=client.place)) != 1:
         return _reused(db, used, session, client, now)
     session.last_used_at = now
     return await _grant(db, account, session)
@@ -122,12 +122,13 @@ async def live_sessions(db: AsyncSession, account: UUID) -> list[Session]:
 async def end(db: AsyncSession, account: UUID, session: UUID) -> bool:
     """End one session of an account; False when it has no such live session."""
     mine = (Session.id == session, Session.account_id == account, Session.ended_at.is_(None))
-    result = await db.execute(update(Session).where(*mine).values(ended_at=utc_now()))
+    if await changed_rows(db, update(Session).where(*mine).values(ended_at=utc_now())) != 1:
+        return False
     events.record_change(db, Event.SESSION_ENDED, actor=account, subject=session)
-    return result.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+    return True
 
 
-def _lookup(token: str):  # type: ignore[no-untyped-def]
+def _lookup(token: str) -> Select[RefreshToken, Session, Account]:
     tables = select(RefreshToken, Session, Account).join(Session, RefreshToken.session_id == Session.id)
     joined = tables.join(Account, Session.account_id == Account.id)
     return joined.where(RefreshToken.token_hash == token_hash(token)).with_for_update()

@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import Database, DbSession
+from app.database import Database, changed_rows
 from app.security import accounts, events, login_throttle
 from app.security.auth_routes import AccessTokenOut, ClientPlace, access_token_for, count_source
 from app.security.events import Event
@@ -16,9 +16,11 @@ from app.security.identity import Caller, forget_on_commit, public
 from app.security.login import PasswordLogin
 from app.security.passwords import PasswordHasher, WeakPassword
 from app.security.problems import Problem
+from app.security.routing import PrefixRouter, include_first
 from app.security.tables import Account, Session
 
-router = APIRouter(tags=["users"])
+router = PrefixRouter(prefix="/users/me", tags=["users"])
+activation = PrefixRouter(prefix="/auth/activate", tags=["auth"])
 
 # Judged by the policy, not by the shape: an odd password gets a reason, an over-long one costs nothing.
 Password = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "password", "writeOnly": True})]
@@ -45,13 +47,12 @@ class Activation(BaseModel):
     password: Password
 
 
-@router.get("/users/me")
-async def read_me(caller: Caller, db: DbSession) -> UserSelf:
-    account = await db.get_one(Account, caller.id)
-    return UserSelf(id=account.id, name=account.name, roles=sorted(caller.roles))
+@router.get("")
+async def read_me(caller: Caller) -> UserSelf:
+    return UserSelf(id=caller.id, name=caller.name, roles=sorted(caller.roles))
 
 
-@router.post("/users/me/password")
+@router.post("/password")
 async def change_password(
     request: Request, change: PasswordChange, caller: Caller, client: ClientPlace
 ) -> AccessTokenOut:
@@ -78,7 +79,7 @@ async def change_password(
     return access_token_for(request, session, account.token_version + 1, roles)
 
 
-@router.post("/auth/activate", status_code=204, dependencies=[public])
+@activation.post("", status_code=204, dependencies=[public])
 async def activate(request: Request, activation: Activation) -> None:
     """Set a password with a one-time token: the first one, or after it was forgotten. Nobody is logged in by it."""
     await count_source(request, "token")
@@ -118,10 +119,10 @@ async def _set_password(db: AsyncSession, account: Account, new_hash: str) -> No
     """Raises: Problem 409 when it was changed since `account` was read."""
     unchanged = (Account.id == account.id, Account.password_hash == account.password_hash, Account.is_active)
     values = {"password_hash": new_hash, "token_version": Account.token_version + 1}
-    result = await db.execute(update(Account).where(*unchanged).values(**values))
-    if result.rowcount != 1:  # type: ignore[attr-defined]
+    if await changed_rows(db, update(Account).where(*unchanged).values(**values)) != 1:
         raise Problem(409, detail="The password was changed meanwhile.")
 
 
 def install(app: FastAPI) -> None:
-    app.include_router(router)
+    include_first(app, activation)
+    include_first(app, router)

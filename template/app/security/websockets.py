@@ -52,7 +52,7 @@ class _Socket:
         self._code = 1000
 
     async def receive(self) -> Message:
-        message = asyncio.ensure_future(self._receive())  # type: ignore[arg-type]
+        message = asyncio.ensure_future(self._receive())
         closed = asyncio.create_task(self._closed.wait())
         try:
             await asyncio.wait((message, closed), return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,94 @@
+"""A generated project, started on a real port for a measurement, with a person who is logged in."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PASSWORD = "correct staple 7 battery horse"  # noqa: S105
+NAME = "someone@example.com"
+# One route that says who is calling and touches no database: what a caller who was seen just now costs.
+WHOAMI = '''
+
+@router.get("/by/whoami", dependencies=[require_scope("notes:read")])
+async def whoami(caller: Caller) -> dict[str, str | list[str]]:
+    return {"id": str(caller.id), "name": "someone@example.com", "roles": sorted(caller.roles)}
+'''
+
+
+def generate(folder: Path) -> None:
+    """Render the working tree with the defaults."""
+    from copier import run_copy
+
+    template = Path(__file__).resolve().parents[1]
+    run_copy(str(template), folder, data={"project_name": "Bench"}, defaults=True, quiet=True, vcs_ref="HEAD")
+    with (folder / "app/api/notes.py").open("a") as file:
+        file.write(WHOAMI)
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "FASTAPI_ENV": "production",
+        "PUBLIC_BASE_URL": "https://api.example.com",
+        "TRUSTED_HOSTS": "127.0.0.1",
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "ALLOW_SQLITE_IN_PRODUCTION": "true",
+        "SECRET_KEY": secrets.token_hex(64),
+        **more,
+    }
+
+
+def manage(folder: Path, variables: dict[str, str], *arguments: str, typed: str = "") -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "app.manage", *arguments]
+    subprocess.run(command, cwd=folder, env=variables, input=typed, text=True, check=True, capture_output=True)
+
+
+@contextmanager
+def serve(folder: Path, port: int, variables: dict[str, str], app: str = "app.main:app") -> Iterator[int]:
+    """One uvicorn worker without its own access log; ours writes its events to a file. Yields the pid."""
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-access-log"]
+    command += ["--no-server-header", "--no-proxy-headers", "--log-level", "warning"]
+    with (folder / f"events-{port}.jsonl").open("w") as output:
+        server = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, stderr=output)
+        try:
+            _wait_for(port, server)
+            yield server.pid
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
+    for _ in range(200):
+        if server.poll() is not None:
+            raise RuntimeError(f"the server on port {port} ended: see its events file")
+        try:
+            call(port, "/health/live")
+        except urllib.error.HTTPError:
+            return  # the bare app has no such route, and it answers
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"no answer on port {port}")
+
+
+def call(port: int, path: str, form: dict[str, str] | None = None) -> str:
+    data = urllib.parse.urlencode(form).encode() if form else None
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"X-Forwarded-Proto": "https"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def access_token(port: int) -> str:
+    form = {"grant_type": "password", "username": NAME, "password": PASSWORD}
+    return str(json.loads(call(port, "/auth/token", form))["access_token"])

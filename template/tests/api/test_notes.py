@@ -1,0 +1,72 @@
+"""The example's tests: what a note's owner may do, and nobody else."""
+
+from collections.abc import Callable
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.security.fixtures import Person
+
+AsPerson = Callable[..., Person]
+
+
+@pytest.fixture
+def alice(as_person: AsPerson) -> Person:
+    return as_person()
+
+
+@pytest.fixture
+def note(alice: Person) -> str:
+    answer = alice.post("/notes", json={"title": "Milk", "body": "two bottles"})
+    assert answer.status_code == 201
+    return f"/notes/{answer.json()['id']}"
+
+
+def test_nobody_reads_notes_without_saying_who_they_are(client: TestClient) -> None:
+    assert client.get("/notes").status_code == 401
+
+
+def test_a_note_can_be_read_changed_listed_and_deleted_by_its_owner(alice: Person, note: str) -> None:
+    assert alice.get(note).json()["body"] == "two bottles"
+    assert alice.patch(note, json={"title": "Bread"}).json()["title"] == "Bread"
+    assert [found["title"] for found in alice.get("/notes").json()] == ["Bread"]
+    assert alice.delete(note).status_code == 204
+    assert alice.get(note).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_another_persons_note_is_like_none_at_all(as_person: AsPerson, note: str, method: str) -> None:
+    bob = as_person()
+    missing = "/notes/00000000-0000-4000-8000-000000000000"
+    body = {"json": {"title": "mine now"}} if method == "PATCH" else {}
+
+    foreign, none = bob.request(method, note, **body), bob.request(method, missing, **body)
+
+    assert foreign.status_code == none.status_code == 404
+    assert {**foreign.json(), "instance": ""} == {**none.json(), "instance": ""}
+    assert bob.get("/notes").json() == []
+
+
+def test_pages_follow_each_other_without_gap(alice: Person) -> None:
+    made = {alice.post("/notes", json={"title": f"note {number}"}).json()["id"] for number in range(5)}
+
+    first = alice.get("/notes", params={"limit": 3}).json()
+    second = alice.get("/notes", params={"limit": 3, "after": first[-1]["id"]}).json()
+
+    assert {found["id"] for found in first + second} == made
+    assert len(first) == 3
+    assert alice.get("/notes", params={"limit": 101}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body", [{"title": ""}, {"title": "x" * 201}, {"title": "x", "owner_id": "me"}, {"title": 7}, {}]
+)
+def test_a_note_of_another_shape_is_refused(alice: Person, body: dict[str, object]) -> None:
+    assert alice.post("/notes", json=body).status_code == 422
+
+
+def test_a_log_in_for_reading_alone_writes_nothing(as_person: AsPerson) -> None:
+    reader = as_person(scope="notes:read")
+
+    assert reader.get("/notes").status_code == 200
+    assert reader.post("/notes", json={"title": "x"}).status_code == 403

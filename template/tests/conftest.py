@@ -1,0 +1,3 @@
+"""Your fixtures stand here. Ours come with the plugin: `client`, `as_person(role=…)`, `make_client`, `database`."""
+
+pytest_plugins = ["tests.security.fixtures"]

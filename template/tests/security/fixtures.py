@@ -1,0 +1,256 @@
+"""Fixtures for the tests of this project, yours too.
+
+`client` calls the app as nobody; `as_person(role="admin")` makes a person, logs in and calls as them. Each test has a
+database of its own: SQLite, or the PostgreSQL that TEST_DATABASE_URL names (its tables are emptied for each test).
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.testclient import TestClient
+
+from app.security import settings
+
+POSTGRES = os.environ.get("TEST_DATABASE_URL")
+SCRATCH = Path(tempfile.mkdtemp(prefix="service-tests-"))
+PASSWORD = "correct staple 7 battery horse"
+T = TypeVar("T")
+
+# Nothing of the developer's own configuration reaches a test: not the .env, and no variable that we read.
+settings.read_env_file = False
+BASE_ENVIRONMENT = {
+    "FASTAPI_ENV": "development",
+    "SECRET_KEY": secrets.token_hex(64),
+    "DATABASE_URL": POSTGRES or f"sqlite:///{SCRATCH / 'import.sqlite3'}",
+}
+PRODUCTION_ENVIRONMENT = {
+    "FASTAPI_ENV": "production",
+    "PUBLIC_BASE_URL": "https://api.example.com",
+    "TRUSTED_HOSTS": "api.example.com",
+    "ALLOW_SQLITE_IN_PRODUCTION": "true",
+}
+os.environ.update(BASE_ENVIRONMENT)
+
+from app.main import create_app  # noqa: E402
+from app.security import accounts, logs, migrations  # noqa: E402
+from app.security.passwords import PasswordHasher, PasswordSettings  # noqa: E402
+
+BuildApp = Callable[..., FastAPI]
+
+
+class MakeClient(Protocol):
+    def __call__(
+        self, app: FastAPI | None = None, *, address: str = ..., production: bool = ..., **environment: str
+    ) -> TestClient: ...
+
+
+@pytest.fixture(scope="session")
+def migrated_database() -> Path:
+    """A database with every table and no row: a file to copy, or PostgreSQL itself."""
+    path = SCRATCH / "migrated.sqlite3"
+    os.environ["DATABASE_URL"] = POSTGRES or f"sqlite:///{path}"
+    settings.forget()
+    asyncio.run(migrations.migrate())
+    if not POSTGRES:
+        with sqlite3.connect(path) as connection:  # so that the one file holds everything
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+    return path
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, migrated_database: Path) -> Iterator[Callable[..., None]]:
+    """Set variables for this test: `environment(AUTH_CACHE_SECONDS="0")`."""
+    path = SCRATCH / f"{secrets.token_hex(8)}.sqlite3"
+    if POSTGRES:
+        asyncio.run(_empty_tables())
+    else:
+        shutil.copy(migrated_database, path)
+
+    def change(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        settings.forget()
+
+    change(**BASE_ENVIRONMENT | ({} if POSTGRES else {"DATABASE_URL": f"sqlite:///{path}"}))
+    yield change
+    settings.forget()
+    for left in SCRATCH.glob(f"{path.name}*"):
+        left.unlink()
+
+
+async def _empty_tables() -> None:
+    from app.database import Base, Database, DatabaseSettings
+
+    os.environ["DATABASE_URL"] = str(POSTGRES)
+    settings.forget()
+    database = Database(DatabaseSettings.current())
+    async with database.engine.begin() as connection:
+        names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+        await connection.execute(text(f"TRUNCATE {names} CASCADE"))
+    await database.close()
+
+
+@pytest.fixture
+def make_client(environment: Callable[..., None], request: pytest.FixtureRequest) -> MakeClient:
+    """A client of an app with other settings: `make_client(production=True, AUTH_CACHE_SECONDS="0")`.
+
+    Given an app that it made before, it is another caller of the same app, from another address.
+    """
+
+    def make(
+        app: FastAPI | None = None, *, address: str = "127.0.0.1", production: bool = False, **variables: str
+    ) -> TestClient:
+        if app is None:
+            environment(**(PRODUCTION_ENVIRONMENT if production else {}) | variables)
+            app = create_app()
+        host = "https://api.example.com" if production else "http://localhost"
+        client = TestClient(app, base_url=host, client=(address, 50000), raise_server_exceptions=False)
+        running: TestClient | None = getattr(app.state, "test_client", None)
+        if running is None:
+            client.__enter__()
+            request.addfinalizer(lambda: client.__exit__(None, None, None))
+            app.state.test_client = client
+        else:
+            client.portal = running.portal  # one event loop for one app
+        return client
+
+    return make
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> TestClient:
+    """Calls the app as nobody in particular."""
+    return make_client()
+
+
+class Database:
+    """Looks into the database of a running app."""
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+
+    def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Do this in a transaction of its own, in the app's event loop."""
+
+        async def transaction() -> T:
+            async with self._client.app.state.database.begin() as session:  # type: ignore[attr-defined]
+                return await work(session)
+
+        assert self._client.portal is not None
+        return self._client.portal.call(transaction)
+
+    def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
+        """The rows of a SELECT; for any other statement none."""
+
+        async def execute(session: AsyncSession) -> list[tuple[Any, ...]]:
+            result = await session.execute(text(statement), parameters)
+            return [tuple(row) for row in result] if result.returns_rows else []  # type: ignore[attr-defined]
+
+        return self.run(execute)
+
+
+@pytest.fixture
+def database(client: TestClient) -> Database:
+    return Database(client)
+
+
+_numbers = count(1)
+_hashes: dict[str, str] = {}
+
+
+def hash_of(password: str) -> str:
+    """Hash each password once for all tests."""
+    if password not in _hashes:
+        hasher = PasswordHasher(PasswordSettings(), ())
+        _hashes[password] = asyncio.run(hasher.hash(password))
+    return _hashes[password]
+
+
+def create_person(client: TestClient, name: str, *roles: str, password: str = PASSWORD) -> UUID:
+    """A person who may log in, without going over HTTP."""
+
+    password_hash = hash_of(password)
+
+    async def create(session: AsyncSession) -> UUID:
+        account = await accounts.create(session, name, password_hash=password_hash, roles=roles)
+        return account.id
+
+    return Database(client).run(create)
+
+
+class Person(TestClient):
+    """A logged-in person: a client that sends their token. `name`, `id` and `tokens` say who and with what."""
+
+    name: str
+    id: UUID
+    tokens: dict[str, Any]
+
+    def log_in(self, password: str = PASSWORD, **form: str) -> None:
+        """Log in, again if need be, and send that token from now on."""
+        self.headers.pop("Authorization", None)
+        answer = log_in(self, self.name, password, **form)
+        assert answer.status_code == 200, answer.text
+        self.use(answer.json())
+
+    def use(self, tokens: dict[str, Any]) -> None:
+        self.tokens = tokens
+        self.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+
+
+def log_in(client: TestClient, name: str, password: str = PASSWORD, **form: str) -> Any:
+    return client.post("/auth/token", data={"grant_type": "password", "username": name, "password": password, **form})
+
+
+def refresh(client: TestClient, refresh_token: str, **form: str) -> Any:
+    return client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token, **form})
+
+
+@pytest.fixture
+def as_person(make_client: MakeClient, request: pytest.FixtureRequest) -> Callable[..., Person]:
+    """Make a person, log in, and call as them: `as_person()`, `as_person(role="admin")`, `as_person(scope="a:read")`.
+
+    Each calls from an address of their own. `client=` names the app, where a test has more than one.
+    """
+
+    def make(
+        *, role: str | None = None, name: str | None = None, client: TestClient | None = None, **form: str
+    ) -> Person:
+        base = client if client is not None else request.getfixturevalue("client")
+        number = next(_numbers)
+        address = f"127.{number // 62500 + 1}.{number // 250 % 250}.{number % 250 + 1}"
+        person = Person(base.app, base_url=str(base.base_url), client=(address, 50000), raise_server_exceptions=False)
+        person.portal = base.portal
+        person.name = name or f"person{number}@example.com"
+        person.id = create_person(base, person.name, *([role] if role else []))
+        person.log_in(**form)
+        return person
+
+    return make
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Every event that is written from here on, as its fields."""
+    found: list[dict[str, Any]] = []
+    write = logs.write
+
+    def keep(fields: dict[str, Any], *, flush: bool) -> None:
+        found.append(dict(fields))
+        write(fields, flush=flush)
+
+    monkeypatch.setattr(logs, "write", keep)
+    return found
