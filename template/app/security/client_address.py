@@ -1,7 +1,6 @@
 """Which address a request comes from, as seen through configured proxies only (ASVS 5.0 V15.3.4)."""
 
 import ipaddress
-import os
 from functools import lru_cache
 
 from fastapi import FastAPI
@@ -91,6 +90,4 @@ def client_ip(scope: Scope) -> str:
 
 
 def install(app: FastAPI) -> None:
-    # The servers' own layer trusts 127.0.0.1 unless told otherwise; ours alone decides.
-    os.environ["FORWARDED_ALLOW_IPS"] = ""
     app.add_middleware(ClientAddress, proxies=ProxySettings.current().trusted_proxies)

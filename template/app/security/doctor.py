@@ -32,6 +32,8 @@ class Report:
 
 async def examine(load_app: Callable[[], FastAPI], check: Callable[[FastAPI], Policies]) -> Report:
     """Settings, then the database, then the app itself, as far as they can be looked at."""
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
+        load_app()  # each protection's settings are known once its module is imported
     report = Report(environment(), problems())
     if report.problems:
         return report  # the app does not start with them, so there is nothing more to look at
@@ -42,9 +44,8 @@ async def examine(load_app: Callable[[], FastAPI], check: Callable[[FastAPI], Po
     except Exception as error:  # whatever the driver says, it may hold the address
         report.problems.append(f"the database cannot be reached ({type(error).__name__})")
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            policies = check(load_app())
-    except (InsecureApp, SystemExit) as error:
+        policies = check(load_app())
+    except InsecureApp as error:
         report.problems.append(str(error))
         return report
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)

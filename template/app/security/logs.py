@@ -59,8 +59,9 @@ def write(fields: MutableMapping[str, Any], *, flush: bool) -> None:
 
 
 def to_stderr() -> None:
-    """For commands, whose stdout is what they were asked for."""
+    """For commands, whose stdout is what they were asked for; readable where a person looks on."""
     _Output.to_stderr = True
+    _Output.readable = sys.stderr.isatty()
 
 
 def _readable(fields: MutableMapping[str, Any]) -> str:
