@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 from uuid import UUID
 
-from fastapi import Depends
+from fastapi import Depends, FastAPI
 from pydantic import SecretStr, field_validator
 from sqlalchemy import (
     URL,
@@ -182,3 +182,7 @@ async def _session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
 
 DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]
 """The transaction of a request: committed before the answer is sent, so a failing commit is never a 2xx."""
+
+
+async def on_end(app: FastAPI) -> None:
+    await app.state.database.close()

@@ -17,7 +17,7 @@ from app.security.login_throttle import Purpose, Throttled
 from app.security.oauth_forms import Form, OAuthError, documented, form_body, required
 from app.security.problems import Problem
 from app.security.routing import PrefixRouter, include_first
-from app.security.sessions import Client, Grant, Refused
+from app.security.sessions import Client, Grant
 from app.security.tables import Session
 
 router = PrefixRouter(prefix="/auth", tags=["auth"])
@@ -58,9 +58,7 @@ ClientPlace = Annotated[Client, Depends(client_of)]
 
 async def count_source(request: Request, purpose: Purpose) -> None:
     """Count this request against its source; committed at once, so that a refusal later does not undo it."""
-    database: Database = request.state.database
-    async with database.begin() as db:
-        await login_throttle.count_source(db, client_ip(request.scope), purpose)
+    await login_throttle.count_source(request.state.database, client_ip(request.scope), purpose)
 
 
 @router.post(
@@ -81,31 +79,35 @@ async def token(request: Request, form: Form, client: ClientPlace) -> TokenOut:
 async def _log_in(request: Request, form: dict[str, str], client: Client) -> TokenOut:
     name, password = required(form, "username"), required(form, "password")
     known = frozenset(request.state.policies.scopes())
-    asked = frozenset(form["scope"].split()) if form.get("scope", "").strip() else None
+    asked = _asked_scopes(form)
     if asked is not None and not asked <= known:
         raise OAuthError("invalid_scope", "No route asks for such a scope.")
-    await count_source(request, "token")
     login: PasswordLogin = request.state.password_login
     try:
         grant = await login.log_in(name, password, client, asked)
     except LoginFailed:
         raise OAuthError("invalid_grant", "The name or the password is wrong.") from None
+    request.state.credential_cache.forget(grant.account.id)  # its oldest session may have ended to make room
     return _answer(request, grant)
 
 
 async def _refresh(request: Request, form: dict[str, str], client: Client) -> TokenOut:
-    presented = required(form, "refresh_token")
+    presented, asked = required(form, "refresh_token"), _asked_scopes(form)
     await count_source(request, "refresh")
     database: Database = request.state.database
     async with database.begin() as db:
         outcome = await sessions.refresh(db, presented, client)
-        if isinstance(outcome, Refused) and outcome.ended is not None:
+        if isinstance(outcome, Grant):
+            return _answer(request, outcome, asked)  # asking for too much rolls back: the token stays unused
+        if outcome.ended is not None:
             forget_on_commit(request, db, outcome.ended)
-    if isinstance(outcome, Refused):
-        request.state.context.reason = outcome.reason
-        raise OAuthError("invalid_grant", "The refresh token does not hold.")
-    asked = frozenset(form["scope"].split()) if "scope" in form else None
-    return _answer(request, outcome, asked)
+    request.state.context.reason = outcome.reason
+    raise OAuthError("invalid_grant", "The refresh token does not hold.")
+
+
+def _asked_scopes(form: dict[str, str]) -> frozenset[str] | None:
+    """None where a log-in or refresh asks for all that it may have."""
+    return frozenset(form.get("scope", "").split()) or None
 
 
 def access_token_for(

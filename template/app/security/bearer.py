@@ -33,7 +33,7 @@ class BearerToken:
     def read(self, headers: Headers) -> str | None:
         """The token in the Authorization header, and nowhere else (RFC 9700 section 4.3.2)."""
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else None
+        return token.strip(" ") if scheme.lower() == "bearer" else None
 
     async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
         """Whose token it is and when it ends. Raises: InvalidCredential."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.database import Database
+from app import database
 from app.security import (
     api_docs,
     auth_routes,
@@ -46,7 +46,7 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     if reasons := problems():
         refuse(reasons)
     logs.configure(app.version)
-    app.state.database = Database()
+    app.state.database = database.Database()
     identity.install(app, [bearer.BearerToken()])
     passwords.install(app, project.SLUG)
     _add_routes(app)
@@ -55,7 +55,12 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     errors.install(app)
     websockets.install(app)
     request_guard.install(app)
-    start_up.install(app, [*public, *documents], hooks=[migrations.on_start, development.first_lines])
+    start_up.install(
+        app,
+        public=[*public, *documents],
+        at_start=[migrations.on_start, development.first_lines],
+        at_end=[passwords.on_end, database.on_end],
+    )
     headers.install(app)
     request_log.install(app)
     client_address.install(app)

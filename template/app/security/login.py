@@ -13,7 +13,7 @@ from app.database import Database
 from app.security import events, login_throttle, sessions
 from app.security.client_address import client_prefix
 from app.security.events import Event
-from app.security.login_throttle import Throttled
+from app.security.login_throttle import Purpose, Throttled
 from app.security.passwords import PasswordHasher
 from app.security.sessions import Client, Grant
 from app.security.tables import Account, normalise_login
@@ -34,7 +34,8 @@ class PasswordLogin:
 
     async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
         """A session for who knows this password. Raises: LoginFailed, Throttled, Problem 503."""
-        account = await self._count(name, client)
+        account = await self._find(name)
+        await self._count(normalise_login(name[: LONGEST_LOGIN + 1]), account, client, "token")
         right = await self._verify(password, account, client)
         if account is None or not right or not account.is_active or account.kind != "person":
             events.record(
@@ -50,26 +51,28 @@ class PasswordLogin:
 
     async def check(self, account: Account, password: str, client: Client) -> bool:
         """Whether this is the account's password, counted like a log-in. Raises: Throttled, Problem 503."""
-        async with self._database.begin() as db:
-            await login_throttle.count_attempt(db, account.name, client.address, account.id)
+        await self._count(account.name, account, client, "password")
         right = await self._verify(password, account, client)
         if right:
             async with self._database.begin() as db:
                 await login_throttle.succeeded(db, account.name, client.address, account.id)
         return right
 
-    async def _count(self, name: str, client: Client) -> Account | None:
-        login = normalise_login(name[: LONGEST_LOGIN + 1])
+    async def _find(self, name: str) -> Account | None:
+        if len(name) > LONGEST_LOGIN or not _is_text(name):
+            return None
+        by_login = select(Account.__table__).where(Account.login == normalise_login(name))
+        async with self._database.read() as connection:
+            row = (await connection.execute(by_login)).one_or_none()
+        return Account(**row._mapping) if row else None
+
+    async def _count(self, login: str, account: Account | None, client: Client, purpose: Purpose) -> None:
+        known_id = account.id if account else None
         try:
-            async with self._database.begin() as db:
-                account = None
-                if len(name) <= LONGEST_LOGIN and _is_text(name):
-                    account = await db.scalar(select(Account).where(Account.login == login))
-                await login_throttle.count_attempt(db, login, client.address, account.id if account else None)
+            await login_throttle.count_attempt(self._database, login, client.address, known_id, purpose)
         except Throttled:
-            events.record(Event.LOGIN_LOCK, outcome="failure", subject=events.name_digest(login))
+            events.record(Event.LOGIN_LOCK, outcome="failure", subject=events.name_digest(normalise_login(login)))
             raise
-        return account
 
     async def _verify(self, password: str, account: Account | None, client: Client) -> bool:
         source = client_prefix(client.address)

@@ -8,25 +8,20 @@ sources that are not known, and after 100 failures in a row one try an hour.
 
 import hashlib
 import hmac
-from collections.abc import Iterable
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.database import Database
 from app.security.client_address import UNKNOWN, ProxySettings, client_prefix, contains, parse_network
 from app.security.secret_keys import keys_for
 from app.security.tables import KnownAddress, ThrottleBucket, normalise_login, utc_now
+from app.security.throttle_buckets import Limit, Limits, count, locked
 
 Purpose = Literal["token", "refresh", "password"]
-
-
-class Limit(NamedTuple):
-    attempts: int
-    seconds: int
 
 
 MINUTE, HOUR = 60, 3600
@@ -42,8 +37,6 @@ FAILURES_IN_A_ROW = 100
 AFTER_TOO_MANY = (Limit(1, HOUR),)
 KNOWN_FOR = timedelta(days=30)
 KNOWN_ADDRESSES = 50  # remembered for one account
-FORGOTTEN_AFTER = timedelta(days=30)
-BUCKETS_OF_NOBODY = 50_000  # rows for sources and for names that do not exist
 
 
 class Throttled(Exception):
@@ -54,47 +47,58 @@ class Throttled(Exception):
         self.retry_after = retry_after
 
 
-class _Count(NamedTuple):
-    bucket: ThrottleBucket
-    limits: tuple[Limit, ...]
-
-
 def _key(*parts: str) -> bytes:
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hmac.new(keys_for("throttle")[0], text, hashlib.sha256).digest()
 
 
-async def count_source(db: AsyncSession, address: str, purpose: Purpose) -> None:
+async def count_source(database: Database, address: str, purpose: Purpose) -> None:
     """Count one attempt of a source, over all accounts. Raises: Throttled, and then nothing is counted."""
+    async with database.begin() as db:
+        limits = _source_limits(address, purpose)
+        wait = count(await locked(db, limits), limits)
+    _refuse(wait)
+
+
+async def count_attempt(database: Database, login: str, address: str, account: UUID | None, purpose: Purpose) -> None:
+    """Count one attempt to use the password of `login`, an account or not, against its source and against it.
+
+    Raises: Throttled. An attempt that its source may not make is not counted against the account.
+    """
+    async with database.begin() as db:
+        by_source = _source_limits(address, purpose)
+        by_account = await _account_limits(db, login, address, account)
+        buckets = await locked(db, by_source | by_account, permanent=by_account if account else {})
+        too_many = buckets[_streak_key(login)].failures_in_a_row >= FAILURES_IN_A_ROW
+        by_account[_streak_key(login)] = AFTER_TOO_MANY if too_many else ()
+        wait = count(buckets, by_source) or count(buckets, by_account)
+    _refuse(wait)
+
+
+def _refuse(wait: int) -> None:
+    if wait:
+        raise Throttled(-(-wait // 1000))
+
+
+def _source_limits(address: str, purpose: Purpose) -> Limits:
     limits = SOURCE_LIMITS[purpose]
-    wanted = {_key("source", purpose, client_prefix(address)): limits}
+    found: Limits = {_key("source", purpose, client_prefix(address)): limits}
     if ":" in address:
         site = tuple(Limit(limit.attempts * SITE_FACTOR, limit.seconds) for limit in limits)
-        wanted[_key("site", purpose, client_prefix(address, 48))] = site
-    await _forget_nobody(db)
-    _count([_Count(bucket, wanted[bucket.key_hash]) for bucket in await _locked(db, wanted)])
+        found[_key("site", purpose, client_prefix(address, 48))] = site
+    return found
 
 
-async def count_attempt(db: AsyncSession, login: str, address: str, account: UUID | None) -> None:
-    """Count one attempt to log in as `login`, an account or not.
-
-    Raises: Throttled, and then nothing is counted.
-    """
-    known = await _is_known(db, account or UUID(int=0), address)
-    streak = _key("streak", normalise_login(login))
-    wanted = {_pair_key(login, address): FROM_ONE_SOURCE, streak: ()}
-    if not known:
-        wanted[_account_key(login)] = FROM_UNKNOWN_SOURCES
-    counts = []
-    for bucket in await _locked(db, wanted, permanent=account is not None):
-        too_many = bucket.key_hash == streak and bucket.failures_in_a_row >= FAILURES_IN_A_ROW
-        counts.append(_Count(bucket, AFTER_TOO_MANY if too_many else wanted[bucket.key_hash]))
-    _count(counts)
+async def _account_limits(db: AsyncSession, login: str, address: str, account: UUID | None) -> Limits:
+    found: Limits = {_pair_key(login, address): FROM_ONE_SOURCE, _streak_key(login): ()}
+    if not await _is_known(db, account or UUID(int=0), address):
+        found[_account_key(login)] = FROM_UNKNOWN_SOURCES
+    return found
 
 
 async def succeeded(db: AsyncSession, login: str, address: str, account: UUID) -> None:
     """The password was right: no failures in a row any more, and from now on the address is known."""
-    keys = (_pair_key(login, address), _key("streak", normalise_login(login)))
+    keys = (_pair_key(login, address), _streak_key(login))
     await db.execute(
         update(ThrottleBucket).where(ThrottleBucket.key_hash.in_(keys)).values(attempts="", failures_in_a_row=0)
     )
@@ -106,7 +110,7 @@ async def succeeded(db: AsyncSession, login: str, address: str, account: UUID) -
 
 async def unlock(db: AsyncSession, login: str) -> None:
     """Forget the failures of one account; what a source has tried is not forgotten."""
-    keys = (_account_key(login), _key("streak", normalise_login(login)))
+    keys = (_account_key(login), _streak_key(login))
     await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(keys)))
 
 
@@ -116,6 +120,10 @@ def _pair_key(login: str, address: str) -> bytes:
 
 def _account_key(login: str) -> bytes:
     return _key("account", normalise_login(login))
+
+
+def _streak_key(login: str) -> bytes:
+    return _key("streak", normalise_login(login))
 
 
 def _address_key(address: str) -> bytes:
@@ -139,58 +147,3 @@ async def _keep_newest_addresses(db: AsyncSession, account: UUID) -> None:
     newest = select(KnownAddress.address_hash).where(mine).order_by(KnownAddress.last_login_at.desc())
     kept = (await db.scalars(newest.limit(KNOWN_ADDRESSES))).all()
     await db.execute(delete(KnownAddress).where(mine, KnownAddress.address_hash.not_in(kept)))
-
-
-async def _locked(db: AsyncSession, keys: Iterable[bytes], *, permanent: bool = False) -> list[ThrottleBucket]:
-    """The rows of these keys, made where missing, held by us until the transaction ends (in one order)."""
-    return [await _locked_row(db, key, permanent) for key in sorted(keys)]
-
-
-async def _locked_row(db: AsyncSession, key: bytes, permanent: bool) -> ThrottleBucket:
-    locked = select(ThrottleBucket).where(ThrottleBucket.key_hash == key).with_for_update()
-    bucket = await db.scalar(locked)
-    if bucket is None:
-        try:
-            async with db.begin_nested():
-                bucket = ThrottleBucket(key_hash=key, attempts="", failures_in_a_row=0)
-                db.add(bucket)
-        except IntegrityError:  # another process made it in this moment
-            bucket = (await db.scalars(locked)).one()
-    bucket.permanent = bucket.permanent or permanent
-    return bucket
-
-
-def _count(counts: list[_Count]) -> None:
-    """Count one attempt in each bucket, or raise Throttled and count it in none."""
-    now = int(utc_now().timestamp() * 1000)
-    waits = [_wait(_times(count.bucket), limit, now) for count in counts for limit in count.limits]
-    if any(waits):
-        raise Throttled(-(-max(waits) // 1000))
-    for bucket, _ in counts:
-        recent = [time for time in _times(bucket) if time > now - HOUR * 1000]
-        bucket.attempts = " ".join(map(str, [*recent[-500:], now]))
-        bucket.failures_in_a_row += 1
-        bucket.updated_at = utc_now()
-
-
-def _times(bucket: ThrottleBucket) -> list[int]:
-    return [int(time) for time in bucket.attempts.split()]
-
-
-def _wait(times: list[int], limit: Limit, now: int) -> int:
-    """Milliseconds until one more attempt fits into this moving window; 0 if it does now."""
-    recent = [time for time in times if time > now - limit.seconds * 1000]
-    if len(recent) < limit.attempts:
-        return 0
-    return recent[-limit.attempts] + limit.seconds * 1000 - now
-
-
-async def _forget_nobody(db: AsyncSession) -> None:
-    """Rows that belong to no account are bounded, in time and in number."""
-    of_nobody = ThrottleBucket.permanent.is_(False)
-    stale = ThrottleBucket.updated_at < utc_now() - FORGOTTEN_AFTER
-    await db.execute(delete(ThrottleBucket).where(of_nobody, stale))
-    newest = select(ThrottleBucket.key_hash).where(of_nobody).order_by(ThrottleBucket.updated_at.desc())
-    surplus = (await db.scalars(newest.offset(BUCKETS_OF_NOBODY).limit(1000))).all()
-    if surplus:
-        await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(surplus)))

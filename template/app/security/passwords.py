@@ -4,18 +4,19 @@ A wrong password, an odd one and an unknown name cost the same, so nobody learns
 flood of log-ins takes neither the loop nor the memory (V15.2.2, V15.4.4).
 """
 
+import asyncio
 import os
 import re
 import secrets
+import sys
+import threading
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TypeVar
 
-import anyio
-import anyio.to_thread
-import zxcvbn
 from fastapi import FastAPI
 from pydantic import Field
 
@@ -30,6 +31,7 @@ with warnings.catch_warnings():  # passlib's last release is older than Python's
 
 T = TypeVar("T")
 MAXIMUM_LENGTH = 128  # code points
+LETTERS_OF_ITS_OWN = 4  # that a password has beside the names in it, if there are any
 QUEUE = 32  # jobs that may wait for a thread
 JUDGED_LENGTH = 32  # zxcvbn's time grows with the square of the length
 
@@ -84,7 +86,7 @@ class PasswordHasher:
         costs = (settings.argon2_memory_kib, settings.argon2_iterations, settings.argon2_parallelism)
         self._passlib, self._nobody = _context(*costs)
         self._threads = os.cpu_count() or 1
-        self._limiter = anyio.CapacityLimiter(self._threads)
+        self._pool = ThreadPoolExecutor(self._threads, "passwords", initializer=_yield_to_the_event_loop)
         self._jobs = 0
 
     async def hash(self, password: str) -> str:
@@ -109,11 +111,10 @@ class PasswordHasher:
         if not minimum <= len(password) <= MAXIMUM_LENGTH or not _is_possible(password):
             raise WeakPassword(f"Use {minimum} to {MAXIMUM_LENGTH} characters.")
         words = _words((*self._service_names, *names))
-        if words and re.fullmatch(f"(?:{'|'.join(words)})+", _letters(password)):
+        if _is_made_of(words, _letters(password)):
             raise WeakPassword("This is only a name that an attacker knows, with signs around it.")
         # zxcvbn knows common words, repeats, sequences and keyboard walks.
-        result = await self._in_thread(lambda: zxcvbn.zxcvbn(password[:JUDGED_LENGTH], user_inputs=list(words)))
-        if result["score"] < 3:
+        if await self._in_thread(lambda: _guessability(password, words)) < 3:
             raise WeakPassword("This is easy to guess; several unrelated words are not.")
 
     def _verify(self, password: str, stored: str | None) -> bool:
@@ -129,21 +130,52 @@ class PasswordHasher:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._jobs >= self._threads + QUEUE:
             raise Problem(503, detail="Too many log-ins at once; try again.", headers={"Retry-After": "1"})
+        job = asyncio.get_running_loop().run_in_executor(self._pool, work)
         self._jobs += 1
-        try:
-            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
-        finally:
-            self._jobs -= 1
+        job.add_done_callback(self._done)  # also when the caller has gone: the thread is still at work
+        return await job
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False)
+
+    def _done(self, job: object) -> None:
+        self._jobs -= 1
+
+
+def _yield_to_the_event_loop() -> None:
+    """Let other requests go first where a core is short: on Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def _guessability(password: str, words: Iterable[str]) -> int:
+    """0 to 4, worst to best."""
+    import zxcvbn  # 25 MiB of common words, for the processes that set a password
+
+    return int(zxcvbn.zxcvbn(password[:JUDGED_LENGTH], user_inputs=list(words))["score"])
 
 
 def _letters(text: str) -> str:
     return "".join(filter(str.isalpha, text.casefold()))
 
 
-def _words(names: tuple[str, ...]) -> tuple[str, ...]:
+def _words(names: tuple[str, ...]) -> set[str]:
     parts = {_letters(part) for name in names for part in (name, *re.split(r"[@.\s_-]", name))}
-    return tuple(sorted((re.escape(part) for part in parts if len(part) >= 3), key=len, reverse=True))
+    return {part for part in parts if len(part) >= 3}
+
+
+def _is_made_of(words: set[str], letters: str) -> bool:
+    """Whether hardly any letter is left without these words."""
+    rest = letters
+    for word in sorted(words, key=len, reverse=True):
+        rest = rest.replace(word, "")
+    return rest != letters and len(rest) < LETTERS_OF_ITS_OWN
 
 
 def install(app: FastAPI, slug: str) -> None:
     app.state.passwords = PasswordHasher(PasswordSettings.current(), (app.title, slug))
+
+
+async def on_end(app: FastAPI) -> None:
+    app.state.passwords.close()

@@ -92,7 +92,7 @@ async def refresh(db: AsyncSession, token: str, client: Client) -> Grant | Refus
     row = (await db.execute(_lookup(token))).one_or_none()
     if row is None:
         return Refused("unknown_token")
-    used, session, account = row.tuple()
+    used, session, account = row
     now = utc_now()
     if session.ended_at is not None or not account.is_active:
         return Refused("session_ended")

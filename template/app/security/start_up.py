@@ -46,10 +46,11 @@ def _is_cors(layer: Middleware) -> bool:
 
 
 class StartUp:
-    def __init__(self, app: ASGIApp, shared: FastAPI, hooks: list[Hook]) -> None:
+    def __init__(self, app: ASGIApp, shared: FastAPI, at_start: list[Hook], at_end: list[Hook]) -> None:
         self.app = app
         self.shared = shared
-        self.hooks = hooks
+        self.at_start = at_start
+        self.at_end = at_end
         self.production = in_production()
         self.routes: object = None  # the closed route table, once everything was found right
 
@@ -84,7 +85,7 @@ class StartUp:
         try:
             logs.configure(self.shared.version)  # again: the server has set up its own logging by now
             self._ensure()
-            for hook in self.hooks:
+            for hook in self.at_start:
                 await hook(self.shared)
         except BaseException as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -99,12 +100,13 @@ class StartUp:
             await self.app(scope, replay, send)
         finally:
             events.record(Event.SHUTDOWN)
-            await self.shared.state.database.close()
+            for hook in self.at_end:
+                await hook(self.shared)
 
 
-def install(app: FastAPI, public: Iterable[str], hooks: list[Hook]) -> None:
+def install(app: FastAPI, public: Iterable[str], at_start: list[Hook], at_end: list[Hook]) -> None:
     app.state.public_paths = frozenset(public)
-    app.add_middleware(StartUp, shared=app, hooks=hooks)
+    app.add_middleware(StartUp, shared=app, at_start=at_start, at_end=at_end)
 
 
 def remember_layers(app: FastAPI) -> None:

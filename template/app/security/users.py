@@ -60,7 +60,6 @@ async def change_password(
 
     Every access token of this person ends with it; the answer holds the new one of this session.
     """
-    await count_source(request, "password")
     database: Database = request.state.database
     account = await _account(database, caller.id)
     login: PasswordLogin = request.state.password_login

@@ -1,0 +1,209 @@
+"""Passwords: any characters, long enough, not guessable, hashed slowly, and never in the way of other requests."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+
+import argon2
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.testclient import TestClient
+
+from app.security import accounts, passwords
+from tests.security.fixtures import PASSWORD, Database, MakeClient, create_person, log_in
+from tests.security.timing import at_once, seconds
+
+TODAYS_COSTS = "$argon2id$v=19$m=19456,t=2,p=1$"
+ACCEPTED = {
+    "words": "seven quiet lamps behind",
+    "fifteen small letters": "qzvkwjmxhtfbpyd",
+    "fifteen capitals": "QZVKWJMXHTFBPYD",
+    "fifteen digits": "830516294710583",
+    "signs alone": "~}^?|;<$@!%*(:>",
+    "spaces around it": "  quiet lamps behind  ",
+    "64 emoji": "".join(chr(0x1F600 + number * 37 % 80) for number in range(64)),
+    "another script": "семь тихих ламп позади",
+    "a NUL": "quiet\0lamps behind us",
+    "line breaks": "quiet\r\nlamps behind us",
+    "128 characters": "quiet lamps behind " * 6 + "and 14 letters",
+    "a name and more than it": "alice counts purple walruses",
+}
+REFUSED = {
+    "fourteen characters": "qzvkwjmxhtfbpy",
+    "nothing": "",
+    "129 characters": "quiet lamps behind " * 6 + "and 15 letters!",
+    "thousands of characters": "quiet lamps " * 300,
+    "fifteen that are fourteen": "qzvkwjmxhtfbpe\u0301"[:-2] + "e\u0301",
+    "a common word twice": "passwordpassword1",
+    "one character": "a" * 20,
+    "a walk on the keyboard": "qwertyuiopasdfgh",
+    "a sequence": "abcdefghijklmnop",
+    "digits in order": "1234567890123456",
+    "a common word and digits": "Password1234567",
+    "the log-in name": "alice.wonderland@example.com",
+    "the name with signs": "!!Alice-Wonderland-2026!!",
+    "parts of the name": "wonderland.alice.1234",
+}
+
+
+@pytest.fixture
+def choose(client: TestClient, database: Database) -> Callable[[str], tuple[int, str]]:
+    """Choose this password as Alice, invited anew; the status and the body of the answer."""
+    create_person(client, "alice.wonderland@example.com")
+
+    async def invite(db: AsyncSession) -> str:
+        return await accounts.invite(db, await accounts.by_name(db, "alice.wonderland@example.com"))
+
+    def activate(password: str) -> tuple[int, str]:
+        database.rows("DELETE FROM throttle_buckets")
+        answer = client.post("/auth/activate", json={"token": database.run(invite), "password": password})
+        return answer.status_code, answer.text
+
+    return activate
+
+
+def hash_in(database: Database) -> str:
+    return str(database.rows("SELECT password_hash FROM accounts")[0][0])
+
+
+def test_any_long_and_unguessable_password_is_accepted_as_it_is(
+    client: TestClient, choose: Callable[[str], tuple[int, str]]
+) -> None:
+    for kind, password in ACCEPTED.items():
+        assert (kind, *choose(password)) == (kind, 204, "")
+        assert log_in(client, "alice.wonderland@example.com", password).status_code == 200, kind
+
+
+def test_a_weak_password_is_refused_with_a_reason(choose: Callable[[str], tuple[int, str]]) -> None:
+    for kind, password in REFUSED.items():
+        status, body = choose(password)
+
+        assert (kind, status) == (kind, 422)
+        assert json.loads(body)["errors"][0].keys() == {"pointer", "detail", "code"}
+        assert not password or password not in body, kind
+
+
+def test_the_name_of_the_service_is_no_password(client: TestClient, choose: Callable[[str], tuple[int, str]]) -> None:
+    title = client.app.title  # type: ignore[attr-defined]
+    long_enough = f"{title} " * 15
+
+    assert choose(f"!{long_enough[:100]}2026")[0] == 422
+
+
+def test_a_name_made_of_repeats_does_not_make_judging_slow(client: TestClient) -> None:
+    hasher = client.app.state.passwords  # type: ignore[attr-defined]
+    judge = partial(client.portal.call, hasher.judge, "a" * 127 + "b", "aaa.aaaa.aaaaa@aaaaaa.aaaaaaa")  # type: ignore[union-attr]
+
+    def refused() -> None:
+        with pytest.raises(passwords.WeakPassword):
+            judge()
+
+    assert seconds(refused) < 2
+
+
+def test_eight_characters_are_enough_only_where_asked_for(
+    make_client: MakeClient, choose: Callable[[str], tuple[int, str]]
+) -> None:
+    assert choose("qzvkwjmx")[0] == 422
+    make_client(ALLOW_8_CHAR_PASSWORDS="true")
+    assert choose("qzvkwjmx")[0] == 422  # the running service does not change
+
+
+def test_what_differs_in_its_last_character_is_different(client: TestClient) -> None:
+    create_person(client, "alice", password="x" * 99 + "y")
+
+    assert log_in(client, "alice", "x" * 99 + "z").status_code == 400
+    assert log_in(client, "alice", "x" * 99).status_code == 400
+    assert log_in(client, "alice", "x" * 99 + "y").status_code == 200
+
+
+def test_two_spellings_of_one_character_are_the_same_and_nothing_else_is(client: TestClient) -> None:
+    create_person(client, "alice", password="caf\u00e9 with ﬁve lamps")
+
+    assert log_in(client, "alice", "cafe\u0301 with ﬁve lamps").status_code == 200
+    assert log_in(client, "alice", "caf\u00e9 with five lamps").status_code == 400
+    assert log_in(client, "alice", "cafe with ﬁve lamps").status_code == 400
+
+
+def test_a_password_is_stored_as_an_argon2id_hash_of_its_own(
+    client: TestClient, database: Database, choose: Callable[[str], tuple[int, str]]
+) -> None:
+    stored = []
+    for _ in range(2):
+        choose("seven quiet lamps behind")
+        stored.append(hash_in(database))
+
+    assert all(text.startswith(TODAYS_COSTS) for text in stored)
+    assert stored[0] != stored[1]
+
+
+@pytest.mark.parametrize(("memory", "iterations"), [(8192, 1), (19456, 1), (8192, 3), (65536, 2)])
+def test_a_hash_of_other_costs_is_renewed_by_the_next_log_in(
+    client: TestClient, database: Database, memory: int, iterations: int
+) -> None:
+    old = argon2.PasswordHasher(iterations, memory, parallelism=1).hash(PASSWORD)
+    create_person(client, "alice")
+    database.rows("UPDATE accounts SET password_hash = :old", old=old)
+
+    assert log_in(client, "alice", "wrong").status_code == 400
+    assert hash_in(database) == old
+    assert log_in(client, "alice").status_code == 200
+    assert hash_in(database).startswith(TODAYS_COSTS)
+    assert log_in(client, "alice").status_code == 200
+
+
+def test_a_hash_of_todays_costs_stays(client: TestClient, database: Database) -> None:
+    create_person(client, "alice")
+    before = hash_in(database)
+
+    log_in(client, "alice")
+
+    assert hash_in(database) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("ARGON2_MEMORY_KIB", "19455"), ("ARGON2_ITERATIONS", "1"), ("ARGON2_PARALLELISM", "0")]
+)
+def test_hashing_cannot_be_set_to_cost_less(make_client: MakeClient, setting: str, value: str) -> None:
+    with pytest.raises(SystemExit) as refused:
+        make_client(**{setting: value})
+
+    assert refused.value.code == 78
+
+
+def test_a_slow_hash_keeps_nobody_waiting(make_client: MakeClient) -> None:
+    client = make_client(ARGON2_ITERATIONS="60")
+    alive = make_client(client.app)  # type: ignore[arg-type]
+    waits: list[float] = []
+    answers: list[int] = []
+
+    def ask_until_answered() -> None:
+        while not answers:
+            waits.append(seconds(partial(alive.get, "/health/live")))
+            time.sleep(0.002)
+
+    def guess() -> None:
+        answers.append(log_in(client, "nobody", "wrong").status_code)
+
+    took = seconds(lambda: at_once([guess, ask_until_answered]))
+
+    assert answers == [400]
+    assert len(waits) > 10
+    assert max(waits) < took / 2
+
+
+def test_what_waits_for_a_hash_is_bounded(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "QUEUE", 2)
+    threads = os.cpu_count() or 1
+    first = make_client(ARGON2_ITERATIONS="40")
+    callers = [make_client(first.app, address=f"127.80.0.{number}") for number in range(1, threads + 2 + 6)]  # type: ignore[arg-type]
+
+    answers = at_once(partial(log_in, caller, f"name{number}", "wrong") for number, caller in enumerate(callers))
+
+    busy = [answer for answer in answers if answer.status_code == 503]
+    assert 1 <= len(busy) <= 5
+    assert {answer.headers["retry-after"] for answer in busy} == {"1"}
+    assert {answer.status_code for answer in answers} == {400, 503}
+    assert log_in(first, "nobody", "wrong").status_code == 400

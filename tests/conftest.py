@@ -1,0 +1,64 @@
+"""One snapshot of the working tree for each worker, and one virtual environment for all of them."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.rendering import Environment, Project, Template, git_environment, install, snapshot
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: then no worker starts one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of a developer's git or Copier settings reaches a test, and no test asks for a password."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in git_environment(tmp_path_factory.mktemp("settings")).items():
+            patch.setenv(name, value)
+        for name in ("VIRTUAL_ENV", "PYTEST_ADDOPTS"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(same_everywhere: None, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The working tree as the newest version of the template."""
+    scratch = tmp_path_factory.mktemp("template")
+    return Template(snapshot(scratch / "repository"), scratch)
+
+
+@pytest.fixture(scope="session")
+def environment(template: Template, pytestconfig: pytest.Config) -> Environment:
+    """Kept between runs in pytest's cache folder; one worker makes it, the others wait."""
+    assert pytestconfig.cache is not None
+    folder = pytestconfig.cache.mkdir("generated-projects")
+    project = template.copy(template.scratch / "environment")
+    with FileLock(folder / "lock"):
+        return install(project, folder / "environment")
+
+
+@pytest.fixture(scope="session")
+def runnable(template: Template, environment: Environment) -> Template:
+    """The same template, whose projects can be run."""
+    return Template(template.path, template.scratch / "runnable", environment)
+
+
+@pytest.fixture
+def project(runnable: Template, tmp_path: Path) -> Callable[..., Project]:
+    """Make a project of one's own, to change and to run: `project(roles="")`."""
+
+    def make(**answers: object) -> Project:
+        return runnable.copy_of(runnable.render(**answers), tmp_path / "project")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def in_ci() -> bool:
+    return os.environ.get("CI") == "true"

@@ -1,0 +1,149 @@
+"""Every combination of answers makes a project that is clean, typed and alive, and whose own tests pass."""
+
+import ast
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.rendering import Project, Template
+
+# What a project is made of depends on these answers. The suite of a project with one role more proves nothing new.
+VARIANTS: dict[str, dict[str, str]] = {
+    "default": {},
+    "no-roles": {"roles": ""},
+    "other-roles": {"roles": "viewer, editor, admin"},
+    "admin-alone": {"roles": "admin"},
+}
+RUN_THEIR_SUITE = ["default", "no-roles", "other-roles"]
+
+variants = pytest.mark.parametrize("variant", VARIANTS)
+
+START = """
+import app.main
+from starlette.testclient import TestClient
+with TestClient(app.main.app, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
+    print(client.get("/health/live").status_code, client.get("/notes").status_code, client.get("/docs").status_code)
+"""
+
+
+@pytest.fixture
+def rendered(template: Template) -> Callable[[str], Project]:
+    return lambda variant: template.render(**VARIANTS[variant])
+
+
+def _texts(project: Project) -> dict[str, str]:
+    return {name: content.decode() for name, content in project.files().items()}
+
+
+@variants
+def test_it_is_linted(runnable: Template, variant: str) -> None:
+    runnable.render(**VARIANTS[variant]).must("ruff", "check", "--no-cache", ".")
+
+
+@variants
+def test_it_is_formatted(runnable: Template, variant: str) -> None:
+    runnable.render(**VARIANTS[variant]).must("ruff", "format", "--check", "--no-cache", ".")
+
+
+@variants
+def test_it_type_checks_strictly(runnable: Template, variant: str) -> None:
+    project = runnable.render(**VARIANTS[variant])
+
+    project.must("mypy", "--strict", "--cache-dir", str(runnable.scratch / "mypy"))
+
+
+@variants
+def test_its_files_parse(rendered: Callable[[str], Project], variant: str) -> None:
+    for name, text in _texts(rendered(variant)).items():
+        if name.endswith(".py"):
+            ast.parse(text)
+        elif name.endswith(".toml"):
+            tomllib.loads(text)
+        elif name.endswith((".yml", ".yaml")):
+            yaml.safe_load(text)
+
+
+@variants
+def test_nothing_of_the_template_language_is_left(rendered: Callable[[str], Project], variant: str) -> None:
+    left = re.compile(r"\{\{=|\{%|%\}|\{#|#\}")
+    texts = _texts(rendered(variant))
+
+    assert [name for name, text in texts.items() if left.search(name) or left.search(text)] == []
+
+
+@variants
+def test_a_feature_that_is_off_leaves_no_trace(
+    rendered: Callable[[str], Project], template: Template, variant: str
+) -> None:
+    everything, present = template.render().files().keys(), rendered(variant).files().keys()
+    off = [path for path in everything - present if path.endswith(".py")]
+    traces = [trace for path in off for trace in (path, path.removesuffix(".py").replace("/", "."))]
+
+    users = {name: trace for name, text in _texts(rendered(variant)).items() for trace in traces if trace in text}
+
+    assert users == {}
+    assert bool(off) == (variant == "no-roles")
+
+
+@variants
+def test_it_starts_and_answers(project: Callable[..., Project], variant: str) -> None:
+    printed = project(**VARIANTS[variant]).must("python", "-c", START, FASTAPI_ENV="development")
+
+    assert printed.splitlines()[-1] == "200 401 200"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", RUN_THEIR_SUITE)
+def test_its_own_suite_passes(project: Callable[..., Project], variant: str) -> None:
+    project(**VARIANTS[variant]).must("python", "-m", "pytest", "--quiet")
+
+
+def test_only_the_secret_differs_between_two_projects(template: Template, tmp_path: Path) -> None:
+    one, other = (template.copy(tmp_path / name).files() for name in ("one", "other"))
+
+    assert [name for name in one if one[name] != other[name]] == [".env"]
+    assert one.keys() == other.keys()
+
+
+def _secret(project: Project) -> str:
+    found = re.search(r"^SECRET_KEY=([0-9a-f]{128})$", project.read(".env"), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_the_secret_stands_in_a_file_that_git_never_sees(template: Template, tmp_path: Path) -> None:
+    project = template.copy(tmp_path / "project")
+
+    project.commit()
+
+    assert ".env" not in project.must("git", "ls-files").splitlines()
+    assert project.must("git", "status", "--porcelain") == ""
+    holders = [name for name, text in _texts(project).items() if _secret(project) in text]
+    assert holders == [".env"]
+
+
+def test_every_other_file_is_committed(template: Template, tmp_path: Path) -> None:
+    project = template.copy(tmp_path / "project")
+
+    project.commit()
+
+    assert set(project.must("git", "ls-files").splitlines()) == project.files().keys() - {".env"}
+
+
+def _cpu_seconds(work: Callable[[], Any]) -> float:
+    before = os.times()
+    work()
+    after = os.times()
+    return sum(after[:4]) - sum(before[:4])
+
+
+def test_rendering_takes_less_than_a_second(template: Template, tmp_path: Path) -> None:
+    seconds = min(_cpu_seconds(lambda path=tmp_path / str(run): template.copy(path)) for run in range(3))
+
+    assert seconds < 1
