@@ -71,7 +71,9 @@ async def measure(pid: int) -> None:
     answers: dict[int, int] = {}
     end = time.monotonic() + FLOOD_SECONDS
     flooded, *_ = await asyncio.gather(probe_until(end), *(guess_until(end, answers) for _ in range(CLIENTS)))
-    print(f"/health/live p99: quiet {p99(quiet):.1f} ms, flooded {p99(flooded):.1f} ms: {p99(flooded) / p99(quiet):.1f} x")
+    print(
+        f"/health/live p99: quiet {p99(quiet):.1f} ms, flooded {p99(flooded):.1f} ms: {p99(flooded) / p99(quiet):.1f} x"
+    )
     print(f"guesses a second: {sum(answers.values()) / FLOOD_SECONDS:.0f}, answers {answers}")
     print(f"peak memory: {peak_memory_mib(pid):.0f} MiB")
 

@@ -15,12 +15,12 @@ from pathlib import Path
 PASSWORD = "correct staple 7 battery horse"  # noqa: S105
 NAME = "someone@example.com"
 # One route that says who is calling and touches no database: what a caller who was seen just now costs.
-WHOAMI = '''
+WHOAMI = """
 
 @router.get("/by/whoami", dependencies=[require_scope("notes:read")])
 async def whoami(caller: Caller) -> dict[str, str | list[str]]:
     return {"id": str(caller.id), "name": "someone@example.com", "roles": sorted(caller.roles)}
-'''
+"""
 
 
 def generate(folder: Path) -> None:

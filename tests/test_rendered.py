@@ -95,7 +95,7 @@ def test_a_feature_that_is_off_leaves_no_trace(
 def test_it_starts_and_answers(project: Callable[..., Project], variant: str) -> None:
     printed = project(**VARIANTS[variant]).must("python", "-c", START, FASTAPI_ENV="development")
 
-    assert printed.splitlines()[-1] == "200 401 200"
+    assert "200 401 200" in printed.splitlines()
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ with warnings.catch_warnings():  # passlib's last release is older than Python's
 
 T = TypeVar("T")
 MAXIMUM_LENGTH = 128  # code points
-LETTERS_OF_ITS_OWN = 4  # that a password has beside the names in it, if there are any
+LETTERS_OF_ITS_OWN = 5  # that a password has beside the names in it, if there are any
 QUEUE = 32  # jobs that may wait for a thread
 JUDGED_LENGTH = 32  # zxcvbn's time grows with the square of the length
 

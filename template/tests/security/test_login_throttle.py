@@ -1,44 +1,15 @@
 """Guessing is slow for everyone and on every name, and who logs in from a known address is not locked out by it."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import pytest
 from starlette.testclient import TestClient
 
-from app.security import throttle_buckets
-from tests.security.fixtures import PASSWORD, Database, MakeClient, Person, create_person, log_in, refresh
+from tests.security.fixtures import PASSWORD, Database, MakeClient, create_person, log_in, refresh
+from tests.security.throttled import ALICE, AsPerson, From, at, guesses, service, spend
 from tests.security.timing import at_once, later
 
-AsPerson = Callable[..., Person]
-From = Callable[[str], TestClient]
-ALICE = "alice@example.com"
-
-
-@pytest.fixture
-def service(make_client: MakeClient) -> TestClient:
-    """A service that is also called from elsewhere, and has one person."""
-    client = make_client(DEVELOPMENT_NETWORKS="2001:db8::/32, 203.0.113.0/24", AUTH_CACHE_SECONDS="0")
-    create_person(client, ALICE)
-    return client
-
-
-@pytest.fixture
-def at(service: TestClient, make_client: MakeClient) -> From:
-    """A client at this address."""
-    return lambda address: make_client(service.app, address=address)  # type: ignore[arg-type]
-
-
-def guesses(client: TestClient, number: int, name: str = ALICE) -> list[int]:
-    return [log_in(client, name, "wrong").status_code for _ in range(number)]
-
-
-def spend(client: TestClient, number: int) -> list[int]:
-    """Count against the source alone: activating counts like logging in, and hashes nothing."""
-    made_up = {"token": "ot_made_up", "password": PASSWORD}
-    return [client.post("/auth/activate", json=made_up).status_code for _ in range(number)]
-
+__all__ = ["at", "service"]  # fixtures
 
 # One source, over all accounts
 
@@ -225,49 +196,6 @@ def test_after_a_hundred_failures_in_a_row_one_try_an_hour_is_left(service: Test
     with later(hours=6):
         assert log_in(home, ALICE).status_code == 200
         assert guesses(home, 2) == [400, 400]
-
-
-# What is kept
-
-
-def test_rows_for_names_and_addresses_of_nobody_are_bounded(
-    service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throttle_buckets, "BUCKETS_OF_NOBODY", 6)
-    monkeypatch.setattr(throttle_buckets, "LOOKED_AT_EVERY", 1)
-    guesses(at("203.0.113.200"), 5)
-
-    for number in range(1, 9):
-        log_in(at(f"203.0.113.{number}"), f"nobody{number}", "wrong")
-
-    database = Database(service)
-    of_nobody = database.rows("SELECT count(*) FROM throttle_buckets WHERE NOT permanent")[0][0]
-    assert of_nobody <= 6 + 4  # the last log-in adds its own
-    assert guesses(at("203.0.113.200"), 1) == [429]  # a flood of made-up names frees nobody's account
-
-
-def test_what_nobody_tried_for_thirty_days_is_forgotten(
-    service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throttle_buckets, "LOOKED_AT_EVERY", 1)
-    log_in(at("203.0.113.1"), "nobody", "wrong")
-
-    with later(days=31):
-        log_in(at("203.0.113.2"), "somebody", "wrong")
-
-    assert Database(service).rows("SELECT count(*) FROM throttle_buckets") == [(4,)]
-
-
-def test_the_table_tells_neither_names_nor_addresses(service: TestClient, at: From) -> None:
-    log_in(at("203.0.113.1"), ALICE, "wrong")
-    log_in(at("203.0.113.1"), ALICE)
-
-    rows = Database(service).rows("SELECT * FROM throttle_buckets") + Database(service).rows(
-        "SELECT * FROM known_addresses"
-    )
-
-    assert "203.0.113" not in repr(rows)
-    assert "alice" not in repr(rows)
 
 
 def test_a_refused_log_in_is_recorded_as_a_lock(at: From, recorded: list[dict[str, Any]]) -> None:

@@ -1,0 +1,51 @@
+"""What the throttle keeps: bounded rows, without a name or an address in them."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.security import throttle_buckets
+from tests.security.fixtures import Database, log_in
+from tests.security.throttled import ALICE, From, at, guesses, service
+from tests.security.timing import later
+
+__all__ = ["at", "service"]  # fixtures
+
+
+def test_rows_for_names_and_addresses_of_nobody_are_bounded(
+    service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle_buckets, "BUCKETS_OF_NOBODY", 6)
+    monkeypatch.setattr(throttle_buckets, "LOOKED_AT_EVERY", 1)
+    guesses(at("203.0.113.200"), 5)
+
+    for number in range(1, 9):
+        log_in(at(f"203.0.113.{number}"), f"nobody{number}", "wrong")
+
+    database = Database(service)
+    of_nobody = database.rows("SELECT count(*) FROM throttle_buckets WHERE NOT permanent")[0][0]
+    assert of_nobody <= 6 + 4  # the last log-in adds its own
+    assert guesses(at("203.0.113.200"), 1) == [429]  # a flood of made-up names frees nobody's account
+
+
+def test_what_nobody_tried_for_thirty_days_is_forgotten(
+    service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle_buckets, "LOOKED_AT_EVERY", 1)
+    log_in(at("203.0.113.1"), "nobody", "wrong")
+
+    with later(days=31):
+        log_in(at("203.0.113.2"), "somebody", "wrong")
+
+    assert Database(service).rows("SELECT count(*) FROM throttle_buckets") == [(4,)]
+
+
+def test_the_table_tells_neither_names_nor_addresses(service: TestClient, at: From) -> None:
+    log_in(at("203.0.113.1"), ALICE, "wrong")
+    log_in(at("203.0.113.1"), ALICE)
+
+    rows = Database(service).rows("SELECT * FROM throttle_buckets") + Database(service).rows(
+        "SELECT * FROM known_addresses"
+    )
+
+    assert "203.0.113" not in repr(rows)
+    assert "alice" not in repr(rows)

@@ -1,0 +1,77 @@
+"""The generated project on PostgreSQL: its own suite, and its migrations."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.rendering import Project
+from tests.test_real_server import free_port
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+
+def _programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, in_ci: bool) -> Iterator[str]:
+    """A PostgreSQL server of our own, and its address without a database."""
+    programs = _programs()
+    if programs is None:
+        if in_ci:
+            pytest.fail("PostgreSQL's server is not installed")
+        pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql)")
+    folder = Path("/tmp") / f"postgres-{os.getpid()}"  # noqa: S108  its user cannot enter pytest's folders
+    folder.mkdir(mode=0o755)
+    as_user = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(folder, "postgres", "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_user, *command], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    port, data = free_port(), str(folder / "data")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    control = str(programs / "pg_ctl")
+    run(str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "service")
+    run(control, "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
+    try:
+        yield f"postgresql://service@127.0.0.1:{port}"
+    finally:
+        run(control, "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database(server: str, runnable: object, project: Callable[..., Project], request: pytest.FixtureRequest) -> str:
+    """A new, empty database."""
+    name = request.node.name[:60].lower()
+    port = server.rpartition(":")[2]
+    command = ["psql", "-q", "-h", "127.0.0.1", "-p", port, "-U", "service", "-d", "postgres"]
+    subprocess.run([*command, "-c", f'CREATE DATABASE "{name}"'], check=True)
+    return f"{server}/{name}"
+
+
+def test_its_own_suite_passes_on_postgresql(project: Callable[..., Project], database: str) -> None:
+    project().must("python", "-m", "pytest", "--quiet", TEST_DATABASE_URL=database)
+
+
+def test_five_migrations_at_once_all_succeed(project: Callable[..., Project], database: str) -> None:
+    service = project()
+
+    def migrate(_: int) -> int:
+        return service.run("python", "-m", "app.manage", "migrate", DATABASE_URL=database).returncode
+
+    with ThreadPoolExecutor(5) as pool:
+        assert list(pool.map(migrate, range(5))) == [0] * 5
+
+    service.must("alembic", "check", DATABASE_URL=database)
+    service.must("alembic", "current", "--check-heads", DATABASE_URL=database)
