@@ -108,7 +108,8 @@ async def invite_person(person_id: UUID, caller: Caller, db: DbSession) -> Invit
 async def change_person(
     request: Request, person_id: UUID, change: PersonChange, caller: Caller, db: DbSession
 ) -> PersonOut:
-    await _lock_administrators(db)
+    if caller.id not in await _locked_administrators(db):
+        raise Problem(403, detail="Your role was taken from you just now.")
     account = await _person(db, person_id)
     if change.roles is not None:
         await _set_roles(db, account, {role.value for role in change.roles}, caller)
@@ -144,9 +145,9 @@ def _who_administrate() -> Select[UUID]:
     return select(Account.id).join(AccountRole).where(AccountRole.role == ADMIN, *able).order_by(Account.id)
 
 
-async def _lock_administrators(db: AsyncSession) -> None:
+async def _locked_administrators(db: AsyncSession) -> list[UUID]:
     """Of two who take the role from each other at once, the second sees what the first did."""
-    await db.execute(_who_administrate().with_for_update())
+    return list(await db.scalars(_who_administrate().with_for_update()))
 
 
 async def _administrators(db: AsyncSession) -> list[UUID]:

@@ -1,0 +1,101 @@
+"""Roles: who may call what, removal at once, and nothing that only a token says."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.security import tokens
+from app.security.roles import ADMIN, Role, first_role
+from app.security.route_policy import Policy
+from tests.security.fixtures import Database, Person
+
+AsPerson = Callable[..., Person]
+NOBODY = "00000000-0000-4000-8000-000000000000"
+ROLES = [*(role.value for role in Role), None]
+
+
+def routes_for_roles(client: TestClient) -> list[Policy]:
+    return [policy for policy in client.app.state.policies.all if policy.roles]  # type: ignore[attr-defined]
+
+
+def call(client: TestClient, policy: Policy) -> int:
+    method = next(iter(policy.methods))
+    path = policy.path.replace("{person_id}", NOBODY)
+    body = {"json": {}} if method in ("POST", "PATCH") else {}
+    return client.request(method, path, **body).status_code
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_route_for_a_role_is_for_nobody_else(client: TestClient, as_person: AsPerson, role: str | None) -> None:
+    person = as_person(role=role)
+    policies = routes_for_roles(client)
+
+    assert policies
+    for policy in policies:
+        refused = role not in policy.roles
+        assert (call(person, policy) == 403) == refused, policy.name
+
+
+def test_the_refusal_says_that_the_right_is_missing(as_person: AsPerson) -> None:
+    answer = as_person().get("/users")
+
+    assert answer.status_code == 403
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("cache", ["0", "5"])
+def test_losing_a_role_holds_at_once_with_the_same_token(
+    make_client: Callable[..., TestClient], as_person: AsPerson, cache: str
+) -> None:
+    client = make_client(AUTH_CACHE_SECONDS=cache)
+    boss, other = as_person(role=ADMIN, client=client), as_person(role=ADMIN, client=client)
+    assert other.get("/users").status_code == 200
+
+    assert boss.patch(f"/users/{other.id}", json={"roles": []}).status_code == 200
+
+    assert other.get("/users").status_code == 403
+
+
+def test_a_role_in_a_token_alone_is_worth_nothing(client: TestClient, as_person: AsPerson) -> None:
+    person = as_person()
+    claims = tokens.verify(person.tokens["access_token"])
+    forged = tokens.issue(
+        account=claims.account,
+        session=claims.session,
+        version=claims.version,
+        roles=frozenset({ADMIN.value}),
+        scopes=claims.scopes,
+        narrowed=False,
+        authenticated_at=datetime.now(UTC),
+    )
+
+    person.headers["Authorization"] = f"Bearer {forged}"
+
+    assert person.get("/users/me").status_code == 200
+    assert person.get("/users").status_code == 403
+
+
+def test_a_role_gained_counts_from_the_next_token(client: TestClient, as_person: AsPerson) -> None:
+    boss, person = as_person(role=ADMIN), as_person()
+
+    assert boss.patch(f"/users/{person.id}", json={"roles": [ADMIN]}).status_code == 200
+    before = person.get("/users").status_code
+    person.log_in()
+
+    assert (before, person.get("/users").status_code) == (403, 200)
+
+
+def test_a_role_that_this_project_does_not_have_any_more_grants_nothing(
+    client: TestClient, as_person: AsPerson, database: Database
+) -> None:
+    person = as_person(role="long_gone")
+
+    assert person.get("/users/me").json()["roles"] == ["long_gone"]
+    assert {call(person, policy) for policy in routes_for_roles(client)} == {403}
+
+
+def test_a_new_person_is_never_the_administrator() -> None:
+    assert ADMIN not in first_role()
+    assert len(first_role()) == min(1, len(Role) - 1)
