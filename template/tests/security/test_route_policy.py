@@ -1,0 +1,292 @@
+"""A route that nobody protected is not served: the start stops and names it, however the route got there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Host, Match, Mount, Route
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from app.security.compose import fastapi_options, secure
+from app.security.identity import Caller, public, require_scope
+from app.security.route_policy import InsecureApp
+from tests.security.every_route import guarded_calls
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT
+
+Add = Callable[[FastAPI], object]
+
+
+async def forgotten() -> str:
+    return "open to all"
+
+
+async def plain(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("open to all")
+
+
+class Odd(BaseRoute):
+    """A kind of route that nobody has heard of."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.FULL if scope["type"] == "http" and scope["path"] == "/odd" else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("open to all")(scope, receive, send)
+
+
+def on_the_app(app: FastAPI) -> None:
+    app.get("/forgotten")(forgotten)
+
+
+def on_a_router(app: FastAPI) -> None:
+    router = APIRouter(prefix="/b")
+    router.get("/forgotten")(forgotten)
+    app.include_router(router, prefix="/a")
+
+
+def on_a_router_within_routers(app: FastAPI) -> None:
+    inner, middle = APIRouter(), APIRouter()
+    inner.get("/forgotten")(forgotten)
+    middle.include_router(inner, prefix="/c")
+    app.include_router(middle, prefix="/a/b")
+
+
+def as_a_websocket(app: FastAPI) -> None:
+    app.websocket("/forgotten")(forgotten)
+
+
+def in_a_mounted_app(app: FastAPI) -> None:
+    below = FastAPI(**fastapi_options())
+    below.get("/forgotten")(forgotten)
+    app.mount("/below", below)
+
+
+def documents_of_a_mounted_app(app: FastAPI) -> None:
+    app.mount("/below", FastAPI())
+
+
+def mounted_as_a_whole(app: FastAPI) -> None:
+    app.mount("/static", PlainTextResponse("open to all"))
+
+
+def as_a_plain_route(app: FastAPI) -> None:
+    app.router.routes.append(Route("/forgotten", plain))
+
+
+def by_host(app: FastAPI) -> None:
+    app.router.routes.append(Host("other.example.com", Mount("/", routes=[Route("/forgotten", plain)])))
+
+
+def of_an_unknown_kind(app: FastAPI) -> None:
+    app.router.routes.append(Odd())
+
+
+def instead_of_not_found(app: FastAPI) -> None:
+    app.router.default = PlainTextResponse("open to all")
+
+
+def _folder(app: FastAPI) -> str:
+    return str(Path(__file__).parent)
+
+
+def as_a_frontend(app: FastAPI) -> None:
+    app.frontend("/pages", directory=_folder(app), fallback=None)
+
+
+def as_a_frontend_of_a_router(app: FastAPI) -> None:
+    router = APIRouter()
+    router.frontend("/pages", directory=_folder(app), fallback=None)
+    app.include_router(router, prefix="/a")
+
+
+WAYS: list[tuple[Add, str, str]] = [
+    (on_the_app, "GET /forgotten", "/forgotten"),
+    (on_a_router, "GET /a/b/forgotten", "/a/b/forgotten"),
+    (on_a_router_within_routers, "GET /a/b/c/forgotten", "/a/b/c/forgotten"),
+    (as_a_websocket, "WEBSOCKET /forgotten", "/forgotten"),
+    (in_a_mounted_app, "GET /below/forgotten", "/below/forgotten"),
+    (documents_of_a_mounted_app, "GET,HEAD /below/openapi.json", "/below/openapi.json"),
+    (mounted_as_a_whole, "/static", "/static/x"),
+    (as_a_plain_route, "GET,HEAD /forgotten", "/forgotten"),
+    (by_host, "//other.example.com", "/forgotten"),
+    (of_an_unknown_kind, "Odd", "/odd"),
+    (instead_of_not_found, "router.default", "/whatever"),
+    (as_a_frontend, "/pages", "/pages/fixtures.py"),
+    (as_a_frontend_of_a_router, "/a/pages", "/a/pages/fixtures.py"),
+]
+ways = pytest.mark.parametrize(("add", "named", "path"), WAYS, ids=[way[0].__name__ for way in WAYS])
+
+
+def assemble(add: Add = lambda app: None, **options: Any) -> FastAPI:
+    app = FastAPI(**fastapi_options())
+    add(app)
+    secure(app, **options)
+    return app
+
+
+def caller_of(app: FastAPI) -> TestClient:
+    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+
+
+@ways
+def test_the_start_stops_and_names_the_route(environment: Callable[..., None], add: Add, named: str, path: str) -> None:
+    environment()
+
+    with pytest.raises(InsecureApp, match="does not start") as stopped, TestClient(assemble(add)):
+        pass
+
+    assert named in str(stopped.value)
+
+
+@ways
+def test_without_a_start_no_request_is_answered(
+    environment: Callable[..., None], add: Add, named: str, path: str
+) -> None:
+    environment()
+    client = caller_of(assemble(add))
+
+    assert [client.get(path).status_code for _ in range(2)] == [500, 500]
+    assert client.get("/health/live").status_code == 500
+
+
+def test_what_is_declared_is_served(environment: Callable[..., None]) -> None:
+    environment()
+
+    def add(app: FastAPI) -> None:
+        app.get("/open", dependencies=[public])(forgotten)
+        app.get("/scoped", dependencies=[require_scope("a:read")])(forgotten)
+        app.frontend("/pages", directory=_folder(app), fallback=None)
+        app.mount("/below", FastAPI())
+
+    client = caller_of(assemble(add, public=["/pages", "/below"]))
+
+    assert client.get("/open").status_code == 200
+    assert client.get("/scoped").status_code == 401
+    assert client.get("/pages/fixtures.py").status_code == 200
+    assert client.get("/below/openapi.json").status_code == 200
+
+
+def test_a_guard_on_a_router_or_its_inclusion_guards_its_routes(environment: Callable[..., None]) -> None:
+    environment()
+
+    async def someone(caller: Caller) -> None: ...
+
+    def add(app: FastAPI) -> None:
+        guarded, included = APIRouter(dependencies=[Depends(someone)]), APIRouter()
+        guarded.get("/one")(forgotten)
+        included.get("/two")(forgotten)
+        app.include_router(guarded)
+        app.include_router(included, dependencies=[require_scope("a:read")])
+
+    client = caller_of(assemble(add))
+
+    assert [client.get(path).status_code for path in ("/one", "/two")] == [401, 401]
+
+
+def test_a_public_name_that_no_route_has_is_a_mistake(environment: Callable[..., None]) -> None:
+    environment()
+
+    with pytest.raises(InsecureApp, match="/statics"), TestClient(assemble(public=["/statics"])):
+        pass
+
+
+ADDED_LATER: list[Add] = [
+    lambda app: app.get("/late")(forgotten),
+    lambda app: app.include_router(APIRouter()),
+    lambda app: app.mount("/late", FastAPI()),
+    lambda app: app.add_route("/late", plain),
+    lambda app: app.frontend("/late", directory=_folder(app)),
+]
+
+
+@pytest.mark.parametrize("add", ADDED_LATER)
+def test_no_route_is_added_after_the_start(environment: Callable[..., None], add: Add) -> None:
+    environment()
+    app = assemble()
+
+    with TestClient(app, base_url="http://localhost") as client:
+        with pytest.raises(InsecureApp):
+            add(app)
+        assert client.get("/late").status_code == 404
+
+
+def test_no_route_is_added_to_a_router_or_an_app_below_after_the_start(environment: Callable[..., None]) -> None:
+    environment()
+    router, below = APIRouter(), FastAPI(**fastapi_options())
+    router.get("/open", dependencies=[public])(forgotten)
+
+    def add(app: FastAPI) -> None:
+        app.include_router(router)
+        app.mount("/below", below)
+
+    with TestClient(assemble(add), base_url="http://localhost"):
+        for late in (router, below):
+            with pytest.raises(InsecureApp, match="/late"):
+                late.get("/late")(forgotten)
+
+
+def test_a_replaced_route_table_is_not_served(environment: Callable[..., None]) -> None:
+    environment()
+    app = assemble()
+
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        app.router.routes = [Route("/late", plain)]
+        assert client.get("/late").status_code == 500
+
+
+class Around:
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+def test_nothing_stands_outside_the_protections(environment: Callable[..., None]) -> None:
+    environment()
+    app = assemble()
+    app.add_middleware(Around)
+
+    with pytest.raises(InsecureApp, match="comes last"), TestClient(app):
+        pass
+
+
+def test_a_layer_of_yours_stands_inside_them(environment: Callable[..., None]) -> None:
+    environment()
+
+    client = caller_of(assemble(lambda app: app.add_middleware(Around)))
+
+    assert client.get("/health/live").status_code == 200
+
+
+def test_there_is_no_cors_layer_beside_ours(environment: Callable[..., None]) -> None:
+    environment()
+
+    with (
+        pytest.raises(InsecureApp, match="cors_origins"),
+        TestClient(assemble(lambda app: app.add_middleware(CORSMiddleware, allow_origins=["*"]))),
+    ):
+        pass
+
+
+def test_production_replaces_no_dependency(environment: Callable[..., None]) -> None:
+    environment(**PRODUCTION_ENVIRONMENT)
+    app = assemble()
+    app.dependency_overrides[forgotten] = plain
+
+    with pytest.raises(InsecureApp, match="dependency_overrides"), TestClient(app):
+        pass
+
+
+def test_every_route_of_this_project_that_is_not_public_asks_who_is_calling(client: TestClient) -> None:
+    policies = client.app.state.policies.all  # type: ignore[attr-defined]
+    calls = list(guarded_calls(client))
+
+    assert {made.policy for made in calls} == {policy for policy in policies if not policy.public}
+    assert {made.path: made.status(client) for made in calls if made.status(client) not in (401, 403)} == {}
