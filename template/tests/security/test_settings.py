@@ -29,7 +29,7 @@ WEAK = {
     "no truth": {"DEBUG": "perhaps-debug"},
     "no public address": {"PUBLIC_BASE_URL": ""},
     "plain http": {"PUBLIC_BASE_URL": "http://api.example.com"},
-    "no address": {"PUBLIC_BASE_URL": "api.example.com"},
+    "no address": {"PUBLIC_BASE_URL": "service.example.net"},
     "no host": {"TRUSTED_HOSTS": ""},
     "every host": {"TRUSTED_HOSTS": "*"},
     "a wildcard host": {"TRUSTED_HOSTS": "*.example.com"},
@@ -70,7 +70,11 @@ def test_a_weak_setting_is_named_and_its_value_is_not(environment: Environment, 
 
 def start(**variables: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if name not in ("FASTAPI_ENV", "SECRET_KEY")}
-    command = [sys.executable, "-c", "from app.security import settings; settings.read_env_file = False; import app.main"]
+    command = [
+        sys.executable,
+        "-c",
+        "from app.security import settings; settings.read_env_file = False; import app.main",
+    ]
     return subprocess.run(command, cwd=ROOT, env=environment | variables, capture_output=True, text=True)
 
 
@@ -153,11 +157,10 @@ def test_each_purpose_has_a_key_of_its_own(environment: Environment) -> None:
 
 def test_your_own_settings_are_checked_with_ours(environment: Environment) -> None:
     class Yours(SecuritySettings):
-        your_number: int
+        your_number: int = 0
 
     environment(YOUR_NUMBER="hunter2")
     found = settings.problems()
-    Yours.__bases__ = (object,) if False else Yours.__bases__
 
     assert [problem for problem in found if problem.startswith("YOUR_NUMBER: ")]
     assert "hunter2" not in "".join(found)

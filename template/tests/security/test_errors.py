@@ -1,0 +1,121 @@
+"""Errors are problem documents that say what went wrong for the caller, and nothing about us or of what was sent."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from fastapi import FastAPI, HTTPException
+from starlette.testclient import TestClient
+
+from app.database import DbSession
+from app.security.compose import fastapi_options, secure
+from app.security.identity import public
+from app.security.tables import Account
+from tests.security.fixtures import Person
+from tests.security.test_headers import EXPECTED
+
+CANARY = "canary-7f3a"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def failing(environment: Callable[..., None]) -> Iterator[TestClient]:
+    """An app with routes that fail in several ways."""
+    environment()
+    app, below = FastAPI(**fastapi_options()), FastAPI(**fastapi_options())
+
+    @app.get("/raises", dependencies=[public])
+    async def raises() -> None:
+        raise RuntimeError(CANARY)
+
+    @app.get("/server-error", dependencies=[public])
+    async def server_error() -> None:
+        raise HTTPException(500, detail=CANARY)
+
+    @app.post("/commits", dependencies=[public])
+    async def commits(db: DbSession) -> str:
+        db.add_all([Account(kind="service", name="one", login="one"), Account(kind="service", name="one", login="one")])
+        return "committed"
+
+    @below.get("/raises", dependencies=[public])
+    async def raises_below() -> None:
+        raise HTTPException(418, detail="short and stout")
+
+    app.mount("/below", below)
+    secure(app)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_an_unexpected_error_says_nothing_and_is_logged(
+    failing: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = failing.get("/raises")
+
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {name: answer.headers.get(name) for name in EXPECTED} == EXPECTED
+    assert CANARY not in answer.text
+    assert "Traceback" not in answer.text
+    assert CANARY in capsys.readouterr().out
+
+
+def test_the_text_of_a_server_error_is_for_the_log(failing: TestClient) -> None:
+    answer = failing.get("/server-error")
+
+    assert answer.status_code == 500
+    assert CANARY not in answer.text
+
+
+def test_a_commit_that_fails_is_never_a_success(failing: TestClient) -> None:
+    assert failing.post("/commits").status_code == 500
+
+
+def test_an_app_mounted_below_answers_in_the_same_form(failing: TestClient) -> None:
+    for path, status in (("/below/raises", 418), ("/below/nothing", 404)):
+        answer = failing.get(path)
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+BODIES = {
+    "NaN": b'{"title": NaN}',
+    "infinity": b'{"title": 1e999}',
+    "a lone surrogate": b'{"title": "\\ud800"}',
+    "nesting": b"[" * 100_000,
+    "cut short": b'{"title": "' + CANARY.encode(),
+    "no UTF-8": b'{"title": "\xff' + CANARY.encode() + b'"}',
+    "another type": b'{"title": ["' + CANARY.encode() + b'"]}',
+    "an unknown member": b'{"title": "x", "' + CANARY.encode() + b'": "' + CANARY.encode() + b'"}',
+    "no object": b'"' + CANARY.encode() + b'"',
+    "nothing": b"null",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+def test_an_odd_body_is_refused_without_an_echo(as_person: Callable[..., Person], body: bytes) -> None:
+    answer = as_person().post("/notes", content=body, headers=JSON)
+
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json().keys() >= {"type", "title", "status", "detail", "instance"}
+    assert CANARY not in answer.text
+
+
+def test_a_password_is_not_echoed(client: TestClient) -> None:
+    for body in ({"token": 1, "password": CANARY}, {"token": "x", "password": [CANARY]}, {"password": CANARY * 2000}):
+        answer = client.post("/auth/activate", json=body)
+        assert answer.status_code == 422
+        assert CANARY not in answer.text
+
+
+def test_an_id_that_is_none_is_not_echoed(as_person: Callable[..., Person]) -> None:
+    answer = as_person().get(f"/notes/{CANARY}")
+
+    assert answer.status_code == 422
+    assert CANARY not in answer.text
+
+
+def test_the_instance_is_the_id_in_the_header(client: TestClient) -> None:
+    answer = client.get("/nothing")
+
+    assert answer.json()["instance"] == f"urn:request:{answer.headers['x-request-id']}"

@@ -1,0 +1,74 @@
+"""The same headers on every answer, whatever kind of answer it is."""
+
+from collections.abc import Callable
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.security.fixtures import MakeClient, Person
+
+EXPECTED = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; object-src 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+TRANSPORT = {"strict-transport-security": "max-age=63072000; includeSubDomains"}
+JSON = {"Content-Type": "application/json"}
+
+ANSWERS: dict[str, tuple[int, str, str, dict[str, object]]] = {
+    "200": (200, "GET", "/users/me", {}),
+    "201": (201, "POST", "/notes", {"json": {"title": "x"}}),
+    "204": (204, "POST", "/auth/logout", {}),
+    "400 host": (400, "GET", "/users/me", {"headers": {"Host": "evil.example.com"}}),
+    "400 form": (400, "POST", "/auth/token", {"data": {"grant_type": "x"}}),
+    "400 json": (400, "POST", "/notes", {"content": b"{", "headers": JSON}),
+    "401": (401, "GET", "/notes", {"headers": {"Authorization": "Bearer x"}}),
+    "404 route": (404, "GET", "/nothing", {}),
+    "404 row": (404, "GET", "/notes/00000000-0000-4000-8000-000000000000", {}),
+    "405": (405, "PUT", "/users/me", {}),
+    "413": (413, "POST", "/notes", {"content": b" " * 1_100_000, "headers": JSON}),
+    "414": (414, "GET", f"/notes?{'x' * 5000}", {}),
+    "415": (415, "POST", "/notes", {"content": b"x"}),
+    "422": (422, "POST", "/notes", {"json": {}}),
+    "431": (431, "GET", "/notes", {"headers": {"X-Long": "x" * 17_000}}),
+}
+
+
+def said(client: TestClient, kind: str) -> dict[str, str]:
+    status, method, path, how = ANSWERS[kind]
+    answer = client.request(method, path, **how)  # type: ignore[arg-type]
+    assert answer.status_code == status, answer.text
+    return dict(answer.headers)
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_every_answer_has_them(as_person: Callable[..., Person], kind: str) -> None:
+    headers = said(as_person(), kind)
+
+    assert {name: headers.get(name) for name in EXPECTED} == EXPECTED
+    assert "strict-transport-security" not in headers
+    assert "set-cookie" not in headers
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_production_adds_strict_transport_security(
+    make_client: MakeClient, as_person: Callable[..., Person], kind: str
+) -> None:
+    person = as_person(client=make_client(production=True))
+
+    headers = said(person, kind)
+
+    assert {name: headers.get(name) for name in EXPECTED | TRANSPORT} == EXPECTED | TRANSPORT
+
+
+def test_a_throttled_answer_has_them(client: TestClient) -> None:
+    answers = [
+        client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": "x"}) for _ in range(31)
+    ]
+
+    assert answers[-1].status_code == 429
+    assert {name: answers[-1].headers.get(name) for name in EXPECTED} == EXPECTED

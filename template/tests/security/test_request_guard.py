@@ -1,0 +1,212 @@
+"""Requests of another shape, from elsewhere, too large or too slow are refused before anything looks at them."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from starlette.testclient import TestClient
+
+from app.security.compose import fastapi_options, secure
+from app.security.identity import public
+from app.security.request_guard import accepts, deadline
+from tests.security.fixtures import MakeClient, Person
+from tests.security.timing import at_once
+
+AsPerson = Callable[..., Person]
+JSON = {"Content-Type": "application/json"}
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    for _ in range(size // 1024):
+        yield b" " * 1024
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example.com", "localhost.evil.com", "", "localhost:8000@evil.com", "LOCALHOST/"]
+)
+def test_a_foreign_host_is_refused(client: TestClient, host: str) -> None:
+    assert client.get("/users/me", headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:1", "[::1]:8000"])
+def test_our_own_host_is_known_by_any_port(client: TestClient, host: str) -> None:
+    assert client.get("/users/me", headers={"Host": host}).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["Host", "Authorization", "X-API-Key", "Content-Type", "Origin", "Content-Length"])
+def test_a_header_that_may_stand_once_stands_once(client: TestClient, name: str) -> None:
+    headers = [("Host", "localhost"), (name, "1"), (name, "1")]
+
+    assert client.get("/users/me", headers=headers).status_code == 400
+
+
+def test_a_body_has_one_length(client: TestClient) -> None:
+    headers = {"Content-Length": "2", "Transfer-Encoding": "chunked", **JSON}
+
+    assert client.post("/notes", content=b"{}", headers=headers).status_code == 400
+
+
+def test_what_is_too_large_is_refused(as_person: AsPerson) -> None:
+    person = as_person()
+
+    assert person.get("/users/me", headers={"X-Long": "x" * 17_000}).status_code == 431
+    assert person.get("/users/me?" + "x" * 5000).status_code == 414
+    assert person.post("/notes", content=b" " * (1024 * 1024 + 1), headers=JSON).status_code == 413
+    assert person.post("/notes", content=chunks(2 * 1024 * 1024), headers=JSON).status_code == 413
+
+
+def test_a_body_of_undeclared_length_that_is_small_enough_is_read(as_person: AsPerson) -> None:
+    body = iter([b'{"title": ', b'"Milk"}'])
+
+    assert as_person().post("/notes", content=body, headers=JSON).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "sent", ["text/plain", "text/json", "application/x-www-form-urlencoded", "application/xml", ""]
+)
+def test_a_body_of_another_media_type_is_refused(as_person: AsPerson, sent: str) -> None:
+    person = as_person()
+
+    assert person.post("/notes", content=b'{"title": "x"}', headers={"Content-Type": sent}).status_code == 415
+    assert person.post("/notes", content=b'{"title": "x"}', headers={"Content-Type": f"{sent}; a=b"}).status_code == 415
+    assert person.get("/notes").json() == []
+
+
+def test_json_is_utf8(as_person: AsPerson) -> None:
+    person = as_person()
+    title = '{"title": "Bröt"}'
+
+    for charset, status in (("utf-8", 201), ("UTF-8", 201), ("utf-16", 415), ("latin-1", 415)):
+        headers = {"Content-Type": f"application/json; charset={charset}"}
+        assert person.post("/notes", content=title.encode(), headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "DELETE", "OPTIONS"])
+def test_a_method_that_no_route_declares_is_refused(as_person: AsPerson, method: str) -> None:
+    answer = as_person().request(method, "/users/me")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET"
+
+
+def test_a_method_is_not_overridden_by_a_header(as_person: AsPerson) -> None:
+    person = as_person()
+    note = f"/notes/{person.post('/notes', json={'title': 'x'}).json()['id']}"
+
+    for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
+        person.get(note, headers={name: "DELETE"})
+
+    assert person.get(note).status_code == 200
+
+
+def test_a_path_with_another_slash_is_another_path(as_person: AsPerson) -> None:
+    assert as_person().get("/users/me/", follow_redirects=False).status_code == 404
+
+
+def test_production_wants_https_and_never_redirects(make_client: MakeClient) -> None:
+    client = make_client(production=True)
+    plain = "http://api.example.com"
+
+    answer = client.get(f"{plain}/users/me", follow_redirects=False)
+
+    assert (answer.status_code, answer.json()["type"]) == (403, "https-required")
+    assert "location" not in answer.headers
+    assert client.get(f"{plain}/health/live").status_code == 200
+    assert client.get("/users/me").status_code == 401
+
+
+@pytest.mark.parametrize("address", ["192.168.1.7", "10.0.0.1", "8.8.8.8", "2001:db8::1", "::ffff:8.8.8.8"])
+def test_in_development_only_this_machine_is_served(client: TestClient, make_client: MakeClient, address: str) -> None:
+    stranger = make_client(client.app, address=address)  # type: ignore[arg-type]
+
+    assert stranger.get("/health/live").status_code == 403
+    assert stranger.get("/docs").status_code == 403
+
+
+def test_development_may_name_other_machines(make_client: MakeClient) -> None:
+    client = make_client(address="192.168.1.7", DEVELOPMENT_NETWORKS="192.168.1.0/24")
+
+    assert client.get("/health/live").status_code == 200
+
+
+def addresses(recorded: list[dict[str, Any]]) -> list[str]:
+    return [event["client_ip"] for event in recorded if event["event"] == "request"]
+
+
+FORWARDED = {"X-Forwarded-For": "6.6.6.6, 203.0.113.9, 10.0.0.2", "X-Forwarded-Proto": "https"}
+
+
+def test_nobody_but_a_configured_proxy_says_where_a_request_comes_from(
+    make_client: MakeClient, recorded: list[dict[str, Any]]
+) -> None:
+    client = make_client(address="198.51.100.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
+
+    client.get("/users/me", headers=FORWARDED)
+    client.get("/users/me", headers={"X-Forwarded-For": "6.6.6.6", "X-Real-IP": "6.6.6.6", "Forwarded": "for=6.6.6.6"})
+
+    assert addresses(recorded) == ["198.51.100.1"] * 2
+
+
+def test_through_proxies_the_last_address_that_is_none_of_theirs_counts(
+    make_client: MakeClient, recorded: list[dict[str, Any]]
+) -> None:
+    client = make_client(address="10.0.0.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
+
+    client.get("/users/me", headers=FORWARDED)
+    client.get("/users/me", headers={"X-Forwarded-For": "what is this"})
+
+    assert addresses(recorded) == ["203.0.113.9", "unknown"]
+
+
+@pytest.fixture
+def uploads(environment: Callable[..., None]) -> Iterator[TestClient]:
+    """An app with routes that need more than others."""
+    environment(RESPONSE_SECONDS="0.3", MAX_IN_FLIGHT="8")
+    app = FastAPI(**fastapi_options())
+
+    @app.post("/upload", dependencies=[public, accepts("text/csv", max_bytes=2 * 1024 * 1024)])
+    async def upload(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/slow", dependencies=[public])
+    async def slow() -> None:
+        await asyncio.sleep(1)
+
+    @app.get("/patient", dependencies=[public, deadline(None)])
+    async def patient() -> None:
+        await asyncio.sleep(0.6)
+
+    secure(app)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_a_route_may_take_other_and_larger_bodies(uploads: TestClient) -> None:
+    csv = {"Content-Type": "text/csv"}
+
+    assert uploads.post("/upload", content=b" " * 1_500_000, headers=csv).text == "1500000"
+    assert uploads.post("/upload", content=chunks(1_500_000), headers=csv).status_code == 200
+    assert uploads.post("/upload", content=chunks(3_000_000), headers=csv).status_code == 413
+    assert uploads.post("/upload", content=b"{}", headers=JSON).status_code == 415
+
+
+def test_an_answer_that_takes_too_long_is_given_up(uploads: TestClient) -> None:
+    assert uploads.get("/slow").status_code == 504
+    assert uploads.get("/patient").status_code == 200
+
+
+def status_of(client: TestClient, path: str) -> int:
+    return int(client.get(path).status_code)
+
+
+def test_only_so_many_requests_are_answered_at_once(uploads: TestClient) -> None:
+
+    statuses = at_once(
+        [lambda: uploads.get("/patient").status_code] * 10 + [lambda: uploads.get("/health/live").status_code]
+    )
+
+    assert statuses.count(503) >= 1
+    assert statuses[-1] == 200
+    assert uploads.get("/patient").status_code == 200
