@@ -1,33 +1,19 @@
 """A route that nobody protected is not served: the start stops and names it, however the route got there."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
-from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Host, Match, Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from app.security.compose import fastapi_options, secure
+from app.security.compose import fastapi_options
 from app.security.identity import Caller, public, require_scope
 from app.security.route_policy import InsecureApp
+from tests.security.assembled import Add, assemble, caller_of, forgotten, plain, some_folder
 from tests.security.every_route import guarded_calls
-from tests.security.fixtures import PRODUCTION_ENVIRONMENT
-
-Add = Callable[[FastAPI], object]
-
-
-async def forgotten() -> str:
-    return "open to all"
-
-
-async def plain(request: Request) -> PlainTextResponse:
-    return PlainTextResponse("open to all")
 
 
 class Odd(BaseRoute):
@@ -91,17 +77,13 @@ def instead_of_not_found(app: FastAPI) -> None:
     app.router.default = PlainTextResponse("open to all")
 
 
-def _folder(app: FastAPI) -> str:
-    return str(Path(__file__).parent)
-
-
 def as_a_frontend(app: FastAPI) -> None:
-    app.frontend("/pages", directory=_folder(app), fallback=None)
+    app.frontend("/pages", directory=some_folder(), fallback=None)
 
 
 def as_a_frontend_of_a_router(app: FastAPI) -> None:
     router = APIRouter()
-    router.frontend("/pages", directory=_folder(app), fallback=None)
+    router.frontend("/pages", directory=some_folder(), fallback=None)
     app.include_router(router, prefix="/a")
 
 
@@ -121,17 +103,6 @@ WAYS: list[tuple[Add, str, str]] = [
     (as_a_frontend_of_a_router, "/a/pages", "/a/pages/fixtures.py"),
 ]
 ways = pytest.mark.parametrize(("add", "named", "path"), WAYS, ids=[way[0].__name__ for way in WAYS])
-
-
-def assemble(add: Add = lambda app: None, **options: Any) -> FastAPI:
-    app = FastAPI(**fastapi_options())
-    add(app)
-    secure(app, **options)
-    return app
-
-
-def caller_of(app: FastAPI) -> TestClient:
-    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
 
 
 @ways
@@ -161,7 +132,7 @@ def test_what_is_declared_is_served(environment: Callable[..., None]) -> None:
     def add(app: FastAPI) -> None:
         app.get("/open", dependencies=[public])(forgotten)
         app.get("/scoped", dependencies=[require_scope("a:read")])(forgotten)
-        app.frontend("/pages", directory=_folder(app), fallback=None)
+        app.frontend("/pages", directory=some_folder(), fallback=None)
         app.mount("/below", FastAPI())
 
     client = caller_of(assemble(add, public=["/pages", "/below"]))
@@ -193,94 +164,6 @@ def test_a_public_name_that_no_route_has_is_a_mistake(environment: Callable[...,
     environment()
 
     with pytest.raises(InsecureApp, match="/statics"), TestClient(assemble(public=["/statics"])):
-        pass
-
-
-ADDED_LATER: list[Add] = [
-    lambda app: app.get("/late")(forgotten),
-    lambda app: app.include_router(APIRouter()),
-    lambda app: app.mount("/late", FastAPI()),
-    lambda app: app.add_route("/late", plain),
-    lambda app: app.frontend("/late", directory=_folder(app)),
-]
-
-
-@pytest.mark.parametrize("add", ADDED_LATER)
-def test_no_route_is_added_after_the_start(environment: Callable[..., None], add: Add) -> None:
-    environment()
-    app = assemble()
-
-    with TestClient(app, base_url="http://localhost") as client:
-        with pytest.raises(InsecureApp):
-            add(app)
-        assert client.get("/late").status_code == 404
-
-
-def test_no_route_is_added_to_a_router_or_an_app_below_after_the_start(environment: Callable[..., None]) -> None:
-    environment()
-    router, below = APIRouter(), FastAPI(**fastapi_options())
-    router.get("/open", dependencies=[public])(forgotten)
-
-    def add(app: FastAPI) -> None:
-        app.include_router(router)
-        app.mount("/below", below)
-
-    with TestClient(assemble(add), base_url="http://localhost"):
-        for late in (router, below):
-            with pytest.raises(InsecureApp, match="/late"):
-                late.get("/late")(forgotten)
-
-
-def test_a_replaced_route_table_is_not_served(environment: Callable[..., None]) -> None:
-    environment()
-    app = assemble()
-
-    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
-        app.router.routes = [Route("/late", plain)]
-        assert client.get("/late").status_code == 500
-
-
-class Around:
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
-
-
-def test_nothing_stands_outside_the_protections(environment: Callable[..., None]) -> None:
-    environment()
-    app = assemble()
-    app.add_middleware(Around)
-
-    with pytest.raises(InsecureApp, match="comes last"), TestClient(app):
-        pass
-
-
-def test_a_layer_of_yours_stands_inside_them(environment: Callable[..., None]) -> None:
-    environment()
-
-    client = caller_of(assemble(lambda app: app.add_middleware(Around)))
-
-    assert client.get("/health/live").status_code == 200
-
-
-def test_there_is_no_cors_layer_beside_ours(environment: Callable[..., None]) -> None:
-    environment()
-
-    with (
-        pytest.raises(InsecureApp, match="cors_origins"),
-        TestClient(assemble(lambda app: app.add_middleware(CORSMiddleware, allow_origins=["*"]))),
-    ):
-        pass
-
-
-def test_production_replaces_no_dependency(environment: Callable[..., None]) -> None:
-    environment(**PRODUCTION_ENVIRONMENT)
-    app = assemble()
-    app.dependency_overrides[forgotten] = plain
-
-    with pytest.raises(InsecureApp, match="dependency_overrides"), TestClient(app):
         pass
 
 

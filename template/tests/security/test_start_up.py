@@ -1,0 +1,104 @@
+"""What stands around the app, and what is added to it after the start."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from app.security.compose import fastapi_options
+from app.security.identity import public
+from app.security.route_policy import InsecureApp
+from tests.security.assembled import Add, assemble, caller_of, forgotten, plain, some_folder
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT
+
+ADDED_LATER: list[Add] = [
+    lambda app: app.get("/late")(forgotten),
+    lambda app: app.include_router(APIRouter()),
+    lambda app: app.mount("/late", FastAPI()),
+    lambda app: app.add_route("/late", plain),
+    lambda app: app.frontend("/late", directory=some_folder()),
+]
+
+
+@pytest.mark.parametrize("add", ADDED_LATER)
+def test_no_route_is_added_after_the_start(environment: Callable[..., None], add: Add) -> None:
+    environment()
+    app = assemble()
+
+    with TestClient(app, base_url="http://localhost") as client:
+        with pytest.raises(InsecureApp):
+            add(app)
+        assert client.get("/late").status_code == 404
+
+
+def test_no_route_is_added_to_a_router_or_an_app_below_after_the_start(environment: Callable[..., None]) -> None:
+    environment()
+    router, below = APIRouter(), FastAPI(**fastapi_options())
+    router.get("/open", dependencies=[public])(forgotten)
+
+    def add(app: FastAPI) -> None:
+        app.include_router(router)
+        app.mount("/below", below)
+
+    with TestClient(assemble(add), base_url="http://localhost"):
+        for late in (router, below):
+            with pytest.raises(InsecureApp, match="/late"):
+                late.get("/late")(forgotten)
+
+
+def test_a_replaced_route_table_is_not_served(environment: Callable[..., None]) -> None:
+    environment()
+    app = assemble()
+
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        app.router.routes = [Route("/late", plain)]
+        assert client.get("/late").status_code == 500
+
+
+class Around:
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+def test_nothing_stands_outside_the_protections(environment: Callable[..., None]) -> None:
+    environment()
+    app = assemble()
+    app.add_middleware(Around)
+
+    with pytest.raises(InsecureApp, match="comes last"), TestClient(app):
+        pass
+
+
+def test_a_layer_of_yours_stands_inside_them(environment: Callable[..., None]) -> None:
+    environment()
+
+    client = caller_of(assemble(lambda app: app.add_middleware(Around)))
+
+    assert client.get("/health/live").status_code == 200
+
+
+def test_there_is_no_cors_layer_beside_ours(environment: Callable[..., None]) -> None:
+    environment()
+
+    with (
+        pytest.raises(InsecureApp, match="cors_origins"),
+        TestClient(assemble(lambda app: app.add_middleware(CORSMiddleware, allow_origins=["*"]))),
+    ):
+        pass
+
+
+def test_production_replaces_no_dependency(environment: Callable[..., None]) -> None:
+    environment(**PRODUCTION_ENVIRONMENT)
+    app = assemble()
+    app.dependency_overrides[forgotten] = plain
+
+    with pytest.raises(InsecureApp, match="dependency_overrides"), TestClient(app):
+        pass
