@@ -1,0 +1,88 @@
+"""A WebSocket is opened by someone who is known, stays open only as long as they are, and takes bounded messages."""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from app.security.compose import fastapi_options, secure
+from app.security.identity import Caller, require_scope
+from tests.security.fixtures import MakeClient, Person
+
+
+@pytest.fixture
+def sockets(environment: Callable[..., None], make_client: MakeClient) -> TestClient:
+    """A service with a socket that says what it hears."""
+    environment(AUTH_CACHE_SECONDS="1", MAX_BODY_BYTES="1024")
+    app = FastAPI(**fastapi_options())
+
+    @app.websocket("/echo", dependencies=[require_scope("echo:use")])
+    async def echo(socket: WebSocket, caller: Caller) -> None:
+        await socket.accept()
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await socket.send_text(await socket.receive_text())
+
+    secure(app)
+    return make_client(app)
+
+
+AsPerson = Callable[..., Person]
+
+
+def closing_code(client: TestClient, path: str) -> int:
+    with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(path):
+        pass
+    return closed.value.code
+
+
+def test_nobody_opens_a_socket_unknown(sockets: TestClient) -> None:
+    assert closing_code(sockets, "/echo") == 1008
+
+
+def test_a_token_in_the_address_is_not_looked_at(sockets: TestClient, as_person: AsPerson) -> None:
+    token = as_person(client=sockets).tokens["access_token"]
+
+    assert closing_code(sockets, f"/echo?access_token={token}&token={token}") == 1008
+
+
+def test_a_foreign_host_opens_no_socket(sockets: TestClient, as_person: AsPerson) -> None:
+    person = as_person(client=sockets)
+    person.headers["Host"] = "evil.example.com"
+
+    assert closing_code(person, "/echo") == 1008
+
+
+def test_who_is_known_is_heard(sockets: TestClient, as_person: AsPerson) -> None:
+    with as_person(client=sockets).websocket_connect("/echo") as socket:
+        socket.send_text("hello")
+        assert socket.receive_text() == "hello"
+
+
+def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_person: AsPerson) -> None:
+    with as_person(client=sockets).websocket_connect("/echo") as socket:
+        socket.send_text("x" * 2000)
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+
+    assert closed.value.code == 1009
+
+
+def test_a_session_that_ends_closes_its_open_sockets(sockets: TestClient, as_person: AsPerson) -> None:
+    person = as_person(client=sockets)
+
+    with person.websocket_connect("/echo") as socket:
+        time.sleep(1.2)
+        socket.send_text("still here")
+        assert socket.receive_text() == "still here"
+        assert person.post("/auth/logout").status_code == 204
+        started = time.monotonic()
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+
+    assert closed.value.code == 1008
+    assert time.monotonic() - started < 2
