@@ -1,0 +1,99 @@
+"""The documents are there in development, from our own disk, and nowhere else."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.security.every_route import guarded_calls
+from tests.security.fixtures import MakeClient
+
+DOCUMENTS = ("/docs", "/redoc", "/openapi.json", "/docs/assets/swagger-ui-bundle.js", "/docs/oauth2-redirect")
+
+
+def openapi(client: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_production_has_no_documents(make_client: MakeClient, path: str) -> None:
+    assert make_client(production=True).get(path).status_code == 404
+
+
+def test_the_page_comes_from_us_alone(client: TestClient) -> None:
+    page = client.get("/docs")
+
+    assert page.status_code == 200
+    assert re.findall(r"(?:https?:)?//[\w.-]+", page.text) == []
+    for asset in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert client.get(asset).status_code == 200, asset
+
+
+def test_the_page_runs_the_scripts_that_its_policy_names(client: TestClient) -> None:
+    page = client.get("/docs")
+    scripts = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+
+    policy = page.headers["content-security-policy"]
+
+    assert hashes
+    assert all(f"'sha256-{found}'" in policy for found in hashes)
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+
+
+def test_every_guarded_operation_says_what_it_asks_for(client: TestClient) -> None:
+    paths = openapi(client)["paths"]
+
+    for call in guarded_calls(client):
+        operation = paths[call.policy.path][call.method.lower()]
+        assert operation["security"] == [{"bearer": sorted(call.policy.scopes)}], call.policy.name
+
+
+def test_authorize_knows_where_to_log_in(client: TestClient) -> None:
+    scheme = openapi(client)["components"]["securitySchemes"]["bearer"]
+
+    assert scheme["flows"]["password"]["tokenUrl"] == "auth/token"
+    assert {"notes:read", "notes:write"} <= scheme["flows"]["password"]["scopes"].keys()
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def test_no_answer_has_a_secret_among_its_properties(client: TestClient) -> None:
+    schemas = openapi(client)["components"]["schemas"]
+    telling = [
+        f"{name}.{member}"
+        for name, schema in schemas.items()
+        for member, shape in schema.get("properties", {}).items()
+        if re.search("hash|secret|password", member) and not shape.get("writeOnly") and shape.get("type") == "string"
+    ]
+
+    assert telling == []
+
+
+def test_bodies_have_bounds_and_take_nothing_else(client: TestClient) -> None:
+    document = openapi(client)
+    bodies = [
+        content["schema"]["$ref"].rpartition("/")[2]
+        for _, operation in operations(document)
+        for content in operation.get("requestBody", {}).get("content", {}).values()
+        if "$ref" in content["schema"]
+    ]
+
+    assert bodies
+    for name in bodies:
+        schema = document["components"]["schemas"][name]
+        assert schema["additionalProperties"] is False, name
+        for member, shape in schema["properties"].items():
+            kinds = [shape, *shape.get("anyOf", [])]
+            texts = [kind for kind in kinds if kind.get("type") == "string" and "format" not in kind]
+            assert all("maxLength" in kind or "enum" in kind for kind in texts), f"{name}.{member}"

@@ -1,0 +1,94 @@
+"""What the database holds to, whoever writes at the same time and whatever goes wrong half-way."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import DbSession
+from app.security import accounts
+from app.security.compose import fastapi_options, secure
+from app.security.identity import public
+from app.security.tables import Account
+from tests.security.fixtures import Database, MakeClient, Person, create_person
+from tests.security.timing import at_once
+
+
+def write(person: Person) -> int:
+    return int(person.post("/notes", json={"title": "one of many"}).status_code)
+
+
+def test_twenty_writers_at_once_all_succeed(as_person: Callable[..., Person]) -> None:
+    person = as_person()
+
+    assert at_once([partial(write, person)] * 20) == [201] * 20
+    assert len(person.get("/notes", params={"limit": 100}).json()) == 20
+
+
+def test_twenty_who_read_before_they_write_all_succeed(
+    environment: Callable[..., None], make_client: MakeClient
+) -> None:
+    environment()
+    app = FastAPI(**fastapi_options())
+
+    @app.post("/count", dependencies=[public])
+    async def count(db: DbSession) -> None:
+        account = (await db.execute(text("SELECT token_version FROM accounts"))).scalar_one()
+        await db.execute(text("UPDATE accounts SET token_version = token_version + 1"))
+        assert account is not None
+
+    secure(app)
+    client = make_client(app)
+    create_person(client, "someone")
+
+    statuses = at_once([lambda: int(client.post("/count").status_code)] * 20)
+
+    assert statuses == [200] * 20
+    assert Database(client).rows("SELECT token_version FROM accounts") == [(20,)]
+
+
+def test_what_fails_half_way_leaves_nothing(environment: Callable[..., None], make_client: MakeClient) -> None:
+    environment()
+    app = FastAPI(**fastapi_options())
+
+    @app.post("/half", dependencies=[public])
+    async def half(db: DbSession) -> None:
+        await accounts.create(db, "half", kind="service")
+        raise RuntimeError
+
+    secure(app)
+    client = make_client(app)
+
+    assert client.post("/half").status_code == 500
+    assert Database(client).rows("SELECT * FROM accounts") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "password_hash"), [("service", "'x'"), ("person", "NULL"), ("robot", "NULL"), ("robot", "'x'")]
+)
+def test_no_statement_gives_a_service_a_password_or_takes_it_from_a_person(
+    database: Database, kind: str, password_hash: str
+) -> None:
+    account = Account(kind=kind, name="x", login="x", password_hash=None if password_hash == "NULL" else "x")
+
+    async def insert(session: AsyncSession) -> None:
+        session.add(account)
+        await session.flush()
+
+    with pytest.raises(IntegrityError):
+        database.run(insert)
+
+
+def test_names_that_fold_alike_are_one_name(database: Database) -> None:
+    async def create(session: AsyncSession, name: str) -> None:
+        await accounts.create(session, name, kind="service")
+
+    database.run(partial(create, name="Straße"))
+
+    for name in ("STRASSE", "strasse ", "\uff33trasse"):
+        with pytest.raises(accounts.AccountExists):
+            database.run(partial(create, name=name))

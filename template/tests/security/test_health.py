@@ -1,0 +1,37 @@
+"""Two answers for machines, without any detail."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from starlette.testclient import TestClient
+
+from tests.security.fixtures import MakeClient
+
+
+def test_they_say_one_word(client: TestClient) -> None:
+    for path in ("/health/live", "/health/ready"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_they_ask_neither_for_our_name_nor_for_https(make_client: MakeClient) -> None:
+    client = make_client(production=True)
+
+    for path in ("/health/live", "/health/ready"):
+        assert client.get(f"http://10.1.2.3:8000{path}").status_code == 200
+
+
+def test_without_its_database_it_lives_and_is_not_ready(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*args: Any) -> None:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(client.app.state.database, "_looking_up", type("Gone", (), {"connect": lost})())  # type: ignore[attr-defined]
+
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/health/ready").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/debug", "/status", "/health", "/version"])
+def test_nothing_else_tells_about_us(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
