@@ -1,4 +1,4 @@
-"""Every question of copier.yml has a row in a table of README.md that names it in code style."""
+"""Every question of copier.yml has a row of its own in a table of README.md, which starts with the question's name."""
 
 import sys
 from pathlib import Path
@@ -19,8 +19,8 @@ def asked(configuration: dict[str, Any]) -> list[str]:
 
 
 def undocumented(configuration: dict[str, Any], readme: str) -> list[str]:
-    rows = [line for line in readme.splitlines() if line.startswith("|")]
-    return [name for name in asked(configuration) if not any(f"`{name}`" in row for row in rows)]
+    rows = readme.splitlines()
+    return [name for name in asked(configuration) if not any(row.startswith(f"| `{name}` |") for row in rows)]
 
 
 def main(root: Path = ROOT) -> int:

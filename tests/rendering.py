@@ -16,6 +16,8 @@ TEMPLATE = ROOT / "template"
 NAME = "Demo Service"
 NEWEST = "v9999.0.0"  # newer than every release, so an update from any of them leads to the working tree
 
+LONGEST_RUN = 400  # seconds: a program that hangs is a failed test, not a stopped CI
+
 # Variables of these names reach the programs that tests start: where things are, and how to get at the registry.
 OUTSIDE = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "SSL_", "UV_", "GIT_", "COPIER_")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -72,7 +74,13 @@ class Project:
         """Run a program of the shared environment here, and say how it went."""
         known = self.environment.variables() if self.environment else outside()
         return subprocess.run(
-            command, cwd=self.path, env=known | variables, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            command,
+            cwd=self.path,
+            env=known | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_RUN,
         )
 
     def must(self, *command: str, **variables: str) -> str:

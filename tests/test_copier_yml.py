@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rendering import ROOT, TEMPLATE
+from tests.rendering import LEFT_BY_RUNNING, ROOT, TEMPLATE
 
 TEXT = (ROOT / "copier.yml").read_text()
 CONFIGURATION: dict[str, Any] = yaml.safe_load(TEXT)
@@ -53,9 +53,8 @@ def _names(expression: str) -> set[str]:
 
 
 def _template_texts() -> dict[str, str]:
-    paths = [path for path in TEMPLATE.rglob("*") if path.is_file() and "_cache" not in str(path)]
-    readable = [path for path in paths if path.suffix not in {".pyc", ".png", ".ico"}]
-    return {str(path.relative_to(TEMPLATE)): path.read_text() for path in readable}
+    paths = [path for path in TEMPLATE.rglob("*") if path.is_file() and LEFT_BY_RUNNING.isdisjoint(path.parts)]
+    return {str(path.relative_to(TEMPLATE)): path.read_text() for path in paths}
 
 
 def test_every_setting_is_one_that_copier_knows_and_that_needs_no_trust() -> None:
@@ -113,10 +112,10 @@ def test_files_are_chosen_by_the_computed_features_and_never_by_a_raw_answer() -
     messages = "\n".join(value for name, value in SETTINGS.items() if name.startswith("_message"))
     texts = _template_texts() | {"_exclude": excluded, "_message": messages}
 
-    users = {path: _names(found) & raw for path, text in texts.items() for found in _expressions(text)}
+    users = [(path, found) for path, text in texts.items() for found in _expressions(text) if _names(found) & raw]
 
     assert raw
-    assert {path: names for path, names in users.items() if names} == {}
+    assert users == []
 
 
 def test_no_path_is_conditional() -> None:

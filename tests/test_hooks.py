@@ -43,7 +43,7 @@ def test_every_question_is_documented(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_question_without_a_row_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configuration = {"_envops": {}, "old": {}, "new": {}, "slug": {"ask": False}, "features": {"when": False}}
     (tmp_path / "copier.yml").write_text(yaml.safe_dump(configuration))
-    (tmp_path / "README.md").write_text("The `new` question is in the text alone.\n\n| `old` | a question |\n")
+    (tmp_path / "README.md").write_text("Of `new` we say nothing.\n\n| `old` | older than `new` |\n")
 
     assert check_questions_documented.main(tmp_path) == 1
     assert capsys.readouterr().out == "README.md: no table has a row for the question `new`\n"

@@ -91,6 +91,28 @@ def test_a_feature_that_is_off_leaves_no_trace(
     assert bool(off) == (variant == "no-roles")
 
 
+def _imported(text: str) -> set[str]:
+    """The modules that a file imports, by their full names; a name out of a module counts as one too."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return found
+
+
+@variants
+def test_no_protection_lies_about_unused(rendered: Callable[[str], Project], variant: str) -> None:
+    """A module that should have been left out is one that nothing of the app imports."""
+    texts = {name: text for name, text in _texts(rendered(variant)).items() if name.endswith(".py")}
+    app = [name for name in texts if name.startswith("app/security/") and not name.endswith("__init__.py")]
+    modules = {name: name.removesuffix(".py").replace("/", ".") for name in app}
+    used = {imported for name, text in texts.items() if not name.startswith("tests/") for imported in _imported(text)}
+
+    assert [name for name, module in modules.items() if module not in used] == []
+
+
 @variants
 def test_it_starts_and_answers(project: Callable[..., Project], variant: str) -> None:
     printed = project(**VARIANTS[variant]).must("python", "-c", START, FASTAPI_ENV="development")

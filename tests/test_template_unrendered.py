@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.rendering import ROOT, TEMPLATE
+from tests.rendering import LEFT_BY_RUNNING, ROOT, TEMPLATE
 
-PYTHON = sorted(path for path in TEMPLATE.rglob("*.py") if "_cache" not in str(path))
+PYTHON = sorted(path for path in TEMPLATE.rglob("*.py") if LEFT_BY_RUNNING.isdisjoint(path.parts))
 MODULES = {str(path.relative_to(TEMPLATE)): path for path in PYTHON}
 BLOCK = re.compile(r"# \{%-?\s*(\w+)")
 

@@ -68,11 +68,17 @@ def live_in(project: Project) -> None:
     project.commit("Live in it")
 
 
-OURS = re.compile(r"(app/api|tests/api|migrations/versions)/|(app/main\.py|README\.md|\.env)\Z")
+NEEDED = ["app/main.py", "app/manage.py", "app/settings.py", "migrations/env.py", "tests/conftest.py"]
+EXAMPLES = ["README.md", "app/api/notes.py", "tests/api/test_notes.py", "migrations/versions/0001_notes.py"]
+OURS = [".env", *NEEDED, *EXAMPLES]
 
 
 def ours(project: Project) -> dict[str, bytes]:
-    return {name: content for name, content in project.files().items() if OURS.match(name)}
+    return {name: content for name, content in project.files().items() if is_ours(name)}
+
+
+def is_ours(name: str) -> bool:
+    return name in OURS or name.startswith(("app/api/", "tests/api/", "migrations/versions/"))
 
 
 def assert_no_conflict(project: Project) -> None:
@@ -83,13 +89,16 @@ def assert_no_conflict(project: Project) -> None:
 
 
 def release_next_version(template: Template) -> None:
-    """A version that changes a protection, raises a floor, adds a dependency, and brings a file."""
+    """A version that changes a protection and every example, raises a floor, adds a dependency, and brings a file."""
     template.replace("template/app/security/tokens.py", "LEEWAY_SECONDS = 10", "LEEWAY_SECONDS = 5")
     template.replace("template/pyproject.toml", '"alembic>=1.20,<2"', '"alembic>=1.20.1,<2"')
     ours_end = '    # Yours below: "uv add" appends here.\n'
     template.replace("template/pyproject.toml", ours_end, f'    "limits>=5",\n{ours_end}')
     template.replace("template/.env.example", "# Yours below.", "# NEW_NUMBER=1\n# Yours below.")
-    Project(template.path).write("template/app/security/brought.py", '"""Brought by an update."""\n')
+    repository = Project(template.path)
+    repository.write("template/app/security/brought.py", '"""Brought by an update."""\n')
+    for name in OURS:
+        repository.write(f"template/{name}", repository.read(f"template/{name}") + "# Said in the next version.\n")
     template.release("v9999.1.0")
 
 
@@ -124,7 +133,7 @@ def test_an_update_and_a_toggle_leave_what_people_made_alone(runnable: Template,
 
 def assert_like_a_fresh_one(lived_in: Project, fresh: Project) -> None:
     merged = ("pyproject.toml", ".copier-answers.yml")
-    template_owned = {name: text for name, text in fresh.files().items() if name not in merged and not OURS.match(name)}
+    template_owned = {name: text for name, text in fresh.files().items() if name not in merged and not is_ours(name)}
     found = lived_in.files()
     assert {name for name in template_owned if found.get(name) != template_owned[name]} == set()
 

@@ -1,0 +1,189 @@
+"""`manage users …`: who may log in, decided at the terminal; a password is asked for, and nowhere else taken from."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from app.manage import cli
+from app.security import logs
+from tests.security.fixtures import PASSWORD, Database, MakeClient, Person, create_person, log_in
+
+AsPerson = Callable[..., Person]
+Manage = Callable[..., Result]
+ALICE = "alice@example.com"
+TWICE = f"{PASSWORD}\n{PASSWORD}\n"
+
+
+@pytest.fixture
+def manage(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Manage:
+    """Type `manage users …` and these lines; the exit code, stdout and stderr."""
+    monkeypatch.setattr(logs._Output, "to_stderr", False)  # commands write events to stderr: put it back afterwards
+
+    def run(*arguments: str, typed: str = "") -> Result:
+        return CliRunner().invoke(cli, ["users", *arguments], input=typed)
+
+    return run
+
+
+def test_a_created_person_logs_in_with_the_password_typed(manage: Manage, client: TestClient) -> None:
+    result = manage("create", ALICE, typed=TWICE)
+
+    assert result.exit_code == 0
+    assert PASSWORD not in result.output
+    assert log_in(client, ALICE).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", ALICE, PASSWORD),
+        ("create", ALICE, "--password", PASSWORD),
+        ("create", ALICE, f"--password={PASSWORD}"),
+        ("create", ALICE, "-p", PASSWORD),
+        ("invite", ALICE, PASSWORD),
+        ("create",),
+        ("delete", ALICE),
+    ],
+)
+def test_a_password_as_an_argument_is_refused(
+    manage: Manage, client: TestClient, database: Database, arguments: tuple[str, ...]
+) -> None:
+    result = manage(*arguments, typed=TWICE)
+
+    assert result.exit_code == 2
+    assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
+
+
+def test_no_variable_stands_in_for_the_typing(
+    manage: Manage, client: TestClient, database: Database, environment: Callable[..., None]
+) -> None:
+    environment(PASSWORD=PASSWORD, USER_PASSWORD=PASSWORD, MANAGE_USERS_CREATE_PASSWORD=PASSWORD)
+
+    assert manage("create", ALICE).exit_code == 1
+    assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("short\nshort\n", "15 to 128 characters"),
+        ("passwordpassword1\npasswordpassword1\n", "easy to guess"),
+        (f"{ALICE} {ALICE}\n" * 2, "a name"),
+        (f"{PASSWORD}\nanother one\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_password_that_is_not_good_creates_nobody(
+    manage: Manage, client: TestClient, database: Database, typed: str, said: str
+) -> None:
+    result = manage("create", ALICE, typed=typed)
+
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
+
+
+@pytest.mark.parametrize("name", [ALICE, "ALICE@example.com", "\uff41lice@example.com"])
+def test_a_name_is_taken_once(manage: Manage, client: TestClient, database: Database, name: str) -> None:
+    create_person(client, ALICE)
+
+    assert manage("create", name, typed=TWICE).exit_code == 1
+    assert database.rows("SELECT count(*) FROM accounts") == [(1,)]
+
+
+@pytest.mark.parametrize("command", ["create", "invite"])
+def test_a_role_that_this_project_does_not_have_is_refused(
+    manage: Manage, client: TestClient, database: Database, command: str
+) -> None:
+    result = manage(command, ALICE, "--role", "no_such_role", typed=TWICE)
+
+    assert result.exit_code == 1
+    assert "roles of this project" in result.stderr
+    assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
+
+
+def test_an_invitation_is_all_that_stdout_holds(manage: Manage, client: TestClient) -> None:
+    result = manage("invite", ALICE)
+
+    assert result.exit_code == 0
+    assert re.fullmatch(r"ot_[0-9A-Za-z]{43}\n", result.stdout)
+    assert result.stdout.strip() not in result.stderr
+    activation = {"token": result.stdout.strip(), "password": PASSWORD}
+    assert client.post("/auth/activate", json=activation).status_code == 204
+    assert log_in(client, ALICE).status_code == 200
+
+
+def test_an_invitation_serves_a_forgotten_password_and_changes_nothing_until_it_is_used(
+    manage: Manage, client: TestClient, as_person: AsPerson
+) -> None:
+    person = as_person()
+    token = manage("invite", person.name).stdout.strip()
+    assert person.get("/users/me").status_code == 200
+
+    activation = {"token": token, "password": "seven quiet lamps behind"}
+
+    assert client.post("/auth/activate", json=activation).status_code == 204
+    assert log_in(client, person.name).status_code == 400
+    assert log_in(client, person.name, "seven quiet lamps behind").status_code == 200
+
+
+def test_the_list_says_who_may_log_in(manage: Manage, client: TestClient) -> None:
+    for name in (ALICE, "bob@example.com"):
+        create_person(client, name)
+    manage("invite", "carol@example.com")
+    manage("disable", "bob@example.com")
+
+    result = manage("list")
+
+    assert result.exit_code == 0
+    found = [line.split()[:2] for line in result.stdout.splitlines()]
+    assert found == [[ALICE, "active"], ["bob@example.com", "disabled"], ["carol@example.com", "invited"]]
+    assert "argon2" not in result.output
+
+
+def test_disabling_ends_every_session_and_enabling_brings_none_back(
+    manage: Manage, make_client: MakeClient, as_person: AsPerson
+) -> None:
+    person = as_person(client=make_client(AUTH_CACHE_SECONDS="0"))
+
+    assert manage("disable", person.name).exit_code == 0
+    assert person.get("/users/me").status_code == 401
+    assert log_in(person, person.name).status_code == 400
+
+    assert manage("enable", person.name.upper()).exit_code == 0
+    assert person.get("/users/me").status_code == 401
+    assert log_in(person, person.name).status_code == 200
+
+
+def test_unlocking_lets_somebody_in_again(manage: Manage, client: TestClient, make_client: MakeClient) -> None:
+    create_person(client, ALICE)
+    for number in range(1, 22):
+        log_in(make_client(client.app, address=f"127.71.0.{number}"), ALICE, "wrong")  # type: ignore[arg-type]
+    assert log_in(client, ALICE).status_code == 429
+
+    assert manage("unlock", ALICE).exit_code == 0
+
+    assert log_in(client, ALICE).status_code == 200
+
+
+@pytest.mark.parametrize("command", ["disable", "enable", "unlock"])
+def test_who_is_not_there_is_said_in_one_line(manage: Manage, command: str) -> None:
+    result = manage(command, "nobody@example.com")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Nobody has this name.\n"
+
+
+def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(manage: Manage, tmp_path: Path) -> None:
+    results = [manage("create", ALICE, typed=TWICE), manage("invite", ALICE), manage("disable", ALICE)]
+
+    written = "".join(result.stderr for result in results)
+    assert [
+        event for event in ("user_created", "authn_invitation_created", "user_updated") if event not in written
+    ] == []
+    assert [secret for secret in (PASSWORD, "ot_", "argon2", ALICE) if secret in written] == []
