@@ -51,9 +51,9 @@ def main() -> int:
         variables = environment(folder)
         manage(folder, variables, "migrate")
         manage(folder, variables, "users", "create", NAME, typed=f"{PASSWORD}\n{PASSWORD}\n")
-        measure("authenticated, seen just now", folder, "/notes/by/whoami", 18080)
-        measure("authenticated, never kept", folder, "/notes/by/whoami", 18090, AUTH_CACHE_SECONDS="0")
-        measure("authenticated, with a database query", folder, "/users/me", 18100)
+        measure("seen just now, GET /users/me", folder, "/users/me", 18080)
+        measure("seen just now, a route of the owner", folder, "/notes/by/whoami", 18090)
+        measure("never kept, GET /users/me", folder, "/users/me", 18100, AUTH_CACHE_SECONDS="0")
     return 0
 
 

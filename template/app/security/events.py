@@ -25,7 +25,6 @@ class Event(StrEnum):
     LOGIN_FAIL = "authn_login_fail"
     LOGIN_LOCK = "authn_login_lock"
     TOKEN_CREATED = "authn_token_created"  # noqa: S105
-    TOKEN_REVOKED = "authn_token_revoked"  # noqa: S105
     TOKEN_REUSE = "authn_token_reuse"  # noqa: S105
     PASSWORD_CHANGE = "authn_password_change"  # noqa: S105
     PASSWORD_CHANGE_FAIL = "authn_password_change_fail"  # noqa: S105
@@ -39,9 +38,7 @@ class Event(StrEnum):
     AUTHZ_ADMIN = "authz_admin"
     USER_CREATED = "user_created"
     USER_UPDATED = "user_updated"
-    EXCESS_RATE_LIMIT = "excess_rate_limit_exceeded"
     INPUT_VALIDATION_FAIL = "input_validation_fail"
-    MALICIOUS_EXTRANEOUS = "malicious_extraneous"
     STARTUP = "sys_startup"
     SHUTDOWN = "sys_shutdown"
     CRASH = "sys_crash"

@@ -1,5 +1,6 @@
 """The administration of people over HTTP: for the administrator, with a log-in at most 15 minutes old."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -54,11 +55,11 @@ class InvitationOut(BaseModel):
     activation_token: str
 
 
-async def _shown(db: AsyncSession, account: Account) -> PersonOut:
+def _shown(account: Account, roles: Iterable[str]) -> PersonOut:
     return PersonOut(
         id=account.id,
         name=account.name,
-        roles=sorted(await accounts.roles_of(db, account.id)),
+        roles=sorted(roles),
         is_active=account.is_active,
         is_activated=account.password_hash != UNUSABLE_PASSWORD,
         created_at=account.created_at,
@@ -83,7 +84,12 @@ async def list_people(
     """In the order of their ids; `after` is the last id of the page before."""
     query = select(Account).where(Account.kind == "person").order_by(Account.id).limit(limit)
     page = query if after is None else query.where(Account.id > after)
-    return [await _shown(db, account) for account in await db.scalars(page)]
+    people = (await db.scalars(page)).all()
+    having = select(AccountRole).where(AccountRole.account_id.in_([account.id for account in people]))
+    roles: dict[UUID, set[str]] = {account.id: set() for account in people}
+    for row in await db.scalars(having):
+        roles[row.account_id].add(row.role)
+    return [_shown(account, roles[account.id]) for account in people]
 
 
 @router.post("", status_code=201, dependencies=[recent_login])
@@ -118,7 +124,7 @@ async def change_person(
     if not await _administrators(db):
         raise Problem(409, detail="This is the last administrator who can log in.")
     forget_on_commit(request, db, account.id)
-    return await _shown(db, account)
+    return _shown(account, await accounts.roles_of(db, account.id))
 
 
 @router.delete("/{person_id}/sessions", status_code=204, dependencies=[recent_login])
