@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
@@ -24,13 +23,20 @@ async def whoami(caller: Caller) -> dict[str, str | list[str]]:
 
 
 def generate(folder: Path) -> None:
-    """Render the working tree with the defaults."""
+    """Render the working tree with the defaults, and install what it needs."""
     from copier import run_copy
 
     template = Path(__file__).resolve().parents[1]
     run_copy(str(template), folder, data={"project_name": "Bench"}, defaults=True, quiet=True, vcs_ref="HEAD")
     with (folder / "app/api/notes.py").open("a") as file:
         file.write(WHOAMI)
+    own = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    subprocess.run(["uv", "sync", "--quiet"], cwd=folder, env=own, check=True)
+
+
+def python(folder: Path) -> str:
+    """The interpreter of the generated project."""
+    return str(folder / ".venv/bin/python")
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -48,14 +54,14 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def manage(folder: Path, variables: dict[str, str], *arguments: str, typed: str = "") -> None:
-    command = [sys.executable, "-W", "ignore", "-m", "app.manage", *arguments]
+    command = [python(folder), "-W", "ignore", "-m", "app.manage", *arguments]
     subprocess.run(command, cwd=folder, env=variables, input=typed, text=True, check=True, capture_output=True)
 
 
 @contextmanager
 def serve(folder: Path, port: int, variables: dict[str, str], app: str = "app.main:app") -> Iterator[int]:
     """One uvicorn worker without its own access log; ours writes its events to a file. Yields the pid."""
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-access-log"]
+    command = [python(folder), "-m", "uvicorn", app, "--port", str(port), "--no-access-log"]
     command += ["--no-server-header", "--no-proxy-headers", "--log-level", "warning"]
     with (folder / f"events-{port}.jsonl").open("w") as output:
         server = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, stderr=output)

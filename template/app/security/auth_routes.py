@@ -16,11 +16,11 @@ from app.security.login import LoginFailed, PasswordLogin
 from app.security.login_throttle import Purpose, Throttled
 from app.security.oauth_forms import Form, OAuthError, documented, form_body, required
 from app.security.problems import Problem
-from app.security.routing import PrefixRouter, include_first
+from app.security.routing import include_first, our_router
 from app.security.sessions import Client, Grant
 from app.security.tables import Session
 
-router = PrefixRouter(prefix="/auth", tags=["auth"])
+router = our_router("/auth", tags=["auth"])
 
 
 class AccessTokenOut(BaseModel):

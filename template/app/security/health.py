@@ -11,11 +11,11 @@ from sqlalchemy import text
 from app.database import Database
 from app.security.identity import public
 from app.security.problems import Problem
-from app.security.routing import PrefixRouter, include_first
+from app.security.routing import include_first, our_router
 
 KEPT_SECONDS = 1.0
 
-router = PrefixRouter(prefix="/health", tags=["health"], dependencies=[public])
+router = our_router("/health", tags=["health"], dependencies=[public])
 
 
 class Health(BaseModel):

@@ -17,10 +17,10 @@ from app.security.events import Event
 from app.security.identity import Caller, Principal, forget_on_commit, recent_login
 from app.security.problems import Problem
 from app.security.roles import ADMIN, Role, first_role, require_role
-from app.security.routing import PrefixRouter, include_first
+from app.security.routing import include_first, our_router
 from app.security.tables import UNUSABLE_PASSWORD, Account, AccountRole
 
-router = PrefixRouter(prefix="/users", tags=["people"], dependencies=[require_role(ADMIN)])
+router = our_router("/users", tags=["people"], dependencies=[require_role(ADMIN)])
 
 Roles = Annotated[list[Role], Field(max_length=20)]
 

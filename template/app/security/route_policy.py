@@ -16,6 +16,8 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.types import Scope
 
+from app.security.routing import OurRoute
+
 
 class InsecureApp(RuntimeError):
     """The app is assembled in a way that leaves something unprotected; the message names it."""
@@ -104,7 +106,7 @@ def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[
 
 
 def _replaces_handling(route: BaseRoute) -> bool:
-    known = APIRoute if isinstance(route, APIRoute) else APIWebSocketRoute
+    known = next(kind for kind in (OurRoute, APIRoute, APIWebSocketRoute) if isinstance(route, kind))
     return any(getattr(type(route), name) is not getattr(known, name) for name in ("handle", "matches", "__call__"))
 
 

@@ -1,18 +1,30 @@
-"""Our routers stand first and cost the other routes next to nothing."""
+"""Our routes stand first, and cost the routes behind them next to nothing."""
+
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
 
 
-class PrefixRouter(APIRouter):
-    """Looks at its routes only when the path can be one of them; FastAPI would try every route of every router."""
+class OurRoute(APIRoute):
+    """Compares the part of its path that never varies before it tries the pattern."""
+
+    def __init__(self, path: str, *arguments: Any, **options: Any) -> None:
+        super().__init__(path, *arguments, **options)
+        self.fixed = path.partition("{")[0]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return super().matches(scope) if self.prefix in scope["path"] else (Match.NONE, {})
+        return super().matches(scope) if self.fixed in scope["path"] else (Match.NONE, {})
+
+
+def our_router(prefix: str, **options: Any) -> APIRouter:
+    return APIRouter(prefix=prefix, route_class=OurRoute, **options)
 
 
 def include_first(app: FastAPI, router: APIRouter) -> None:
-    """Include a router before all others: no later route can stand in front of it."""
-    app.include_router(router)
-    app.router.routes.insert(0, app.router.routes.pop())
+    """Put these routes before all others: no later route can stand in front of one, and no override replaces a
+    dependency of one.
+    """
+    app.router.routes[:0] = router.routes

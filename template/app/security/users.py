@@ -16,11 +16,11 @@ from app.security.identity import Caller, forget_on_commit, public
 from app.security.login import PasswordLogin
 from app.security.passwords import PasswordHasher, WeakPassword
 from app.security.problems import Problem
-from app.security.routing import PrefixRouter, include_first
+from app.security.routing import include_first, our_router
 from app.security.tables import Account, Session
 
-router = PrefixRouter(prefix="/users/me", tags=["users"])
-activation = PrefixRouter(prefix="/auth/activate", tags=["auth"])
+router = our_router("/users/me", tags=["users"])
+activation = our_router("/auth/activate", tags=["auth"])
 
 # Judged by the policy, not by the shape: an odd password gets a reason, an over-long one costs nothing.
 Password = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "password", "writeOnly": True})]

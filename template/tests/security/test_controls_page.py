@@ -1,0 +1,97 @@
+"""docs/security/controls.md tells the truth: each module, test, setting and number that it names is as it says."""
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from app.security.settings import ROOT, SecuritySettings
+
+SECURITY = ROOT / "app/security"
+TESTS = Path(__file__).parent
+PAGE = (ROOT / "docs/security/controls.md").read_text()
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    section = PAGE.split(f"# {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line.strip()[1:-1].split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in cells] for cells in lines[2:]]
+
+
+def code(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def settings_of_ours() -> Iterator[tuple[str, FieldInfo]]:
+    for module in SECURITY.glob("*.py"):
+        importlib.import_module(f"app.security.{module.stem}")
+    for cls in SecuritySettings.__subclasses__():
+        if cls.__module__.startswith(("app.security.", "app.database")):
+            yield from ((name.upper(), field) for name, field in cls.model_fields.items())
+
+
+def default_in_words(field: FieldInfo) -> str:
+    value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    if str(value).startswith("sqlite:"):
+        return "SQLite beside the code"
+    words: list[tuple[object, str]] = [(PydanticUndefined, "none"), (None, "the same"), ("", "empty"), ([], "empty")]
+    return next((word for meant, word in [*words, (False, "off")] if value is meant or value == meant), str(value))
+
+
+def bounds_in_words(field: FieldInfo) -> str | None:
+    found = {type(item).__name__: getattr(item, type(item).__name__.lower(), None) for item in field.metadata}
+    if {"Ge", "Le"} <= found.keys():
+        return f"{found['Ge']} to {found['Le']}"
+    signs = {"Ge": "≥", "Gt": ">", "Le": "≤"}
+    return next((f"{sign} {found[kind]}" for kind, sign in signs.items() if kind in found), None)
+
+
+def number(name: str) -> object:
+    """The value behind `module.NAME` or `module.NAME["key"]`."""
+    found = re.fullmatch(r"(\w+)\.(\w+)(?:\[\"(\w+)\"\])?", name)
+    assert found, name
+    value = getattr(importlib.import_module(f"app.security.{found[1]}"), found[2])
+    return value[found[3]] if found[3] else value
+
+
+def in_words(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{limit.attempts} in {limit.seconds} s" for limit in value)
+    return str(value)
+
+
+def test_every_module_stands_in_a_control_and_every_named_one_is_there() -> None:
+    named = {name for _, _, modules, _ in rows("Controls") for name in code(modules)} - {
+        "app/database.py",
+        "docs/security/controls.md",
+    }
+
+    assert named == {path.name for path in SECURITY.glob("*.py")} - {"__init__.py"}
+
+
+def test_every_test_stands_in_a_control_and_every_named_one_is_there() -> None:
+    named = {name for *_, tests in rows("Controls") for name in code(tests)}
+
+    assert named == {path.name for path in TESTS.glob("test_*.py")}
+
+
+def test_every_setting_is_documented_with_its_default_and_its_bounds() -> None:
+    documented = {code(name)[0]: (default.strip("`"), bounds) for name, default, bounds, *_ in rows("Settings")}
+    ours = dict(settings_of_ours())
+
+    assert documented.keys() == ours.keys()
+    for name, field in ours.items():
+        default, bounds = documented[name]
+        assert (name, default) == (name, default_in_words(field))
+        assert bounds_in_words(field) in (None, bounds), name
+
+
+@pytest.mark.parametrize(("name", "value"), [row[:2] for row in rows("Fixed numbers")])
+def test_every_fixed_number_is_what_the_code_says(name: str, value: str) -> None:
+    assert in_words(number(code(name)[0])) == value
