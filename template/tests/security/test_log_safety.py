@@ -1,0 +1,144 @@
+"""What is written down: one JSON object a line, from an allow-list of fields, and never a secret."""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.security.identity import Caller, public
+from tests.security.assembled import assemble
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient, Person, log_in, refresh
+
+AsPerson = Callable[..., Person]
+Capture = pytest.CaptureFixture[str]
+FIELDS = {
+    *("actor", "app_version", "client_ip", "client_request_id", "event", "method", "milliseconds", "outcome", "reason"),
+    *("request_id", "route", "status", "subject", "time", "user_agent"),
+}
+NASTY = "a\r\nb\n{}\x1b[31m\x85\u2028\u2029\x0bc" + "x" * 10_000
+CANARY = "canary-2f7c1e"
+TOKENS = {
+    "access token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
+    "refresh token": "rt_" + "a1B2" * 11,
+    "invitation": "ot_" + "a1B2" * 11,
+    "hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+    "password in an address": "hunter2hunter2",
+}
+
+
+def add_routes(app: FastAPI) -> None:
+    @app.get("/failing/{name}", dependencies=[public])
+    async def failing(name: str) -> None:
+        raise RuntimeError("the recipe is in the cellar")
+
+    @app.get("/number/{number}")
+    async def number(number: int, caller: Caller) -> None: ...
+
+
+@pytest.fixture(params=["production", "development"])
+def client(request: pytest.FixtureRequest, make_client: MakeClient, environment: Callable[..., None]) -> TestClient:
+    production = request.param == "production"
+    environment(**PRODUCTION_ENVIRONMENT if production else {})
+    return make_client(assemble(add_routes), production=production)
+
+
+def use_everything(client: TestClient, text: str) -> list[Any]:
+    """Put this text wherever a caller can put text."""
+    headers = {"Authorization": f"Bearer {text}", "X-API-Key": text, "Cookie": f"session={text}", "User-Agent": "x"}
+    form = {"grant_type": "password", "username": text, "password": text, "scope": "", text: text}
+    return [
+        client.get(f"/users/me?access_token={text}", headers=headers),
+        client.get("/number/x", headers=headers, params={text: text}),
+        client.get(f"/failing/{text}", headers=headers, params={"q": text}),
+        client.get(f"/{text}"),
+        client.request(text[:20], "/users/me"),
+        client.post("/auth/token", data=form),
+        client.post("/auth/token", data={"grant_type": text}),
+        client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": f"rt_{text}"}),
+        client.post("/auth/revoke", data={"token": text}),
+        client.post("/auth/activate", json={"token": text, "password": text}),
+        client.post("/auth/activate", json={"token": [text], "password": {text: text}, text: text}),
+        client.post("/auth/activate", content=text, headers={"Content-Type": "application/json"}),
+        client.post("/auth/activate", content=text, headers={"Content-Type": text}),
+    ]
+
+
+def written(capture: Capture) -> str:
+    return "".join(capture.readouterr())
+
+
+def test_in_production_every_line_is_one_json_object_of_known_fields(make_client: MakeClient, capsys: Capture) -> None:
+    client = make_client(production=True)
+    use_everything(client, CANARY)
+
+    lines = capsys.readouterr().out.splitlines()
+
+    assert len(lines) > 13
+    for line in lines:
+        fields = json.loads(line)
+        assert list(fields) == sorted(fields)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", fields["time"])
+        if fields["event"] != "log":
+            assert fields.keys() <= FIELDS
+            assert len(fields.get("user_agent", "")) <= 200
+
+
+def test_nothing_that_is_sent_makes_a_second_line(client: TestClient, capsys: Capture) -> None:
+    odd = NASTY[:1000].encode("latin-1", "replace")
+    agent = {"User-Agent": odd, "X-Request-ID": odd}
+    form = {"grant_type": "password", "username": NASTY, "password": NASTY}
+    written(capsys)
+
+    client.get("/users/me", headers=agent)  # a request
+    client.post("/auth/token", data=form, headers=agent)  # a failed log-in, and a request
+    client.request("G\r\n\x1bT", "/users/me")
+
+    lines = written(capsys).splitlines()
+    assert len(lines) == 4
+    assert "\x1b" not in "".join(lines)
+
+
+def test_nothing_that_is_sent_is_written_down_or_sent_back(client: TestClient, capsys: Capture) -> None:
+    answers = use_everything(client, CANARY)
+
+    assert CANARY not in written(capsys)
+    assert [answer.url for answer in answers if CANARY in answer.text or CANARY in str(answer.headers)] == []
+    assert {answer.status_code for answer in answers if answer.status_code >= 500} == {500}  # the failing route alone
+
+
+def test_no_secret_of_a_person_or_of_ours_is_written_down(
+    client: TestClient, as_person: AsPerson, capsys: Capture
+) -> None:
+    alice = as_person(client=client)
+    first = alice.tokens
+    second = refresh(alice, first["refresh_token"]).json()
+    alice.post("/users/me/password", json={"current_password": "wrong staple", "new_password": "seven quiet lamps"})
+    log_in(alice, alice.name, "nine loud ravens above")
+    refresh(alice, first["refresh_token"])
+    client.get("/failing/x", headers={"Authorization": f"Bearer {second['access_token']}"})
+
+    output = written(capsys)
+    secrets = [first["access_token"], first["refresh_token"], second["access_token"], second["refresh_token"]]
+    secrets += ["wrong staple", "seven quiet lamps", "nine loud ravens", "argon2", alice.name]
+    assert "authn_token_reuse" in output
+    assert [secret for secret in secrets if secret in output] == []
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_what_looks_like_a_secret_is_hidden_in_every_loggers_lines(
+    client: TestClient, capsys: Capture, kind: str
+) -> None:
+    secret = TOKENS[kind]
+    text = f"postgresql://api:{secret}@db/api" if "address" in kind else f"cannot use {secret}"
+
+    logging.getLogger("some.library").warning("failed: %s", text)
+    logging.getLogger("some.library").error("failed", exc_info=ValueError(text))
+
+    output = written(capsys)
+    assert output.count("[redacted]") == 2
+    assert secret not in output
