@@ -54,8 +54,6 @@ def live_in(project: Project) -> None:
     project.must("python", "-m", "app.manage", "migrate", FASTAPI_ENV="development")
     project.write("app/api/orders.py", ORDERS)
     project.write("tests/api/test_orders.py", ORDERS_TEST)
-    imports = "from app.api import notes as notes\n"
-    project.replace("app/api/__init__.py", imports, f"{imports}from app.api import orders as orders\n")
     project.replace("app/main.py", "from app.api import notes\n", "from app.api import notes, orders\n")
     routers = "    app.include_router(notes.router)\n"
     project.replace("app/main.py", routers, f"{routers}    app.include_router(orders.router)\n")

@@ -1,3 +1,7 @@
-"""Your routes and tables. Import each module with a table here, so that Alembic and the app see it."""
+"""Your routes and tables. Every module in this folder is imported, so that Alembic sees its tables."""
 
-from app.api import notes as notes
+from importlib import import_module
+from pkgutil import iter_modules
+
+for module in iter_modules(__path__):
+    import_module(f"{__name__}.{module.name}")

@@ -1,12 +1,12 @@
 """Who was verified is remembered for seconds, and forgotten in the moment in which something of theirs ends."""
 
+import asyncio
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-import anyio.to_thread
 import pytest
 from sqlalchemy.exc import OperationalError
 from starlette.requests import HTTPConnection
@@ -114,7 +114,7 @@ class Barrier:
             if barrier.armed:
                 barrier.armed = False
                 barrier.reached.set()
-                await anyio.to_thread.run_sync(barrier.go_on.wait, 10)
+                await asyncio.to_thread(barrier.go_on.wait, 10)
             return result
 
         monkeypatch.setattr(BearerToken, "verify", pausing)

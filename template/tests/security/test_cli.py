@@ -1,0 +1,182 @@
+"""`manage`: secrets, migrations, and what it says about the app and its configuration."""
+
+import json
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from typer.testing import CliRunner
+
+from app.main import create_app
+from app.security import cli, logs
+from app.security.cli import command_line
+from app.security.identity import public
+from app.security.request_guard import accepts, deadline
+from app.security.secret_keys import decode_secret
+from tests.security.assembled import assemble, forgotten
+from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT, Database
+
+Environment = Callable[..., None]
+Manage = Callable[..., Result]
+
+
+@pytest.fixture
+def manage(environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Manage:
+    """Type `manage …` in a project that lies in `tmp_path`, with this app."""
+    monkeypatch.setattr(logs._Output, "to_stderr", False)  # commands write events to stderr: put it back afterwards
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+
+    def run(*arguments: str, load: Callable[[], FastAPI] = create_app) -> Result:
+        return CliRunner().invoke(command_line(load), arguments)
+
+    return run
+
+
+# Secrets
+
+
+def test_each_new_secret_is_strong_and_another_one(manage: Manage) -> None:
+    secrets = {manage("secrets", "new").stdout.strip() for _ in range(3)}
+
+    assert len(secrets) == 3
+    assert [len(decode_secret(secret)) for secret in secrets] == [64] * 3
+
+
+def test_a_fresh_clone_gets_a_secret_that_only_its_owner_reads(manage: Manage, tmp_path: Path) -> None:
+    result = manage("secrets", "new", "--write")
+
+    written = tmp_path / ".env"
+    found = re.fullmatch(r"SECRET_KEY=(\w+)\n", written.read_text())
+    assert result.exit_code == 0
+    assert found
+    assert len(decode_secret(found[1])) == 64
+    assert found[1] not in result.output
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+
+
+def test_a_secret_that_is_there_is_never_replaced(manage: Manage, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SECRET_KEY=mine\n")
+
+    assert manage("secrets", "new", "--write").exit_code == 1
+
+    assert (tmp_path / ".env").read_text() == "SECRET_KEY=mine\n"
+
+
+# Migrations
+
+
+@pytest.mark.parametrize("name", ["PUBLIC_BASE_URL", "TRUSTED_HOSTS", "FASTAPI_ENV"])
+def test_weak_settings_do_not_stop_a_migration(manage: Manage, environment: Environment, name: str) -> None:
+    environment(**PRODUCTION_ENVIRONMENT | {name: ""})
+
+    result = manage("migrate")
+
+    assert result.exit_code == 0
+    assert result.stdout.endswith("The database is up to date.\n")
+
+
+# Routes
+
+
+def test_every_route_is_named_once_with_who_may_call_it(manage: Manage, environment: Environment) -> None:
+    app = create_app()
+
+    lines = manage("routes", load=lambda: app).stdout.splitlines()
+
+    named = [line.split()[:2] for line in lines]
+    served = [
+        [",".join(sorted(context.methods or ["*"])), str(context.path)] for context in iter_route_contexts(app.routes)
+    ]
+    assert {tuple(name) for name in served if "/docs/assets" not in name[1]} <= {tuple(name) for name in named}
+    assert len({tuple(name) for name in named}) == len(named)
+    whom = {tuple(line.split()[:2]): line.split(maxsplit=2)[2] for line in lines}
+    assert whom["POST", "/auth/token"] == whom["GET", "/health/live"] == "everyone"
+    assert whom["GET", "/users/me"] == "callers"
+
+
+def test_what_a_route_asks_for_is_shown_with_it(manage: Manage) -> None:
+    def add(app: FastAPI) -> None:
+        app.get("/open", dependencies=[public])(forgotten)
+
+    assert re.search(r"^GET /open +everyone$", manage("routes", load=lambda: assemble(add)).stdout, re.MULTILINE)
+
+
+# Doctor
+
+
+def test_a_sound_configuration_is_found_sound(manage: Manage) -> None:
+    result = manage("doctor")
+
+    assert result.exit_code == 0
+    assert "Environment: development" in result.stdout
+    assert "Public: POST /auth/token" in result.stdout
+    assert "No problem found." in result.stdout
+
+
+def test_every_weakness_is_named_and_no_value_is_shown(manage: Manage, environment: Environment) -> None:
+    environment(FASTAPI_ENV="production", SECRET_KEY="changethis-changethis", DATABASE_URL="mysql://u:hunter2@db/x")
+
+    result = manage("doctor")
+
+    assert result.exit_code == 1
+    for name in ("SECRET_KEY", "DATABASE_URL", "PUBLIC_BASE_URL", "TRUSTED_HOSTS"):
+        assert f"Problem: {name}" in result.stdout
+    assert [secret for secret in ("changethis", "hunter2", "mysql") if secret in result.output] == []
+
+
+def test_the_same_is_said_as_json(manage: Manage, environment: Environment) -> None:
+    environment(FASTAPI_ENV="production")
+
+    result = manage("doctor", "--json")
+
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert report.keys() == {"environment", "problems", "public_routes", "exceptions"}
+    assert any(problem.startswith("PUBLIC_BASE_URL") for problem in report["problems"])
+
+
+def test_a_forgotten_route_is_a_problem(manage: Manage) -> None:
+    result = manage("doctor", load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
+
+    assert result.exit_code == 1
+    assert "/forgotten" in result.stdout
+
+
+def test_declared_exceptions_are_listed(manage: Manage) -> None:
+    upload = [public, accepts("multipart/form-data", max_bytes=5_000_000), deadline(None)]
+
+    result = manage("doctor", load=lambda: assemble(lambda app: app.post("/upload", dependencies=upload)(forgotten)))
+
+    assert "Public: POST /upload" in result.stdout
+    line = next(line for line in result.stdout.splitlines() if line.startswith("Exception: POST /upload"))
+    assert [word for word in ("multipart/form-data", "5000000", "None") if word not in line] == []
+
+
+def test_waiting_migrations_and_a_lost_database_are_problems(
+    manage: Manage, environment: Environment, database: Database, tmp_path: Path
+) -> None:
+    database.rows("DELETE FROM alembic_version_security")
+    waiting = manage("doctor")
+    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'no/such/folder.sqlite3'}")
+    lost = manage("doctor")
+
+    assert (waiting.exit_code, lost.exit_code) == (1, 1)
+    assert "manage migrate" in waiting.stdout
+    assert "cannot be reached" in lost.stdout
+    assert "no/such/folder" not in lost.output
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("secrets", "show"), ("migrate", "head"), ("doctor", "--fix")])
+def test_what_is_no_command_is_refused(manage: Manage, arguments: tuple[str, ...]) -> None:
+    assert manage(*arguments).exit_code == 2
+
+
+def test_no_command_shows_the_secret(manage: Manage) -> None:
+    outputs = [manage(*words).output for words in (["doctor"], ["doctor", "--json"], ["routes"], ["migrate"])]
+
+    assert BASE_ENVIRONMENT["SECRET_KEY"] not in "".join(outputs)

@@ -1,0 +1,199 @@
+"""Migrations: our tables and yours in two chains that never touch each other, however many run them at once."""
+
+import asyncio
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+
+from app.database import Base
+from app.security import tables
+from app.security.migrations import SECURITY_VERSIONS, configs, migrate
+from app.security.settings import ROOT
+from app.security.tables import SECURITY_TABLES
+from tests.security.fixtures import BASE_ENVIRONMENT, POSTGRES, Database, MakeClient
+
+YOUR_TABLE = """
+from uuid import UUID
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+
+
+class Parcel(Base):
+    __tablename__ = "scratch_parcels"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+"""
+REBUILD = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{id}"
+down_revision = {after!r}
+
+
+def upgrade() -> None:
+{body}
+"""
+CREATE = """
+    op.create_table("scratch_parents", sa.Column("id", sa.Integer, primary_key=True))
+    parent = sa.ForeignKey("scratch_parents.id", ondelete="CASCADE")
+    columns = sa.Column("id", sa.Integer, primary_key=True), sa.Column("parent", sa.Integer, parent)
+    op.create_table("scratch_children", *columns)
+    op.execute("INSERT INTO scratch_parents VALUES (1)")
+    op.execute("INSERT INTO scratch_children VALUES (1, 1)")
+"""
+ALTER = """
+    with op.batch_alter_table("scratch_parents", recreate="always") as batch:
+        batch.add_column(sa.Column("name", sa.String(10)))
+"""
+
+
+class Copy:
+    """This project's code in another folder, with an empty SQLite database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "scratch.sqlite3"
+        for name in ("app", "migrations"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        (folder / "migrations/versions").mkdir(exist_ok=True)
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        known = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+        variables = known | BASE_ENVIRONMENT | {"DATABASE_URL": f"sqlite:///{self.database}"}
+        return subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=self.folder, env=variables, capture_output=True, text=True
+        )
+
+    def migrate(self) -> None:
+        result = self.run("app.manage", "migrate")
+        assert result.returncode == 0, result.stderr
+
+    def rows(self, statement: str) -> list[tuple[object, ...]]:
+        with sqlite3.connect(self.database) as connection:
+            return connection.execute(statement).fetchall()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_our_chain_is_one_line() -> None:
+    scripts = ScriptDirectory.from_config(configs()[0])
+
+    assert len(scripts.get_heads()) == len(scripts.get_bases()) == 1
+    assert [script.revision for script in scripts.walk_revisions() if script.is_branch_point] == []
+
+
+def test_every_table_of_ours_is_known_as_ours() -> None:
+    ours = {
+        mapper.class_.__tablename__ for mapper in Base.registry.mappers if mapper.class_.__module__ == tables.__name__
+    }
+
+    assert ours == SECURITY_TABLES
+
+
+@pytest.mark.parametrize("chain", [0, 1], ids=["ours", "yours"])
+def test_the_tables_are_what_the_code_says(environment: Callable[..., None], chain: int) -> None:
+    command.check(configs()[chain])  # raises when a migration is missing
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    before = database.rows(f"SELECT version_num FROM {SECURITY_VERSIONS}")  # noqa: S608
+
+    asyncio.run(migrate())
+
+    assert database.rows(f"SELECT version_num FROM {SECURITY_VERSIONS}") == before  # noqa: S608
+    assert len(before) == 1
+
+
+def test_five_processes_at_once_all_succeed(copy: Copy) -> None:
+    with ThreadPoolExecutor(5) as pool:
+        results = list(pool.map(lambda _: copy.run("app.manage", "migrate"), range(5)))
+
+    assert [(result.returncode, result.stderr) for result in results if result.returncode] == []
+    assert len(copy.rows(f"SELECT * FROM {SECURITY_VERSIONS}")) == 1  # noqa: S608
+
+
+def test_a_table_of_yours_may_refer_to_ours_and_touches_nothing_else(copy: Copy) -> None:
+    copy.migrate()
+    (copy.folder / "app/api/scratch_parcels.py").write_text(YOUR_TABLE)
+
+    made = copy.run("alembic", "revision", "--autogenerate", "-m", "parcels")
+
+    assert made.returncode == 0, made.stderr
+    text = next((copy.folder / "migrations/versions").glob("*parcels*")).read_text()
+    upgrade, downgrade = text.split("def downgrade")
+    touched = re.findall(r"op\.(?:create|drop|batch_alter)_table\(\s*['\"](\w+)", upgrade)
+    assert set(touched) == {"scratch_parcels"}
+    assert set(re.findall(r'drop_table\([\'"](\w+)', downgrade)) == {"scratch_parcels"}
+    copy.migrate()
+    check = copy.run("alembic", "check")
+    assert check.returncode == 0, check.stdout
+
+
+def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(copy: Copy) -> None:
+    heads = ScriptDirectory.from_config(configs()[1]).get_heads()
+    after = heads[0] if heads else None
+    for name, below, body in (("scratch1", after, CREATE), ("scratch2", "scratch1", ALTER)):
+        text = REBUILD.format(id=name, after=below, body=body)
+        (copy.folder / f"migrations/versions/{name}.py").write_text(text)
+
+    copy.migrate()
+
+    assert copy.rows("SELECT * FROM scratch_parents") == [(1, None)]
+    assert copy.rows("SELECT * FROM scratch_children") == [(1, 1)]
+
+
+def test_your_chain_alone_does_not_start_on_an_empty_database(copy: Copy) -> None:
+    result = copy.run("alembic", "upgrade", "head")
+
+    assert result.returncode != 0
+    assert "manage migrate" in result.stderr + result.stdout
+    assert copy.rows("SELECT name FROM sqlite_master WHERE name = 'accounts'") == []
+
+
+# At the start
+
+
+def sqlite_url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'started.sqlite3'}"
+
+
+def test_in_development_an_empty_database_is_migrated(make_client: MakeClient, tmp_path: Path) -> None:
+    client = make_client(DATABASE_URL=sqlite_url(tmp_path))
+
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_in_production_nothing_is_migrated_by_starting(make_client: MakeClient, tmp_path: Path) -> None:
+    client = make_client(production=True, DATABASE_URL=sqlite_url(tmp_path))
+
+    assert client.get("/health/ready").status_code == 503
+
+
+@pytest.mark.skipif(bool(POSTGRES), reason="the database is SQLite's, in development")
+def test_a_later_revision_is_named_and_not_run(make_client: MakeClient, capsys: pytest.CaptureFixture[str]) -> None:
+    database = Database(make_client())
+    database.rows(f"DELETE FROM {SECURITY_VERSIONS}")  # noqa: S608  as if ours had grown since
+
+    make_client()
+
+    assert "manage migrate" in capsys.readouterr().out
+    assert database.rows(f"SELECT * FROM {SECURITY_VERSIONS}") == []  # noqa: S608
