@@ -16,6 +16,8 @@ ONCE = frozenset(
     (b"host", b"authorization", b"x-api-key", b"content-type", b"content-length", b"transfer-encoding", b"origin")
 )
 Headers = dict[bytes, bytes]  # those that may stand once
+# Where the end of a body is in doubt, what follows on the connection is no request (RFC 9112 section 6.3).
+CLOSE = {"Connection": "close"}
 
 _CHARSET = re.compile(r"(?: *; *charset=\"?utf-8\"? *)?\Z", re.IGNORECASE)
 
@@ -28,12 +30,12 @@ def read_headers(scope: Scope, max_bytes: int) -> Headers:
         size += len(name) + len(value)
         if name in ONCE:
             if name in found:
-                raise Problem(400, detail="A header that may stand once is repeated.")
+                raise Problem(400, detail="A header that may stand once is repeated.", headers=CLOSE)
             found[name] = value
     if size > max_bytes:
         raise Problem(431)
     if b"content-length" in found and b"transfer-encoding" in found:
-        raise Problem(400, detail="A body has one length.")
+        raise Problem(400, detail="A body has one length.", headers=CLOSE)
     return found
 
 
