@@ -142,7 +142,7 @@ def test_it_is_refused_and_the_server_goes_on(server: Server, name: str) -> None
     found = statuses(answer)
     assert len(found) <= 1  # never a second answer: nothing was smuggled
     assert [status for status in found if not 400 <= status < 500] == []
-    assert found == [EXACTLY[name]] or name not in EXACTLY
+    assert name not in EXACTLY or found == [EXACTLY[name]]
     assert b"\r\nserver:" not in answer.lower()
     if b"x-request-id" in answer:  # else the parser answered, and it never reached the app
         assert [header for header in HEADERS if f"\r\n{header}: ".lower().encode() not in answer.lower()] == []
