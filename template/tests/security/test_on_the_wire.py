@@ -129,6 +129,7 @@ ATTACKS = {
     ),
 }
 EXACTLY = {
+    **{"no host": 400, "another host": 400, "a host that is no name": 400},
     **{"two hosts": 400, "a length and chunks": 400, "a target without a slash": 400, "two credentials": 400},
     **{"a long header": 431, "many headers": 431, "a long target": 414, "a long query": 414, "endless chunks": 413},
     **{"a length too large": 413, "a question whether it is too large": 413, "TRACE": 405, "two media types": 400},
