@@ -78,9 +78,8 @@ async def token(request: Request, form: Form, client: ClientPlace) -> TokenOut:
 
 async def _log_in(request: Request, form: dict[str, str], client: Client) -> TokenOut:
     name, password = required(form, "username"), required(form, "password")
-    known = frozenset(request.state.policies.scopes())
     asked = _asked_scopes(form)
-    if asked is not None and not asked <= known:
+    if asked is not None and not asked <= known_scopes(request):
         raise OAuthError("invalid_scope", "No route asks for such a scope.")
     login: PasswordLogin = request.state.password_login
     try:
@@ -110,12 +109,21 @@ def _asked_scopes(form: dict[str, str]) -> frozenset[str] | None:
     return frozenset(form.get("scope", "").split()) or None
 
 
+def known_scopes(request: Request) -> frozenset[str]:
+    """Every scope that a route of this app asks for."""
+    return frozenset(request.state.policies.scopes())
+
+
 def access_token_for(
-    request: Request, session: Session, version: int, roles: frozenset[str], asked: frozenset[str] | None = None
+    session: Session,
+    version: int,
+    roles: frozenset[str],
+    known: frozenset[str],
+    asked: frozenset[str] | None = None,
 ) -> AccessTokenOut:
-    """An access token of a session, for all that its log-in was granted or only for what is asked now."""
+    """An access token of a session, for all (known) scopes that its log-in was granted, or for what is asked now."""
     granted = sessions.scopes_of(session)
-    scopes = frozenset(request.state.policies.scopes()) if granted is None else granted
+    scopes = known if granted is None else granted
     if asked is not None:
         if not asked <= scopes:
             raise OAuthError("invalid_scope", "The log-in was not granted such a scope.")
@@ -133,7 +141,7 @@ def access_token_for(
 
 
 def _answer(request: Request, grant: Grant, asked: frozenset[str] | None = None) -> TokenOut:
-    out = access_token_for(request, grant.session, grant.account.token_version, grant.roles, asked)
+    out = access_token_for(grant.session, grant.account.token_version, grant.roles, known_scopes(request), asked)
     return TokenOut(**out.model_dump(), refresh_token=grant.refresh_token)
 
 

@@ -92,28 +92,31 @@ def commands(known_roles: list[str], first_roles: frozenset[str]) -> typer.Typer
         typer.echo(_run(lambda db: _invite(db, name, chosen)))
         typer.echo("It sets a password at POST /auth/activate, once, within 24 hours.", err=True)
 
-    @users.command("list")
-    def list_users() -> None:
-        """Everyone who may log in."""
-        for line in _run(_lines):
-            typer.echo(line)
-
-    @users.command()
-    def disable(name: Name) -> None:
-        """End every session of a person, and let nobody log in as them."""
-        _run(lambda db: _set_active(db, name, False))
-
-    @users.command()
-    def enable(name: Name) -> None:
-        """Let a disabled person log in again."""
-        _run(lambda db: _set_active(db, name, True))
-
-    @users.command()
-    def unlock(name: Name) -> None:
-        """Forget the failed log-ins of a person."""
-        _run(lambda db: _unlock(db, name))
-
+    users.command("list")(_list)
+    for command in (disable, enable, unlock):
+        users.command()(command)
     return users
+
+
+def _list() -> None:
+    """Everyone who may log in."""
+    for line in _run(_lines):
+        typer.echo(line)
+
+
+def disable(name: Name) -> None:
+    """End every session of a person, and let nobody log in as them."""
+    _run(lambda db: _set_active(db, name, False))
+
+
+def enable(name: Name) -> None:
+    """Let a disabled person log in again."""
+    _run(lambda db: _set_active(db, name, True))
+
+
+def unlock(name: Name) -> None:
+    """Forget the failed log-ins of a person."""
+    _run(lambda db: _unlock(db, name))
 
 
 async def _invite(db: AsyncSession, name: str, roles: Iterable[str]) -> str:

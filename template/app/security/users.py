@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, changed_rows
 from app.security import accounts, events, login_throttle
-from app.security.auth_routes import AccessTokenOut, ClientPlace, access_token_for, count_source
+from app.security.auth_routes import AccessTokenOut, ClientPlace, access_token_for, count_source, known_scopes
 from app.security.events import Event
 from app.security.identity import Caller, forget_on_commit, public
 from app.security.login import PasswordLogin
@@ -75,7 +75,7 @@ async def change_password(
         roles = await accounts.roles_of(db, caller.id)
         events.record_change(db, Event.PASSWORD_CHANGE, actor=caller.id)
         forget_on_commit(request, db, caller.id)
-    return access_token_for(request, session, account.token_version + 1, roles)
+    return access_token_for(session, account.token_version + 1, roles, known_scopes(request))
 
 
 @activation.post("", status_code=204, dependencies=[public])

@@ -2,24 +2,30 @@
 
 import json
 import re
+import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 from typer.testing import CliRunner
 
 from app.main import create_app
 from app.security import cli, logs
 from app.security.cli import command_line
-from app.security.identity import public
+from app.security.identity import Authenticate, public, require_scope
 from app.security.request_guard import accepts, deadline
+from app.security.route_policy import Policy
 from app.security.secret_keys import decode_secret
+from app.security.settings import ROOT
 from tests.security.assembled import assemble, forgotten
-from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT, Database
+from tests.security.copied import Copy
+from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
 
 Environment = Callable[..., None]
 Manage = Callable[..., Result]
@@ -67,17 +73,47 @@ def test_a_secret_that_is_there_is_never_replaced(manage: Manage, tmp_path: Path
     assert (tmp_path / ".env").read_text() == "SECRET_KEY=mine\n"
 
 
-# Migrations
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_git_takes_no_secret(manage: Manage, tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    manage("secrets", "new", "--write")
+
+    ignored = subprocess.run(["git", "check-ignore", ".env"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert ignored.stdout == ".env\n"
+
+
+# What a command needs
+
+
+def test_a_fresh_clone_needs_a_secret_and_nothing_else_to_begin(tmp_path: Path) -> None:
+    clone = Copy(tmp_path)
+    del clone.variables["SECRET_KEY"]
+
+    written = clone.run("app.manage", "secrets", "new", "--write")
+    clone.migrate()
+    invited = clone.run("app.manage", "users", "invite", "alice@example.com")
+    doctor = clone.run("app.manage", "doctor")
+
+    assert written.returncode == 0, written.stderr
+    assert (tmp_path / ".env").is_file()
+    assert invited.returncode == 0, invited.stderr
+    assert doctor.returncode == 1  # it is production, where this app does not start yet
+    assert "Problem: PUBLIC_BASE_URL" in doctor.stdout
+    assert "SECRET_KEY" not in doctor.stdout
 
 
 @pytest.mark.parametrize("name", ["PUBLIC_BASE_URL", "TRUSTED_HOSTS", "FASTAPI_ENV"])
-def test_weak_settings_do_not_stop_a_migration(manage: Manage, environment: Environment, name: str) -> None:
+def test_weak_settings_stop_no_migration_and_no_work_on_people(
+    manage: Manage, environment: Environment, name: str
+) -> None:
     environment(**PRODUCTION_ENVIRONMENT | {name: ""})
 
-    result = manage("migrate")
+    migrated, listed = manage("migrate"), manage("users", "list")
 
-    assert result.exit_code == 0
-    assert result.stdout.endswith("The database is up to date.\n")
+    assert (migrated.exit_code, listed.exit_code) == (0, 0)
+    assert migrated.stdout.endswith("The database is up to date.\n")
 
 
 # Routes
@@ -99,11 +135,25 @@ def test_every_route_is_named_once_with_who_may_call_it(manage: Manage, environm
     assert whom["GET", "/users/me"] == "callers"
 
 
-def test_what_a_route_asks_for_is_shown_with_it(manage: Manage) -> None:
-    def add(app: FastAPI) -> None:
-        app.get("/open", dependencies=[public])(forgotten)
+class ForKeepers(Authenticate):
+    def declare(self, policy: Policy) -> None:
+        super().declare(policy)
+        policy.roles.add("keeper")
 
-    assert re.search(r"^GET /open +everyone$", manage("routes", load=lambda: assemble(add)).stdout, re.MULTILINE)
+
+@pytest.mark.parametrize(
+    ("dependency", "whom"),
+    [
+        (public, "everyone"),
+        (Depends(Authenticate()), "callers"),
+        (require_scope("scratch:read"), "callers, scope scratch:read"),
+        (Depends(ForKeepers()), "callers, role keeper"),
+    ],
+)
+def test_what_a_route_asks_for_is_shown_with_it(manage: Manage, dependency: Any, whom: str) -> None:
+    result = manage("routes", load=lambda: assemble(lambda app: app.get("/a", dependencies=[dependency])(forgotten)))
+
+    assert re.search(rf"^GET /a +{whom}$", result.stdout, re.MULTILINE)
 
 
 # Doctor
@@ -116,16 +166,20 @@ def test_a_sound_configuration_is_found_sound(manage: Manage) -> None:
     assert "Environment: development" in result.stdout
     assert "Public: POST /auth/token" in result.stdout
     assert "No problem found." in result.stdout
+    assert manage("doctor", "--json").exit_code == 0
 
 
-def test_every_weakness_is_named_and_no_value_is_shown(manage: Manage, environment: Environment) -> None:
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_every_weakness_is_named_and_no_value_is_shown(
+    manage: Manage, environment: Environment, form: tuple[str, ...]
+) -> None:
     environment(FASTAPI_ENV="production", SECRET_KEY="changethis-changethis", DATABASE_URL="mysql://u:hunter2@db/x")
 
-    result = manage("doctor")
+    result = manage("doctor", *form)
 
     assert result.exit_code == 1
     for name in ("SECRET_KEY", "DATABASE_URL", "PUBLIC_BASE_URL", "TRUSTED_HOSTS"):
-        assert f"Problem: {name}" in result.stdout
+        assert f"{name}: " in result.stdout
     assert [secret for secret in ("changethis", "hunter2", "mysql") if secret in result.output] == []
 
 
@@ -158,9 +212,9 @@ def test_declared_exceptions_are_listed(manage: Manage) -> None:
 
 
 def test_waiting_migrations_and_a_lost_database_are_problems(
-    manage: Manage, environment: Environment, database: Database, tmp_path: Path
+    manage: Manage, environment: Environment, tmp_path: Path
 ) -> None:
-    database.rows("DELETE FROM alembic_version_security")
+    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
     waiting = manage("doctor")
     environment(DATABASE_URL=f"sqlite:///{tmp_path / 'no/such/folder.sqlite3'}")
     lost = manage("doctor")

@@ -12,6 +12,7 @@ from app.security.identity import public
 from app.security.tables import Account
 from tests.security.fixtures import Person
 from tests.security.test_headers import EXPECTED
+from tests.security.things import client_of_things  # noqa: F401
 
 CANARY = "canary-7f3a"
 JSON = {"Content-Type": "application/json"}
@@ -93,7 +94,7 @@ BODIES = {
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_an_odd_body_is_refused_without_an_echo(as_person: Callable[..., Person], body: bytes) -> None:
-    answer = as_person().post("/notes", content=body, headers=JSON)
+    answer = as_person().post("/things", content=body, headers=JSON)
 
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -109,7 +110,7 @@ def test_a_password_is_not_echoed(client: TestClient) -> None:
 
 
 def test_an_id_that_is_none_is_not_echoed(as_person: Callable[..., Person]) -> None:
-    answer = as_person().get(f"/notes/{CANARY}")
+    answer = as_person().delete(f"/things/{CANARY}")
 
     assert answer.status_code == 422
     assert CANARY not in answer.text

@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.security.fixtures import MakeClient, Person
+from tests.security.things import app_of_things, client_of_things  # noqa: F401
 
 EXPECTED = {
     "x-content-type-options": "nosniff",
@@ -21,20 +22,20 @@ JSON = {"Content-Type": "application/json"}
 
 ANSWERS: dict[str, tuple[int, str, str, dict[str, object]]] = {
     "200": (200, "GET", "/users/me", {}),
-    "201": (201, "POST", "/notes", {"json": {"title": "x"}}),
+    "201": (201, "POST", "/things", {"json": {"title": "x"}}),
     "204": (204, "POST", "/auth/logout", {}),
     "400 host": (400, "GET", "/users/me", {"headers": {"Host": "evil.example.com"}}),
     "400 form": (400, "POST", "/auth/token", {"data": {"grant_type": "x"}}),
-    "400 json": (400, "POST", "/notes", {"content": b"{", "headers": JSON}),
-    "401": (401, "GET", "/notes", {"headers": {"Authorization": "Bearer x"}}),
+    "400 json": (400, "POST", "/things", {"content": b"{", "headers": JSON}),
+    "401": (401, "GET", "/things", {"headers": {"Authorization": "Bearer x"}}),
     "404 route": (404, "GET", "/nothing", {}),
-    "404 row": (404, "GET", "/notes/00000000-0000-4000-8000-000000000000", {}),
+    "404 row": (404, "DELETE", "/things/00000000-0000-4000-8000-000000000000", {}),
     "405": (405, "PUT", "/users/me", {}),
-    "413": (413, "POST", "/notes", {"content": b" " * 1_100_000, "headers": JSON}),
-    "414": (414, "GET", f"/notes?{'x' * 5000}", {}),
-    "415": (415, "POST", "/notes", {"content": b"x"}),
-    "422": (422, "POST", "/notes", {"json": {}}),
-    "431": (431, "GET", "/notes", {"headers": {"X-Long": "x" * 17_000}}),
+    "413": (413, "POST", "/things", {"content": b" " * 1_100_000, "headers": JSON}),
+    "414": (414, "GET", f"/things?{'x' * 5000}", {}),
+    "415": (415, "POST", "/things", {"content": b"x"}),
+    "422": (422, "POST", "/things", {"json": {}}),
+    "431": (431, "GET", "/things", {"headers": {"X-Long": "x" * 17_000}}),
 }
 
 
@@ -58,7 +59,7 @@ def test_every_answer_has_them(as_person: Callable[..., Person], kind: str) -> N
 def test_production_adds_strict_transport_security(
     make_client: MakeClient, as_person: Callable[..., Person], kind: str
 ) -> None:
-    person = as_person(client=make_client(production=True))
+    person = as_person(client=make_client(build=app_of_things, production=True))
 
     headers = said(person, kind)
 

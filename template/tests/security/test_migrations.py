@@ -1,12 +1,7 @@
 """Migrations: our tables and yours in two chains that never touch each other, however many run them at once."""
 
 import asyncio
-import os
 import re
-import shutil
-import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,9 +13,9 @@ from alembic.script import ScriptDirectory
 from app.database import Base
 from app.security import tables
 from app.security.migrations import SECURITY_VERSIONS, configs, migrate
-from app.security.settings import ROOT
 from app.security.tables import SECURITY_TABLES
-from tests.security.fixtures import BASE_ENVIRONMENT, POSTGRES, Database, MakeClient
+from tests.security.copied import Copy
+from tests.security.fixtures import Database, MakeClient
 
 YOUR_TABLE = """
 from uuid import UUID
@@ -62,36 +57,16 @@ ALTER = """
 """
 
 
-class Copy:
-    """This project's code in another folder, with an empty SQLite database."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.database = folder / "scratch.sqlite3"
-        for name in ("app", "migrations"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", folder)
-        (folder / "migrations/versions").mkdir(exist_ok=True)
-
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        known = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
-        variables = known | BASE_ENVIRONMENT | {"DATABASE_URL": f"sqlite:///{self.database}"}
-        return subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=self.folder, env=variables, capture_output=True, text=True
-        )
-
-    def migrate(self) -> None:
-        result = self.run("app.manage", "migrate")
-        assert result.returncode == 0, result.stderr
-
-    def rows(self, statement: str) -> list[tuple[object, ...]]:
-        with sqlite3.connect(self.database) as connection:
-            return connection.execute(statement).fetchall()
-
-
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
     return Copy(tmp_path)
+
+
+@pytest.fixture
+def migrated(copy: Copy, environment: Callable[..., None]) -> Copy:
+    environment(DATABASE_URL=copy.variables["DATABASE_URL"])
+    asyncio.run(migrate())
+    return copy
 
 
 def test_our_chain_is_one_line() -> None:
@@ -131,21 +106,26 @@ def test_five_processes_at_once_all_succeed(copy: Copy) -> None:
     assert len(copy.rows(f"SELECT * FROM {SECURITY_VERSIONS}")) == 1  # noqa: S608
 
 
-def test_a_table_of_yours_may_refer_to_ours_and_touches_nothing_else(copy: Copy) -> None:
-    copy.migrate()
-    (copy.folder / "app/api/scratch_parcels.py").write_text(YOUR_TABLE)
+def test_a_table_of_yours_comes_and_goes_and_ours_stay_as_they_are(migrated: Copy) -> None:
+    migrated.rows("DROP INDEX ix_sessions_account_id")  # as if ours were of another release: that is no work of yours
+    ours = migrated.rows("SELECT * FROM sqlite_master ORDER BY name")
+    (migrated.folder / "app/api/scratch_parcels.py").write_text(YOUR_TABLE)
 
-    made = copy.run("alembic", "revision", "--autogenerate", "-m", "parcels")
+    made = migrated.run("alembic", "revision", "--autogenerate", "-m", "parcels")
+    migrated.migrate()
+    check = migrated.run("alembic", "check")
+    tables = migrated.tables()
+    undone = migrated.run("alembic", "downgrade", "-1")
 
     assert made.returncode == 0, made.stderr
-    text = next((copy.folder / "migrations/versions").glob("*parcels*")).read_text()
-    upgrade, downgrade = text.split("def downgrade")
-    touched = re.findall(r"op\.(?:create|drop|batch_alter)_table\(\s*['\"](\w+)", upgrade)
-    assert set(touched) == {"scratch_parcels"}
-    assert set(re.findall(r'drop_table\([\'"](\w+)', downgrade)) == {"scratch_parcels"}
-    copy.migrate()
-    check = copy.run("alembic", "check")
+    upgrade, downgrade = next((migrated.folder / "migrations/versions").glob("*parcels*")).read_text().split("def down")
+    touched = r"op\.(?:create|drop|batch_alter)_table\(\s*['\"](\w+)"
+    assert set(re.findall(touched, upgrade)) == set(re.findall(touched, downgrade)) == {"scratch_parcels"}
+    assert "accounts.id" in upgrade
     assert check.returncode == 0, check.stdout
+    assert "scratch_parcels" in tables
+    assert undone.returncode == 0, undone.stderr
+    assert migrated.rows("SELECT * FROM sqlite_master ORDER BY name") == ours
 
 
 def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(copy: Copy) -> None:
@@ -166,7 +146,7 @@ def test_your_chain_alone_does_not_start_on_an_empty_database(copy: Copy) -> Non
 
     assert result.returncode != 0
     assert "manage migrate" in result.stderr + result.stdout
-    assert copy.rows("SELECT name FROM sqlite_master WHERE name = 'accounts'") == []
+    assert "accounts" not in copy.tables()
 
 
 # At the start
@@ -188,9 +168,10 @@ def test_in_production_nothing_is_migrated_by_starting(make_client: MakeClient, 
     assert client.get("/health/ready").status_code == 503
 
 
-@pytest.mark.skipif(bool(POSTGRES), reason="the database is SQLite's, in development")
-def test_a_later_revision_is_named_and_not_run(make_client: MakeClient, capsys: pytest.CaptureFixture[str]) -> None:
-    database = Database(make_client())
+def test_a_later_revision_is_named_and_not_run(
+    make_client: MakeClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    database = Database(make_client(DATABASE_URL=sqlite_url(tmp_path)))
     database.rows(f"DELETE FROM {SECURITY_VERSIONS}")  # noqa: S608  as if ours had grown since
 
     make_client()
