@@ -6,7 +6,7 @@ connection is held while the password is hashed.
 
 from collections import Counter
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
@@ -20,6 +20,9 @@ from app.security.tables import Account, normalise_login
 
 LOGINS_OF_ONE_SOURCE = 4  # that may wait for a hash at once, in one process
 LONGEST_LOGIN = 254
+
+
+_BY_LOGIN = select(Account.__table__).where(Account.login == bindparam("login"))
 
 
 class LoginFailed(Exception):
@@ -61,9 +64,8 @@ class PasswordLogin:
     async def _find(self, name: str) -> Account | None:
         if len(name) > LONGEST_LOGIN or not _is_text(name):
             return None
-        by_login = select(Account.__table__).where(Account.login == normalise_login(name))
         async with self._database.read() as connection:
-            row = (await connection.execute(by_login)).one_or_none()
+            row = (await connection.execute(_BY_LOGIN, {"login": normalise_login(name)})).one_or_none()
         return Account(**row._mapping) if row else None
 
     async def _count(self, login: str, account: Account | None, client: Client, purpose: Purpose) -> None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
@@ -56,7 +56,7 @@ async def count_source(database: Database, address: str, purpose: Purpose) -> No
     """Count one attempt of a source, over all accounts. Raises: Throttled, and then nothing is counted."""
     async with database.begin() as db:
         limits = _source_limits(address, purpose)
-        wait = count(await locked(db, limits), limits)
+        wait = await count(db, await locked(db, limits), limits)
     _refuse(wait)
 
 
@@ -68,10 +68,11 @@ async def count_attempt(database: Database, login: str, address: str, account: U
     async with database.begin() as db:
         by_source = _source_limits(address, purpose)
         by_account = await _account_limits(db, login, address, account)
-        buckets = await locked(db, by_source | by_account, permanent=by_account if account else {})
+        permanent = by_account if account else {}
+        buckets = await locked(db, by_source | by_account, permanent)
         too_many = buckets[_streak_key(login)].failures_in_a_row >= FAILURES_IN_A_ROW
         by_account[_streak_key(login)] = AFTER_TOO_MANY if too_many else ()
-        wait = count(buckets, by_source) or count(buckets, by_account)
+        wait = await count(db, buckets, by_source) or await count(db, buckets, by_account, permanent)
     _refuse(wait)
 
 
@@ -91,6 +92,7 @@ def _source_limits(address: str, purpose: Purpose) -> Limits:
 
 async def _account_limits(db: AsyncSession, login: str, address: str, account: UUID | None) -> Limits:
     found: Limits = {_pair_key(login, address): FROM_ONE_SOURCE, _streak_key(login): ()}
+    # The same statement for a name that does not exist: it must take as long.
     if not await _is_known(db, account or UUID(int=0), address):
         found[_account_key(login)] = FROM_UNKNOWN_SOURCES
     return found
@@ -135,11 +137,16 @@ def _may_become_known(address: str) -> bool:
     return client_prefix(address) != UNKNOWN and not contains(proxies, address)
 
 
+_KNOWN = select(KnownAddress.account_id).where(
+    KnownAddress.account_id == bindparam("account"),
+    KnownAddress.address_hash == bindparam("address"),
+    KnownAddress.last_login_at > bindparam("since"),
+)
+
+
 async def _is_known(db: AsyncSession, account: UUID, address: str) -> bool:
-    since = utc_now() - KNOWN_FOR
-    here = (KnownAddress.account_id == account, KnownAddress.address_hash == _address_key(address))
-    found = await db.scalar(select(KnownAddress.account_id).where(*here, KnownAddress.last_login_at > since))
-    return found is not None
+    sought = {"account": account, "address": _address_key(address), "since": utc_now() - KNOWN_FOR}
+    return await db.scalar(_KNOWN, sought) is not None
 
 
 async def _keep_newest_addresses(db: AsyncSession, account: UUID) -> None:

@@ -5,6 +5,7 @@ flood of log-ins takes neither the loop nor the memory (V15.2.2, V15.4.4).
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import secrets
@@ -12,9 +13,10 @@ import sys
 import threading
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import count
 from typing import TypeVar
 
 from fastapi import FastAPI
@@ -86,7 +88,7 @@ class PasswordHasher:
         costs = (settings.argon2_memory_kib, settings.argon2_iterations, settings.argon2_parallelism)
         self._passlib, self._nobody = _context(*costs)
         self._threads = os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._threads, "passwords", initializer=_yield_to_the_event_loop)
+        self._pool = ThreadPoolExecutor(self._threads, "passwords", _yield_to_the_event_loop, (count(),))
         self._jobs = 0
 
     async def hash(self, password: str) -> str:
@@ -143,10 +145,19 @@ class PasswordHasher:
         self._jobs -= 1
 
 
-def _yield_to_the_event_loop() -> None:
-    """Let other requests go first where a core is short: on Linux a thread has a priority of its own."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+def _yield_to_the_event_loop(turns: Iterator[int]) -> None:
+    """Let other requests go first where a core is short: on Linux a thread has a priority of its own.
+
+    All but the first thread run only where nothing else wants to, so that the event loop takes their core at once; the
+    first one is merely nice, so that log-ins go on, slowly, on a machine that is busy with other requests.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        if next(turns) == 0:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        else:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _guessability(password: str, words: Iterable[str]) -> int:

@@ -4,21 +4,21 @@ One row is one bucket; its key is an HMAC that the caller made. Rows that belong
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count as counter
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import changed_rows
 from app.security.tables import ThrottleBucket, utc_now
 
 LONGEST_WINDOW_SECONDS = 3600
 FORGOTTEN_AFTER = timedelta(days=30)
 BUCKETS_OF_NOBODY = 50_000  # rows for sources and for names that do not exist
-LOOKED_AT_EVERY = 20  # transactions that make a row
+LOOKED_AT_EVERY = 20  # transactions
 SURPLUS_AT_ONCE = 1000
 MOST_ATTEMPTS = 500  # kept in one row
 _turns = counter(1)
@@ -33,38 +33,73 @@ Limits = dict[bytes, tuple[Limit, ...]]
 """What holds for each bucket."""
 
 
-async def locked(
-    db: AsyncSession, keys: Collection[bytes], permanent: Collection[bytes] = ()
-) -> dict[bytes, ThrottleBucket]:
+# Built once: under a flood of log-ins, building statements and mapping rows would take most of the event loop's time.
+_TABLE = cast(Table, ThrottleBucket.__table__)
+_MAKE: dict[str, Any] = {
+    "sqlite": sqlite.insert(_TABLE).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(_TABLE).on_conflict_do_nothing(),
+}
+# In one order, so that two who want the same rows do not wait for each other.
+_LOCK = (
+    select(_TABLE)
+    .where(_TABLE.c.key_hash.in_(bindparam("keys", expanding=True)))
+    .order_by(_TABLE.c.key_hash)
+    .with_for_update()
+)
+_STORE = update(_TABLE).where(_TABLE.c.key_hash == bindparam("key"))
+
+
+@dataclass(slots=True)
+class Bucket:
+    """One row, as it was when it was locked; `times` are milliseconds since 1970."""
+
+    times: list[int]
+    failures_in_a_row: int
+    permanent: bool
+
+
+async def locked(db: AsyncSession, keys: Collection[bytes], permanent: Collection[bytes] = ()) -> dict[bytes, Bucket]:
     """The rows of these keys, made where missing, held by us until the transaction ends."""
-    rows = [{"key_hash": key, "permanent": key in permanent, "updated_at": utc_now()} for key in sorted(keys)]
-    dialect = postgresql if db.get_bind().dialect.name == "postgresql" else sqlite
-    if await changed_rows(db, dialect.insert(ThrottleBucket).values(rows).on_conflict_do_nothing()):
-        await _forget_nobody(db)
-    # In one order, so that two who want the same rows do not wait for each other.
-    wanted = select(ThrottleBucket).where(ThrottleBucket.key_hash.in_(keys)).order_by(ThrottleBucket.key_hash)
-    buckets = {bucket.key_hash: bucket for bucket in await db.scalars(wanted.with_for_update())}
-    for key in permanent:
-        buckets[key].permanent = True  # what was tried before the account existed counts too
-    return buckets
+    rows = [
+        {
+            "key_hash": key,
+            "attempts": "",
+            "failures_in_a_row": 0,
+            "permanent": key in permanent,
+            "updated_at": utc_now(),
+        }
+        for key in sorted(keys)
+    ]
+    await db.execute(_MAKE[db.get_bind().dialect.name], rows)
+    found = await db.execute(_LOCK, {"keys": list(keys)})
+    await _forget_nobody(db, keys)
+    return {
+        row.key_hash: Bucket([int(time) for time in row.attempts.split()], row.failures_in_a_row, row.permanent)
+        for row in found
+    }
 
 
-def count(buckets: dict[bytes, ThrottleBucket], wanted: Limits) -> int:
+async def count(
+    db: AsyncSession, buckets: dict[bytes, Bucket], wanted: Limits, permanent: Collection[bytes] = ()
+) -> int:
     """Count one attempt in each wanted bucket, or in none: then how many milliseconds it has to wait."""
     now = int(utc_now().timestamp() * 1000)
-    waits = [_wait(_times(buckets[key]), limit, now) for key, limits in wanted.items() for limit in limits]
+    waits = [_wait(buckets[key].times, limit, now) for key, limits in wanted.items() for limit in limits]
     if any(waits):
         return max(waits)
-    for bucket in map(buckets.__getitem__, wanted):
-        recent = [time for time in _times(bucket) if time > now - LONGEST_WINDOW_SECONDS * 1000]
-        bucket.attempts = " ".join(map(str, [*recent[-MOST_ATTEMPTS:], now]))
-        bucket.failures_in_a_row += 1
-        bucket.updated_at = utc_now()
+    await db.execute(_STORE, [_counted(key, buckets[key], now, key in permanent) for key in wanted])
     return 0
 
 
-def _times(bucket: ThrottleBucket) -> list[int]:
-    return [int(time) for time in bucket.attempts.split()]
+def _counted(key: bytes, bucket: Bucket, now: int, permanent: bool) -> dict[str, object]:
+    recent = [time for time in bucket.times if time > now - LONGEST_WINDOW_SECONDS * 1000]
+    return {
+        "key": key,
+        "attempts": " ".join(map(str, [*recent[-MOST_ATTEMPTS:], now])),
+        "failures_in_a_row": bucket.failures_in_a_row + 1,
+        "permanent": bucket.permanent or permanent,  # what was tried before the account existed counts too
+        "updated_at": utc_now(),
+    }
 
 
 def _wait(times: list[int], limit: Limit, now: int) -> int:
@@ -75,14 +110,14 @@ def _wait(times: list[int], limit: Limit, now: int) -> int:
     return recent[-limit.attempts] + limit.seconds * 1000 - now
 
 
-async def _forget_nobody(db: AsyncSession) -> None:
+async def _forget_nobody(db: AsyncSession, but: Collection[bytes]) -> None:
     """Rows that belong to no account are bounded, in time and in number; looked at now and then."""
     if next(_turns) % LOOKED_AT_EVERY:
         return
-    of_nobody = ThrottleBucket.permanent.is_(False)
+    of_nobody = ThrottleBucket.permanent.is_(False), ThrottleBucket.key_hash.not_in(but)
     stale = ThrottleBucket.updated_at < utc_now() - FORGOTTEN_AFTER
-    await db.execute(delete(ThrottleBucket).where(of_nobody, stale))
-    newest = select(ThrottleBucket.key_hash).where(of_nobody).order_by(ThrottleBucket.updated_at.desc())
+    await db.execute(delete(ThrottleBucket).where(*of_nobody, stale))
+    newest = select(ThrottleBucket.key_hash).where(*of_nobody).order_by(ThrottleBucket.updated_at.desc())
     surplus = (await db.scalars(newest.offset(BUCKETS_OF_NOBODY).limit(SURPLUS_AT_ONCE))).all()
     if surplus:
         await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(surplus)))

@@ -39,6 +39,16 @@ def test_what_nobody_tried_for_thirty_days_is_forgotten(
     assert Database(service).rows("SELECT count(*) FROM throttle_buckets") == [(4,)]
 
 
+def test_who_comes_back_after_a_long_time_is_counted_like_anyone(
+    service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle_buckets, "LOOKED_AT_EVERY", 1)
+    guesses(at("203.0.113.1"), 1, "nobody")
+
+    with later(days=31):
+        assert guesses(at("203.0.113.1"), 6, "nobody") == [400] * 5 + [429]
+
+
 def test_the_table_tells_neither_names_nor_addresses(service: TestClient, at: From) -> None:
     log_in(at("203.0.113.1"), ALICE, "wrong")
     log_in(at("203.0.113.1"), ALICE)
