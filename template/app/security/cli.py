@@ -15,6 +15,7 @@ from app.security import (
     roles,
     # {% endif %}
     secret_keys,
+    settings,
     start_up,
     user_commands,
 )
@@ -80,6 +81,7 @@ def _policies(app: FastAPI) -> Policies:
 def _routes(load_app: LoadApp) -> Callable[[], None]:
     def routes() -> None:
         """Who may call what, computed from the app."""
+        settings.looking_only = True
         for policy in sorted(_policies(load_app()).all, key=lambda policy: policy.path):
             needs = [
                 *(f"scope {scope}" for scope in sorted(policy.scopes)),

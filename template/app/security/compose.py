@@ -25,11 +25,11 @@ from app.security import (
     project,
     request_guard,
     request_log,
+    settings,
     start_up,
     users,
     websockets,
 )
-from app.security.settings import problems, refuse
 
 
 def fastapi_options() -> dict[str, Any]:
@@ -43,8 +43,10 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     `public` names the paths of what takes no dependencies (a mount, a plain route, `app.frontend`) and is open to all.
     Raises: SystemExit 78 with every reason, when the settings are too weak to start with.
     """
-    if reasons := problems():
-        refuse(reasons)
+    reasons = settings.problems()
+    if reasons and not settings.looking_only:
+        settings.refuse(reasons)
+    app.state.may_serve = not reasons
     logs.configure(app.version)
     app.state.database = database.Database()
     identity.install(app, [bearer.BearerToken()])

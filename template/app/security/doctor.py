@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
@@ -23,7 +24,8 @@ class Report:
         return asdict(self)
 
     def as_text(self) -> str:
-        lines = [f"Environment: {self.environment}"]
+        unset = "" if os.environ.get("FASTAPI_ENV") else " (FASTAPI_ENV is not set)"
+        lines = [f"Environment: {self.environment}{unset}"]
         lines += [f"Public: {name}" for name in self.public_routes]
         lines += [f"Exception: {name}: {what}" for name, what in self.exceptions.items()]
         lines += [f"Problem: {problem}" for problem in self.problems] or ["No problem found."]

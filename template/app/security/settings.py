@@ -112,6 +112,10 @@ read_env_file = True
 """Tests set it to False, so that a developer's `.env` changes no result."""
 
 
+looking_only = False
+"""True in `manage routes`: an app with weak settings is put together to be looked at, and never serves."""
+
+
 @cache
 def _read(settings: type[SecuritySettings]) -> SecuritySettings:
     return settings()

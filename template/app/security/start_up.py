@@ -69,6 +69,8 @@ class StartUp:
         await self.app(scope, receive, send)
 
     def _ensure(self) -> None:
+        if not self.shared.state.may_serve:
+            raise InsecureApp("this app was put together to be looked at, with settings too weak to serve with")
         if self.routes is None:
             self.shared.state.policies = check_app(self.shared)
             for app in mounted_apps(self.shared.router):

@@ -16,14 +16,14 @@ from fastapi.routing import iter_route_contexts
 from typer.testing import CliRunner
 
 from app.main import create_app
-from app.security import cli, logs
+from app.security import cli, logs, settings
 from app.security.cli import command_line
 from app.security.identity import Authenticate, public, require_scope
 from app.security.request_guard import accepts, deadline
 from app.security.route_policy import Policy
 from app.security.secret_keys import decode_secret
 from app.security.settings import ROOT
-from tests.security.assembled import assemble, forgotten
+from tests.security.assembled import assemble, caller_of, forgotten
 from tests.security.copied import Copy
 from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
 
@@ -36,6 +36,7 @@ def manage(environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """Type `manage …` in a project that lies in `tmp_path`, with this app."""
     monkeypatch.setattr(logs._Output, "to_stderr", False)  # commands write events to stderr: put it back afterwards
     monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr(settings, "looking_only", False)
 
     def run(*arguments: str, load: Callable[[], FastAPI] = create_app) -> Result:
         return CliRunner().invoke(command_line(load), arguments)
@@ -154,6 +155,23 @@ def test_what_a_route_asks_for_is_shown_with_it(manage: Manage, dependency: Any,
     result = manage("routes", load=lambda: assemble(lambda app: app.get("/a", dependencies=[dependency])(forgotten)))
 
     assert re.search(rf"^GET /a +{whom}$", result.stdout, re.MULTILINE)
+
+
+def test_weak_settings_do_not_stop_the_list_and_what_is_looked_at_never_serves(
+    manage: Manage, environment: Environment
+) -> None:
+    environment(FASTAPI_ENV="production")
+    apps: list[FastAPI] = []
+
+    def load() -> FastAPI:
+        apps.append(create_app())
+        return apps[0]
+
+    result = manage("routes", load=load)
+
+    assert result.exit_code == 0
+    assert "GET /health/live" in result.stdout
+    assert caller_of(apps[0]).get("/health/live").status_code == 500
 
 
 # Doctor

@@ -32,7 +32,9 @@ class Parcel(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
 """
-REBUILD = """
+REVISION = """
+import time
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -50,6 +52,10 @@ CREATE = """
     op.create_table("scratch_children", *columns)
     op.execute("INSERT INTO scratch_parents VALUES (1)")
     op.execute("INSERT INTO scratch_children VALUES (1, 1)")
+"""
+SLOW = """
+    time.sleep(1)
+    op.create_table("scratch_slow", sa.Column("id", sa.Integer, primary_key=True))
 """
 ALTER = """
     with op.batch_alter_table("scratch_parents", recreate="always") as batch:
@@ -98,7 +104,19 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     assert len(before) == 1
 
 
+def add_to_yours(copy: Copy, **revisions: str) -> None:
+    """Add these revisions to the copy's own chain, one after the other."""
+    heads = ScriptDirectory.from_config(configs()[1]).get_heads()
+    after = heads[0] if heads else None
+    for name, body in revisions.items():
+        text = REVISION.format(id=name, after=after, body=body)
+        (copy.folder / f"migrations/versions/{name}.py").write_text(text)
+        after = name
+
+
 def test_five_processes_at_once_all_succeed(copy: Copy) -> None:
+    add_to_yours(copy, scratch=SLOW)  # so that each comes while another is at work
+
     with ThreadPoolExecutor(5) as pool:
         results = list(pool.map(lambda _: copy.run("app.manage", "migrate"), range(5)))
 
@@ -129,11 +147,7 @@ def test_a_table_of_yours_comes_and_goes_and_ours_stay_as_they_are(migrated: Cop
 
 
 def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(copy: Copy) -> None:
-    heads = ScriptDirectory.from_config(configs()[1]).get_heads()
-    after = heads[0] if heads else None
-    for name, below, body in (("scratch1", after, CREATE), ("scratch2", "scratch1", ALTER)):
-        text = REBUILD.format(id=name, after=below, body=body)
-        (copy.folder / f"migrations/versions/{name}.py").write_text(text)
+    add_to_yours(copy, scratch1=CREATE, scratch2=ALTER)
 
     copy.migrate()
 
