@@ -98,6 +98,24 @@ BAD_ROLES = {name: f"admin, {value}" for name, value in INJECTIONS.items()} | {
     "semicolon": "user; admin",
     "yaml list": "[user, admin]",
 }
+BAD_ORIGINS = {name: f"https://app.example.com, {value}" for name, value in INJECTIONS.items()} | {
+    "wildcard": "*",
+    "wildcard of a domain": "https://*.example.com",
+    "null": "null",
+    "plain": "http://app.example.com",
+    "no scheme": "app.example.com",
+    "path": "https://app.example.com/",
+    "query": "https://app.example.com?x=1",
+    "upper case": "https://App.example.com",
+    "somebody": "https://user@app.example.com",
+    "port too large": "https://app.example.com:65536",
+    "no port": "https://app.example.com:",
+    "empty label": "https://app..example.com",
+    "hyphen first": "https://-app.example.com",
+    "comma last": "https://app.example.com,",
+    "only a space": " ",
+    "pattern": "https://.+",
+}
 MORE_BAD_ROLES = {
     "no admin": ("user, editor", 'Add "admin"'),
     "admin in another case": ("user, admins", 'Add "admin"'),
@@ -166,6 +184,11 @@ def test_roles_need_an_administrator_and_each_its_own_name(
     assert advice in refused(roles=value)
 
 
+@_cases(BAD_ORIGINS)
+def test_origins_that_are_none_are_refused(refused: Callable[..., str], value: str) -> None:
+    assert "Type origins such as https://app.example.com" in refused(cors_origins=value)
+
+
 @pytest.mark.parametrize("word", ODD_WORDS)
 def test_a_word_that_yaml_reads_as_something_else_is_a_name_like_others(
     template: Template, tmp_path: Path, word: str
@@ -224,6 +247,15 @@ def test_roles_may_be_none_some_or_many(template: Template, tmp_path: Path, role
     project = template.copy(tmp_path / "project", roles=roles)
 
     assert project.file("app/security/roles.py").exists() == bool(roles)
+
+
+@pytest.mark.parametrize("origins", ["", "https://a.example", " https://a.example:8443 ,https://localhost "])
+def test_origins_may_be_none_some_or_many(template: Template, tmp_path: Path, origins: str) -> None:
+    project = template.copy(tmp_path / "project", cors_origins=origins)
+
+    assert project.file("app/security/cors.py").exists() == bool(origins)
+    if origins:
+        assert '    "https://a.example' in project.read("app/security/cors.py")
 
 
 def _command(template: Template, folder: Path, *answers: str) -> subprocess.CompletedProcess[str]:
@@ -285,7 +317,7 @@ HOSTILE = {
 }
 HIDDEN = {
     "role_names": ['pwned"}); import os #'],
-    "features": {"roles": {"enabled": True, "paths": ["app/main.py", "pwned"]}},
+    "features": {name: {"enabled": True, "paths": ["app/main.py", "pwned"]} for name in ("roles", "cors")},
     "_copier_operation": "pwned",
     "_exclude": ["pwned", "app"],
     "_tasks": ["touch pwned"],
@@ -321,7 +353,7 @@ def _infected(project: Project) -> list[str]:
     return [name for name, content in project.files().items() if b"pwned" in content.lower() or "pwned" in name.lower()]
 
 
-@pytest.mark.parametrize("question", ["project_name", "roles", "slug"])
+@pytest.mark.parametrize("question", ["project_name", "roles", "slug", "cors_origins"])
 @pytest.mark.parametrize("value", list(HOSTILE.values()), ids=list(HOSTILE))
 def test_an_edited_answer_that_is_none_reaches_no_file(
     template: Template, edited: Callable[..., Project], question: str, value: object

@@ -19,6 +19,8 @@ VARIANTS: dict[str, dict[str, str]] = {
     "no-roles": {"roles": ""},
     "other-roles": {"roles": "viewer, editor, admin"},
     "admin-alone": {"roles": "admin"},
+    "web-pages": {"cors_origins": "https://app.example.com, https://shop.example.com:8443"},
+    "web-pages-no-roles": {"cors_origins": "https://app.example.com", "roles": ""},
 }
 RUN_THEIR_SUITE = ["default", "no-roles", "other-roles"]
 

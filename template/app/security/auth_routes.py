@@ -1,7 +1,7 @@
 """The HTTP side of logging in: the token endpoint, revocation, log-out, and the list of one's sessions."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response as PlainResponse
 
 from app.database import Database, DbSession
-from app.security import errors, login_throttle, sessions, tokens
+from app.security import errors, login_throttle, sessions
 from app.security.client_address import client_ip
 from app.security.identity import Caller, forget_on_commit, public
 from app.security.login import LoginFailed, PasswordLogin
@@ -18,22 +18,9 @@ from app.security.oauth_forms import Form, OAuthError, documented, form_body, re
 from app.security.problems import Problem
 from app.security.routing import include_first, our_router
 from app.security.sessions import Client, Grant
-from app.security.tables import Session
+from app.security.token_answers import TokenOut, access_token_for, known_scopes
 
 router = our_router("/auth", tags=["auth"])
-
-
-class AccessTokenOut(BaseModel):
-    access_token: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
-    expires_in: int
-    scope: str
-
-
-class TokenOut(AccessTokenOut):
-    """RFC 6749 section 5.1."""
-
-    refresh_token: str
 
 
 class SessionOut(BaseModel):
@@ -107,37 +94,6 @@ async def _refresh(request: Request, form: dict[str, str], client: Client) -> To
 def _asked_scopes(form: dict[str, str]) -> frozenset[str] | None:
     """None where a log-in or refresh asks for all that it may have."""
     return frozenset(form.get("scope", "").split()) or None
-
-
-def known_scopes(request: Request) -> frozenset[str]:
-    """Every scope that a route of this app asks for."""
-    return frozenset(request.state.policies.scopes())
-
-
-def access_token_for(
-    session: Session,
-    version: int,
-    roles: frozenset[str],
-    known: frozenset[str],
-    asked: frozenset[str] | None = None,
-) -> AccessTokenOut:
-    """An access token of a session, for all (known) scopes that its log-in was granted, or for what is asked now."""
-    granted = sessions.scopes_of(session)
-    scopes = known if granted is None else granted
-    if asked is not None:
-        if not asked <= scopes:
-            raise OAuthError("invalid_scope", "The log-in was not granted such a scope.")
-        scopes = asked
-    token = tokens.issue(
-        account=session.account_id,
-        session=session.id,
-        version=version,
-        roles=roles,
-        scopes=scopes,
-        narrowed=granted is not None or asked is not None,
-        authenticated_at=session.created_at,
-    )
-    return AccessTokenOut(access_token=token, expires_in=tokens.lifetime_seconds(), scope=" ".join(sorted(scopes)))
 
 
 def _answer(request: Request, grant: Grant, asked: frozenset[str] | None = None) -> TokenOut:

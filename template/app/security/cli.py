@@ -85,7 +85,7 @@ def _routes(load_app: LoadApp) -> Callable[[], None]:
         for policy in sorted(_policies(load_app()).all, key=lambda policy: policy.path):
             needs = [
                 *(f"scope {scope}" for scope in sorted(policy.scopes)),
-                *(f"role {role}" for role in sorted(policy.roles)),
+                *(f"role {' or '.join(sorted(group))}" for group in sorted(policy.roles, key=sorted)),
             ]
             who = (
                 "everyone"

@@ -11,6 +11,9 @@ from app.security import (
     auth_routes,
     bearer,
     client_address,
+    # {% if features.cors.enabled %}
+    cors,
+    # {% endif %}
     development,
     errors,
     headers,
@@ -52,17 +55,23 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     identity.install(app, [bearer.BearerToken()])
     passwords.install(app, project.SLUG)
     _add_routes(app)
-    documents = api_docs.install(app)
-    # Layers, innermost first: a request meets them from the last to the first.
+    _add_layers(app, [*public, *api_docs.install(app)])
+
+
+def _add_layers(app: FastAPI, public: list[str]) -> None:
+    """Innermost first: a request meets them from the last to the first."""
     errors.install(app)
     websockets.install(app)
     request_guard.install(app)
     start_up.install(
         app,
-        public=[*public, *documents],
+        public=public,
         at_start=[migrations.on_start, development.first_lines],
         at_end=[passwords.on_end, database.on_end],
     )
+    # {% if features.cors.enabled %}
+    cors.install(app)
+    # {% endif %}
     headers.install(app)
     request_log.install(app)
     client_address.install(app)

@@ -38,6 +38,7 @@ class Event(StrEnum):
     AUTHZ_ADMIN = "authz_admin"
     USER_CREATED = "user_created"
     USER_UPDATED = "user_updated"
+    MALICIOUS_CORS = "malicious_cors"
     INPUT_VALIDATION_FAIL = "input_validation_fail"
     STARTUP = "sys_startup"
     SHUTDOWN = "sys_shutdown"

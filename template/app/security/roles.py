@@ -37,7 +37,7 @@ class RequireRole(Authenticate):
 
     def declare(self, policy: Policy) -> None:
         super().declare(policy)
-        policy.roles |= {role.value for role in self.roles}
+        policy.roles.add(frozenset(role.value for role in self.roles))
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
         principal = await super().__call__(connection)

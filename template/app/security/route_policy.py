@@ -34,7 +34,7 @@ class Policy:
     guarded: bool = False
     public: bool = False
     scopes: set[str] = field(default_factory=set)
-    roles: set[str] = field(default_factory=set)
+    roles: set[frozenset[str]] = field(default_factory=set)  # of each group one
     limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
 
     @property

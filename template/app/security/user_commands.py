@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
@@ -39,6 +40,8 @@ def _run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         _fail("Nobody has this name.")
     except AccountExists:
         _fail("There is an account of this name already.")
+    except (OperationalError, ProgrammingError):  # no such table, or no such server
+        _fail("The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`.")
 
 
 def _fail(message: str) -> NoReturn:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, changed_rows
 from app.security import accounts, events, login_throttle
-from app.security.auth_routes import AccessTokenOut, ClientPlace, access_token_for, count_source, known_scopes
+from app.security.auth_routes import ClientPlace, count_source
 from app.security.events import Event
 from app.security.identity import Caller, forget_on_commit, public
 from app.security.login import PasswordLogin
@@ -18,6 +18,7 @@ from app.security.passwords import PasswordHasher, WeakPassword
 from app.security.problems import Problem
 from app.security.routing import include_first, our_router
 from app.security.tables import Account, Session
+from app.security.token_answers import AccessTokenOut, access_token_for, known_scopes
 
 router = our_router("/users/me", tags=["users"])
 activation = our_router("/auth/activate", tags=["auth"])

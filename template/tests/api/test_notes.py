@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.fixtures import Person
+from tests.security.persons import Person
 
 AsPerson = Callable[..., Person]
 

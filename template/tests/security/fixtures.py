@@ -11,10 +11,8 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
@@ -25,8 +23,8 @@ from starlette.testclient import TestClient
 from app.security import settings
 
 POSTGRES = os.environ.get("TEST_DATABASE_URL")
+pytest_plugins = ["tests.security.persons"]
 SCRATCH = Path(tempfile.mkdtemp(prefix="service-tests-"))
-PASSWORD = "correct staple 7 battery horse"
 T = TypeVar("T")
 
 # Nothing of the developer's own configuration reaches a test: not the .env, and no variable that we read.
@@ -45,11 +43,7 @@ PRODUCTION_ENVIRONMENT = {
 os.environ.update(BASE_ENVIRONMENT)
 
 from app.main import create_app  # noqa: E402
-from app.security import accounts, logs, migrations, sessions  # noqa: E402
-from app.security.auth_routes import access_token_for  # noqa: E402
-from app.security.passwords import PasswordHasher, PasswordSettings  # noqa: E402
-from app.security.sessions import Client, Grant  # noqa: E402
-from app.security.tables import Account  # noqa: E402
+from app.security import logs, migrations  # noqa: E402
 
 BuildApp = Callable[[], FastAPI]
 
@@ -181,97 +175,6 @@ class Database:
 @pytest.fixture
 def database(client: TestClient) -> Database:
     return Database(client)
-
-
-_numbers = count(1)
-_hashes: dict[str, str] = {}
-
-
-def hash_of(password: str) -> str:
-    """Hash each password once for all tests."""
-    if password not in _hashes:
-        hasher = PasswordHasher(PasswordSettings(), ())
-        _hashes[password] = asyncio.run(hasher.hash(password))
-    return _hashes[password]
-
-
-def create_person(client: TestClient, name: str, *roles: str, password: str = PASSWORD) -> UUID:
-    """A person who may log in, without going over HTTP."""
-
-    password_hash = hash_of(password)
-
-    async def create(session: AsyncSession) -> UUID:
-        account = await accounts.create(session, name, password_hash=password_hash, roles=roles)
-        return account.id
-
-    return Database(client).run(create)
-
-
-class Person(TestClient):
-    """A logged-in person: a client that sends their token. `name`, `id` and `tokens` say who and with what."""
-
-    name: str
-    id: UUID
-    tokens: dict[str, Any]
-
-    def log_in(self, password: str = PASSWORD, **form: str) -> None:
-        """Log in, again if need be, and send that token from now on."""
-        self.headers.pop("Authorization", None)
-        answer = log_in(self, self.name, password, **form)
-        assert answer.status_code == 200, answer.text
-        self.use(answer.json())
-
-    def use(self, tokens: dict[str, Any]) -> None:
-        self.tokens = tokens
-        self.headers["Authorization"] = f"Bearer {tokens['access_token']}"
-
-
-def log_in(client: TestClient, name: str, password: str = PASSWORD, **form: str) -> Any:
-    return client.post("/auth/token", data={"grant_type": "password", "username": name, "password": password, **form})
-
-
-def refresh(client: TestClient, refresh_token: str, **form: str) -> Any:
-    return client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token, **form})
-
-
-def _log_in_quietly(client: TestClient, person: UUID, address: str, scope: str) -> dict[str, Any]:
-    """What a log-in answers, without the time that hashing takes."""
-    policies = client.app.state.policies  # type: ignore[attr-defined]
-
-    async def start(session: AsyncSession) -> Grant:
-        account = await session.get_one(Account, person)
-        return await sessions.start(session, account, Client(address, "testclient"), frozenset(scope.split()) or None)
-
-    grant = Database(client).run(start)
-    token = access_token_for(grant.session, 0, grant.roles, frozenset(policies.scopes()))
-    return {**token.model_dump(), "refresh_token": grant.refresh_token}
-
-
-@pytest.fixture
-def as_person(make_client: MakeClient, request: pytest.FixtureRequest) -> Callable[..., Person]:
-    """Make a person, log in, and call as them: `as_person()`, `as_person(role="admin")`, `as_person(scope="a:read")`.
-
-    Each calls from an address of their own. `client=` names the app, where a test has more than one.
-    """
-
-    def make(
-        *,
-        role: str | None = None,
-        name: str | None = None,
-        client: TestClient | None = None,
-        scope: str = "",
-    ) -> Person:
-        base = client if client is not None else request.getfixturevalue("client")
-        number = next(_numbers)
-        address = f"127.{number // 62500 + 1}.{number // 250 % 250}.{number % 250 + 1}"
-        person = Person(base.app, base_url=str(base.base_url), client=(address, 50000), raise_server_exceptions=False)
-        person.portal = base.portal
-        person.name = name or f"person{number}@example.com"
-        person.id = create_person(base, person.name, *([role] if role else []))
-        person.use(_log_in_quietly(base, person.id, address, scope))
-        return person
-
-    return make
 
 
 @pytest.fixture

@@ -40,6 +40,8 @@ def default_in_words(field: FieldInfo) -> str:
     value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
     if str(value).startswith("sqlite:"):
         return "SQLite beside the code"
+    if value and isinstance(value, list):
+        return "the answered ones"
     words: list[tuple[object, str]] = [(PydanticUndefined, "none"), (None, "the same"), ("", "empty"), ([], "empty")]
     return next((word for meant, word in [*words, (False, "off")] if value is meant or value == meant), str(value))
 

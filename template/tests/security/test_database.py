@@ -14,7 +14,8 @@ from app.security import accounts
 from app.security.compose import fastapi_options, secure
 from app.security.identity import public
 from app.security.tables import Account
-from tests.security.fixtures import Database, MakeClient, Person, create_person
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import Person, create_person
 from tests.security.things import client_of_things  # noqa: F401
 from tests.security.timing import at_once
 

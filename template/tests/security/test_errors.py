@@ -10,7 +10,7 @@ from app.database import DbSession
 from app.security.compose import fastapi_options, secure
 from app.security.identity import public
 from app.security.tables import Account
-from tests.security.fixtures import Person
+from tests.security.persons import Person
 from tests.security.test_headers import EXPECTED
 from tests.security.things import client_of_things  # noqa: F401
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.fixtures import MakeClient, Person
+from tests.security.fixtures import MakeClient
+from tests.security.persons import Person
 from tests.security.things import app_of_things, client_of_things  # noqa: F401
 
 EXPECTED = {

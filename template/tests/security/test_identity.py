@@ -16,7 +16,8 @@ from app.main import create_app
 from app.security.bearer import BearerToken
 from app.security.credential_cache import CredentialCache
 from app.security.identity import Principal
-from tests.security.fixtures import PASSWORD, Database, MakeClient, Person
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person
 
 AsPerson = Callable[..., Person]
 

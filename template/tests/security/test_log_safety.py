@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from app.security.identity import Caller, public
 from tests.security.assembled import assemble
-from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient, Person, log_in, refresh
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+from tests.security.persons import Person, log_in, refresh
 
 AsPerson = Callable[..., Person]
 Capture = pytest.CaptureFixture[str]

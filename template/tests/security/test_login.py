@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 
 from app.security import accounts
 from app.security.tables import UNUSABLE_PASSWORD, Account
-from tests.security.fixtures import PASSWORD, Database, MakeClient, Person, create_person, log_in
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, create_person, log_in
 from tests.security.timing import seconds
 
 AsPerson = Callable[..., Person]

@@ -5,7 +5,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from tests.security.fixtures import PASSWORD, Database, MakeClient, create_person, log_in, refresh
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, create_person, log_in, refresh
 from tests.security.throttled import ALICE, AsPerson, From, at, guesses, service, spend
 from tests.security.timing import at_once, later
 

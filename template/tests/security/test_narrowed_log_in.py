@@ -9,7 +9,8 @@ from starlette.testclient import TestClient
 from app.security.compose import fastapi_options, secure
 from app.security.identity import Caller, require_scope
 from tests.security.every_route import guarded_calls
-from tests.security.fixtures import MakeClient, Person, log_in, refresh
+from tests.security.fixtures import MakeClient
+from tests.security.persons import Person, log_in, refresh
 
 AsPerson = Callable[..., Person]
 router = APIRouter()

@@ -15,7 +15,8 @@ import pytest
 
 from app.security.headers import HEADERS
 from app.security.settings import ROOT
-from tests.security.fixtures import BASE_ENVIRONMENT, PASSWORD
+from tests.security.fixtures import BASE_ENVIRONMENT
+from tests.security.persons import PASSWORD
 
 pytestmark = pytest.mark.server
 

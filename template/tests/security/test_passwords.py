@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from app.security import accounts, passwords
 from app.security.compose import fastapi_options, secure
-from tests.security.fixtures import PASSWORD, Database, MakeClient, create_person, log_in
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, create_person, log_in
 from tests.security.timing import at_once, seconds
 
 ALICE = "alice.wonderland@example.com"

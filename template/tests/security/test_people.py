@@ -9,7 +9,8 @@ import time_machine
 from starlette.testclient import TestClient
 
 from app.security.roles import ADMIN, first_role
-from tests.security.fixtures import PASSWORD, MakeClient, Person, create_person, log_in, refresh
+from tests.security.fixtures import MakeClient
+from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
 from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security import accounts
-from tests.security.fixtures import Database, MakeClient, Person, log_in, refresh
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import Person, log_in, refresh
 from tests.security.timing import at_once, later
 
 AsPerson = Callable[..., Person]

@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 from app.security.compose import fastapi_options, secure
 from app.security.identity import public
 from app.security.request_guard import accepts, deadline
-from tests.security.fixtures import MakeClient, Person
+from tests.security.fixtures import MakeClient
+from tests.security.persons import Person
 from tests.security.things import client_of_things  # noqa: F401
 from tests.security.timing import at_once
 

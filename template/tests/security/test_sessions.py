@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 
 from app.database import Base
 from app.security import accounts
-from tests.security.fixtures import PASSWORD, Database, MakeClient, Person, log_in, refresh
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import later, seconds
 
 AsPerson = Callable[..., Person]

@@ -4,7 +4,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.security import throttle_buckets
-from tests.security.fixtures import Database, log_in
+from tests.security.fixtures import Database
+from tests.security.persons import log_in
 from tests.security.throttled import ALICE, From, at, guesses, service
 from tests.security.timing import later
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from tests.security.fixtures import PASSWORD, create_person, log_in
+from tests.security.persons import PASSWORD, create_person, log_in
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 LOG_IN = f"grant_type=password&username=alice@example.com&password={PASSWORD.replace(' ', '+')}"

@@ -14,8 +14,9 @@ from starlette.testclient import TestClient
 
 from app.security import accounts
 from app.security.tables import Account, Session, utc_now
-from tests.security.fixtures import BASE_ENVIRONMENT, PASSWORD, Database, MakeClient, Person, refresh
+from tests.security.fixtures import BASE_ENVIRONMENT, Database, MakeClient
 from tests.security.hostile_tokens import HOSTILE, Forge, decode
+from tests.security.persons import PASSWORD, Person, refresh
 
 AsPerson = Callable[..., Person]
 CLAIMS = {

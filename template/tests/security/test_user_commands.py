@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from app.manage import cli
 from app.security import logs
-from tests.security.fixtures import PASSWORD, Database, MakeClient, Person, create_person, log_in
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, create_person, log_in
 
 AsPerson = Callable[..., Person]
 Manage = Callable[..., Result]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.security.fixtures import PASSWORD, Person, log_in, refresh
+from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]

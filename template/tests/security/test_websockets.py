@@ -11,7 +11,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.security.compose import fastapi_options, secure
 from app.security.identity import Caller, require_scope
-from tests.security.fixtures import MakeClient, Person
+from tests.security.fixtures import MakeClient
+from tests.security.persons import Person
 
 
 @pytest.fixture

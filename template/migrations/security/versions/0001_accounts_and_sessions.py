@@ -106,10 +106,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("refresh_tokens")
-    op.drop_table("sessions")
-    op.drop_table("one_time_tokens")
-    op.drop_table("known_addresses")
-    op.drop_table("account_roles")
-    op.drop_table("throttle_buckets")
-    op.drop_table("accounts")
+    raise NotImplementedError("the security tables only ever grow: restore a backup instead")

@@ -1,0 +1,106 @@
+"""Which web pages may call from a browser: the origins that are named, and no other (ASVS 5.0 V3.4.2, V3.5.2).
+
+Credentials in cookies are never allowed. The layer stands outside of all that refuses, so that an allowed page can read
+a refusal. In development the usual ports of local front ends are added one by one; there is never a wildcard.
+"""
+
+import re
+import time
+from collections import OrderedDict
+
+from fastapi import FastAPI
+from pydantic import field_validator
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.security import errors, events
+from app.security.events import Event
+from app.security.problems import Problem
+from app.security.route_policy import Policies
+from app.security.settings import CommaSeparated, SecuritySettings, in_production
+
+ORIGINS = [
+    # {% for origin in origins %}
+    "{{= origin }}",
+    # {% endfor %}
+]
+LOCAL_PORTS = (3000, 4200, 5173, 8080)  # of the development servers of common front ends
+REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
+EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
+PREFLIGHT_SECONDS = 600
+REPORTED_EVERY_SECONDS = 60  # for each origin that is refused
+REMEMBERED_ORIGINS = 1000
+_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(?::([0-9]{1,5}))?\Z")
+
+
+class CorsSettings(SecuritySettings):
+    cors_origins: CommaSeparated = ORIGINS  # those that were answered
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if not _ORIGIN.match(origin):
+                raise ValueError("write origins such as https://app.example.com: no path, no wildcard, lower case")
+        return value
+
+    def weaknesses(self) -> list[str]:
+        plain = any(not origin.startswith("https://") for origin in self.cors_origins)
+        return ["CORS_ORIGINS: every origin must start with https://"] if plain else []
+
+    def allowed(self) -> list[str]:
+        """The origins of this environment."""
+        hosts = () if in_production() else ("localhost", "127.0.0.1")
+        return [*self.cors_origins, *(f"http://{host}:{port}" for host in hosts for port in LOCAL_PORTS)]
+
+
+class Cors(CORSMiddleware):
+    """Starlette's layer; it lists no more headers than ours, answers in our form, and reports who was refused."""
+
+    def __init__(self, app: ASGIApp, origins: list[str], methods: list[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=methods,
+            allow_headers=REQUEST_HEADERS,
+            allow_credentials=False,
+            expose_headers=EXPOSED_HEADERS,
+            max_age=PREFLIGHT_SECONDS,
+        )
+        self.preflight_headers["Access-Control-Allow-Headers"] = ", ".join(REQUEST_HEADERS)
+        self.reported: OrderedDict[str, float] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        origin = Headers(scope=scope).get("origin")
+        if origin is not None and not self.is_allowed_origin(origin):
+            self._report(origin)
+        await super().__call__(scope, receive, send)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        if answer.status_code == 200:
+            return Response(status_code=204, headers=headers)
+        problem = Problem(400, detail="No page of that origin may send such a request.", headers=headers)
+        context = events.current.get()
+        return errors.respond(problem, context.request_id if context else "")
+
+    def _report(self, origin: str) -> None:
+        """One event a minute for each origin; an odd one is not written down."""
+        shown, now = (origin if _ORIGIN.match(origin[:200]) else "odd"), time.monotonic()
+        if now - self.reported.get(shown, -REPORTED_EVERY_SECONDS) < REPORTED_EVERY_SECONDS:
+            return
+        self.reported[shown] = now
+        self.reported.move_to_end(shown)
+        if len(self.reported) > REMEMBERED_ORIGINS:
+            self.reported.popitem(last=False)
+        events.record(Event.MALICIOUS_CORS, outcome="failure", subject=shown)
+
+
+def install(app: FastAPI) -> None:
+    methods = {method for policy in Policies(app).all for method in policy.methods} - {"WEBSOCKET"}
+    app.add_middleware(Cors, origins=CorsSettings.current().allowed(), methods=sorted(methods))
