@@ -188,6 +188,15 @@ def test_two_log_ins_are_two_sessions_with_tokens_of_their_own(client: TestClien
     assert database.rows("SELECT count(DISTINCT id) FROM sessions") == [(5,)]
 
 
+@pytest.mark.parametrize("name", ["disabled@example.com", "nobody@example.com"])
+def test_every_failed_log_in_is_one_event(client: TestClient, recorded: list[dict[str, Any]], name: str) -> None:
+    person_in_state(client, "disabled@example.com", is_active=False)
+
+    log_in(client, name)
+
+    assert [event["event"] for event in recorded].count("authn_login_fail") == 1
+
+
 def test_what_people_type_when_they_fail_is_in_no_event(client: TestClient, recorded: list[dict[str, Any]]) -> None:
     name, password = "my password instead of my name", "my name instead of my password"
     log_in(client, name, password)
