@@ -40,7 +40,7 @@ async def create_order(caller: Caller, db: DbSession) -> dict[str, UUID]:
 
 ORDERS_TEST = """from collections.abc import Callable
 
-from tests.security.fixtures import Person
+from tests.security.persons import Person
 
 
 def test_an_order_can_be_made(as_person: Callable[..., Person]) -> None:

@@ -21,12 +21,17 @@ from app.security.tables import (
     AccountRole,
     OneTimeToken,
     Session,
+    is_login_name,
     normalise_login,
     utc_now,
 )
 
 INVITATION_LIFE = timedelta(hours=24)
 _ALPHABET = string.digits + string.ascii_letters
+
+
+class BadName(ValueError):
+    """Nobody could log in by this name."""
 
 
 class AccountExists(Exception):
@@ -57,8 +62,10 @@ async def create(
 ) -> Account:
     """A new account; a person without a password hash waits for an invitation.
 
-    Raises: AccountExists.
+    Raises: AccountExists, BadName.
     """
+    if not is_login_name(name):
+        raise BadName
     stored = None if kind == "service" else (password_hash or UNUSABLE_PASSWORD)
     account = Account(kind=kind, name=name, login=normalise_login(name), password_hash=stored)
     try:
@@ -99,6 +106,11 @@ async def invited(db: AsyncSession, token: str) -> Account | None:
     found = OneTimeToken.token_hash == token_hash(token)
     is_open = (OneTimeToken.used_at.is_(None), OneTimeToken.expires_at > utc_now(), Account.is_active)
     return await db.scalar(select(Account).join(OneTimeToken).where(found, *is_open))
+
+
+async def withdraw_invitations(db: AsyncSession, account: UUID) -> None:
+    """No token that was handed out before sets a password any more."""
+    await db.execute(delete(OneTimeToken).where(OneTimeToken.account_id == account))
 
 
 async def use_invitation(db: AsyncSession, token: str) -> bool:

@@ -22,7 +22,8 @@ class ProxySettings(SecuritySettings):
     @classmethod
     def _are_networks(cls, value: list[str]) -> list[str]:
         for item in value:
-            if parse_network(item).prefixlen == 0:
+            network = parse_network(item)
+            if network.prefixlen < (8 if network.version == 4 else 32):
                 raise ValueError("name the proxies one by one; everyone is no proxy")
         return value
 

@@ -79,6 +79,8 @@ def problem_for(error: Exception) -> Problem:
     cause = getattr(error, "orig", None)
     if "QueryCanceled" in type(getattr(cause, "__cause__", None) or cause).__name__:
         return Problem(504, detail="The database took too long.")
+    if str(getattr(cause, "sqlstate", "")).startswith("22"):  # a data exception, such as a NUL in a text
+        return Problem(422, detail="The request holds a value that cannot be kept.")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if lost or isinstance(error, (OperationalError, InterfaceError, PoolTimeout, ConnectionError)):
         return Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})

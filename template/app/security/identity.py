@@ -102,9 +102,10 @@ async def identify(connection: HTTPConnection) -> Principal:
     return principal
 
 
-async def identify_again(connection: HTTPConnection) -> None:
+async def identify_again(connection: HTTPConnection) -> Principal:
     """Verify the credential of an open connection once more, whatever is cached. Raises: as `identify`."""
-    await _verify(*_sent(connection), connection)
+    principal, _ = await _verify(*_sent(connection), connection)
+    return principal
 
 
 def _sent(connection: HTTPConnection) -> tuple[CredentialKind, str]:
@@ -169,6 +170,12 @@ class RequireScope(Authenticate):
     def declare(self, policy: Policy) -> None:
         super().declare(policy)
         policy.scopes.add(self.scope)
+
+    async def __call__(self, connection: HTTPConnection) -> Principal:
+        principal = await super().__call__(connection)
+        if principal.scopes is not None and self.scope not in principal.scopes:
+            raise forbidden(connection, "insufficient_scope", scope=self.scope)
+        return principal
 
 
 def require_scope(scope: str) -> Any:

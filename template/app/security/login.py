@@ -38,14 +38,15 @@ class PasswordLogin:
     async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
         """A session for who knows this password. Raises: LoginFailed, Throttled, Problem 503."""
         account = await self._find(name)
-        await self._count(normalise_login(name[: LONGEST_LOGIN + 1]), account, client, "token")
+        login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes the square of the length
+        await self._count(login, account, client, "token")
         right = await self._verify(password, account, client)
         if account is None or not right or not account.is_active or account.kind != "person":
             events.record(
                 Event.LOGIN_FAIL,
                 outcome="failure",
                 actor=account.id if account else None,
-                subject=events.name_digest(normalise_login(name)),
+                subject=events.name_digest(login),
             )
             raise LoginFailed
         renewed = await self._renewed(password, account)

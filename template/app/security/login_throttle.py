@@ -19,7 +19,7 @@ from app.database import Database
 from app.security.client_address import UNKNOWN, ProxySettings, client_prefix, contains, parse_network
 from app.security.secret_keys import keys_for
 from app.security.tables import KnownAddress, ThrottleBucket, normalise_login, utc_now
-from app.security.throttle_buckets import Limit, Limits, count, locked
+from app.security.throttle_buckets import FAILURES_IN_A_ROW, Limit, Limits, count, forget_unused, locked
 
 Purpose = Literal["token", "refresh", "password"]
 
@@ -33,7 +33,6 @@ SOURCE_LIMITS: dict[Purpose, tuple[Limit, ...]] = {
 SITE_FACTOR = 4  # an IPv6 /48 may hold many customers: it is allowed more than the /64 of one
 FROM_ONE_SOURCE = (Limit(5, 15 * MINUTE),)
 FROM_UNKNOWN_SOURCES = (Limit(20, HOUR),)
-FAILURES_IN_A_ROW = 100
 AFTER_TOO_MANY = (Limit(1, HOUR),)
 KNOWN_FOR = timedelta(days=30)
 KNOWN_ADDRESSES = 50  # remembered for one account
@@ -68,11 +67,14 @@ async def count_attempt(database: Database, login: str, address: str, account: U
     async with database.begin() as db:
         by_source = _source_limits(address, purpose)
         by_account = await _account_limits(db, login, address, account)
+        streak, *_ = by_account
         permanent = by_account if account else {}
         buckets = await locked(db, by_source | by_account, permanent)
-        too_many = buckets[_streak_key(login)].failures_in_a_row >= FAILURES_IN_A_ROW
-        by_account[_streak_key(login)] = AFTER_TOO_MANY if too_many else ()
+        too_many = buckets[streak].failures_in_a_row >= FAILURES_IN_A_ROW
+        by_account[streak] = AFTER_TOO_MANY if too_many else ()
         wait = await count(db, buckets, by_source) or await count(db, buckets, by_account, permanent)
+        if wait:
+            await forget_unused(db, buckets)
     _refuse(wait)
 
 
@@ -91,16 +93,18 @@ def _source_limits(address: str, purpose: Purpose) -> Limits:
 
 
 async def _account_limits(db: AsyncSession, login: str, address: str, account: UUID | None) -> Limits:
-    found: Limits = {_pair_key(login, address): FROM_ONE_SOURCE, _streak_key(login): ()}
+    """The bucket of failures in a row comes first. A known address has one of its own: others do not fill it."""
     # The same statement for a name that does not exist: it must take as long.
-    if not await _is_known(db, account or UUID(int=0), address):
+    known = await _is_known(db, account or UUID(int=0), address)
+    found: Limits = {_streak_key(login, address if known else ""): (), _pair_key(login, address): FROM_ONE_SOURCE}
+    if not known:
         found[_account_key(login)] = FROM_UNKNOWN_SOURCES
     return found
 
 
 async def succeeded(db: AsyncSession, login: str, address: str, account: UUID) -> None:
     """The password was right: no failures in a row any more, and from now on the address is known."""
-    keys = (_pair_key(login, address), _streak_key(login))
+    keys = (_pair_key(login, address), _streak_key(login), _streak_key(login, address))
     await db.execute(
         update(ThrottleBucket).where(ThrottleBucket.key_hash.in_(keys)).values(attempts="", failures_in_a_row=0)
     )
@@ -124,8 +128,8 @@ def _account_key(login: str) -> bytes:
     return _key("account", normalise_login(login))
 
 
-def _streak_key(login: str) -> bytes:
-    return _key("streak", normalise_login(login))
+def _streak_key(login: str, known_address: str = "") -> bytes:
+    return _key("streak", normalise_login(login), client_prefix(known_address) if known_address else "")
 
 
 def _address_key(address: str) -> bytes:

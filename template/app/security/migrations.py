@@ -5,10 +5,12 @@ connection of their own without SQLite's foreign keys, since a batch change of a
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from alembic import command, context
@@ -47,9 +49,17 @@ def _engine() -> AsyncEngine:
     url, arguments = engine_options(migration_url())
     if url.get_backend_name() == "sqlite":
         arguments["timeout"] = 60
+        _make_private(url.database)
     else:
         arguments.pop("server_settings")  # a migration may take longer than a request
     return create_async_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
+
+
+def _make_private(database: str | None) -> None:
+    """A new SQLite file is for its owner alone: it holds hashes and names. Its journals take over its mode."""
+    if database and database != ":memory:" and not database.startswith("file:"):
+        with contextlib.suppress(OSError):  # the connection will say what is wrong
+            Path(database).touch(mode=0o600)
 
 
 async def migrate() -> None:

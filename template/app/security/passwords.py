@@ -73,6 +73,11 @@ def normalise(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
+def _bounded(password: str) -> str:
+    """The normalised password; what is far too long stays so, and is cut first: normalising takes its square."""
+    return normalise(password[: 4 * MAXIMUM_LENGTH])
+
+
 def _is_possible(password: str) -> bool:
     try:
         password.encode()
@@ -97,7 +102,7 @@ class PasswordHasher:
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Whether the password is the stored one; without a usable hash it takes as long, and is not."""
-        return await self._in_thread(lambda: self._verify(normalise(password), stored))
+        return await self._in_thread(lambda: self._verify(_bounded(password), stored))
 
     def is_outdated(self, stored: str) -> bool:
         """Whether this hash was made with other costs than today's."""
@@ -108,7 +113,7 @@ class PasswordHasher:
 
         Raises: WeakPassword.
         """
-        password = normalise(password)
+        password = _bounded(password)
         minimum = self._settings.minimum_length
         if not minimum <= len(password) <= MAXIMUM_LENGTH or not _is_possible(password):
             raise WeakPassword(f"Use {minimum} to {MAXIMUM_LENGTH} characters.")

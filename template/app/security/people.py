@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
 from app.security import accounts, events
-from app.security.accounts import AccountExists
+from app.security.accounts import AccountExists, BadName
 from app.security.events import Event
 from app.security.identity import Caller, Principal, forget_on_commit, recent_login
 from app.security.problems import Problem
@@ -37,7 +37,7 @@ class PersonOut(BaseModel):
 class NewPerson(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=254, pattern=r"^[^\p{C}\s](?:[^\p{C}]*[^\p{C}\s])?$")
+    name: str = Field(min_length=1, max_length=254)
     roles: Roles | None = None
 
 
@@ -99,6 +99,9 @@ async def create_person(new: NewPerson, caller: Caller, db: DbSession) -> Invita
         account = await accounts.create(db, new.name, roles=roles)
     except AccountExists:
         raise Problem(409, detail="There is an account of this name.") from None
+    except BadName:
+        found = {"pointer": "/body/name", "detail": "is no name to log in with", "code": "bad_name"}
+        raise Problem(422, detail="The request is not valid.", errors=[found]) from None
     events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="created")
     return InvitationOut(id=account.id, activation_token=await accounts.invite(db, account))
 

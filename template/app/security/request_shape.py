@@ -50,13 +50,17 @@ def check_target(scope: Scope, max_bytes: int) -> None:
 def check_body(headers: Headers, limits: dict[str, Any], max_bytes: int) -> None:
     """Whether a body of this length and media type is welcome here. Raises: Problem 400, 413 or 415."""
     length = headers.get(b"content-length")
-    if length is not None and not length.isdigit():
+    if length is not None and not (length.isdigit() and len(length) < 20):
         raise Problem(400, detail="Content-Length is no number.")
     size = int(length or 0)
     if size > limits.get("max_bytes", max_bytes):
         raise Problem(413)
     if size == 0 and b"transfer-encoding" not in headers:
         return
+    _check_media_type(headers, limits)
+
+
+def _check_media_type(headers: Headers, limits: dict[str, Any]) -> None:
     media_type, separator, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
     allowed = limits.get("media_types", JSON)
     if media_type.strip().lower() not in allowed:
@@ -67,13 +71,15 @@ def check_body(headers: Headers, limits: dict[str, Any], max_bytes: int) -> None
 
 def counted(receive: Receive, headers: Headers, limits: dict[str, Any], max_bytes: int) -> Receive:
     """A body without a declared length is counted while it is read; what nobody reads is never buffered."""
-    if b"transfer-encoding" not in headers:
-        return receive  # the server holds the body to its Content-Length
+    if b"content-length" in headers:
+        return receive  # the server holds the body to it
     left = limits.get("max_bytes", max_bytes)
 
     async def counting() -> Message:
         nonlocal left
         message = await receive()
+        if message.get("body"):  # HTTP/2 announces no body
+            _check_media_type(headers, limits)
         left -= len(message.get("body", b""))
         if left < 0:
             raise Problem(413)

@@ -18,6 +18,8 @@ from starlette.types import Scope
 
 from app.security.routing import OurRoute
 
+HANDLING = ("handle", "matches", "__call__", "get_route_handler")  # a route that replaces one may skip dependencies
+
 
 class InsecureApp(RuntimeError):
     """The app is assembled in a way that leaves something unprotected; the message names it."""
@@ -33,6 +35,7 @@ class Policy:
     pattern: re.Pattern[str] | None = None
     guarded: bool = False
     public: bool = False
+    takes_dependencies: bool = False
     scopes: set[str] = field(default_factory=set)
     roles: set[frozenset[str]] = field(default_factory=set)  # of each group one
     limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
@@ -57,7 +60,7 @@ class Policies:
         self.all = list(_walk(app.router, "", self.public_paths))
         self._by_endpoint: dict[Callable[..., Any], list[Policy]] = {}
         for policy in self.all:
-            policy.public = policy.public or policy.path in self.public_paths
+            policy.public |= not policy.takes_dependencies and policy.path in self.public_paths
             if policy.endpoint:
                 self._by_endpoint.setdefault(policy.endpoint, []).append(policy)
 
@@ -66,8 +69,9 @@ class Policies:
         found = self._by_endpoint.get(scope.get("endpoint"), ())  # type: ignore[arg-type]
         if len(found) == 1:
             return found[0]
-        path = scope["path"]
-        return next((policy for policy in found if policy.pattern and policy.pattern.match(path)), None)
+        path, method = scope["path"], scope.get("method", "WEBSOCKET")
+        fitting = (policy for policy in found if method in policy.methods and policy.pattern)
+        return next((policy for policy in fitting if policy.pattern.match(path)), None)  # type: ignore[union-attr]
 
     def scopes(self) -> list[str]:
         """Every scope that a route asks for."""
@@ -94,7 +98,9 @@ def _walk(router: Router, prefix: str, public: set[str]) -> Iterator[Policy]:
 def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[Policy]:
     route, path = context.original_route, prefix + (context.path or "")
     if isinstance(route, (APIRoute, APIWebSocketRoute)) and not _replaces_handling(route):
-        yield _declared(context.dependant, path, context)
+        declared = _declared(context.dependant, path, context)
+        declared.takes_dependencies = True
+        yield declared
     elif isinstance(route, Mount):
         yield from _mounted(route, path, public)
     elif isinstance(route, Host):
@@ -107,7 +113,7 @@ def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[
 
 def _replaces_handling(route: BaseRoute) -> bool:
     known = next(kind for kind in (OurRoute, APIRoute, APIWebSocketRoute) if isinstance(route, kind))
-    return any(getattr(type(route), name) is not getattr(known, name) for name in ("handle", "matches", "__call__"))
+    return any(getattr(type(route), name, None) is not getattr(known, name, None) for name in HANDLING)
 
 
 def _mounted(route: Mount | Host, path: str, public: set[str]) -> Iterator[Policy]:

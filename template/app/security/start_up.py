@@ -29,8 +29,11 @@ def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Poli
         reasons.append("a layer was added outside the protections: secure(app) comes last")
     if any(_is_cors(layer) for layer in app.user_middleware if layer not in layers):
         reasons.append("a CORSMiddleware beside ours: the answer cors_origins says which pages may call")
-    if in_production() and app.dependency_overrides:
-        reasons.append("app.dependency_overrides replaces dependencies in production")
+    for served in (app, *mounted_apps(app.router)) if in_production() else ():
+        if served.dependency_overrides:
+            reasons.append("app.dependency_overrides replaces dependencies in production")
+        if served.debug:
+            reasons.append("FastAPI(debug=True) shows the code of what fails")
     if reasons:
         raise InsecureApp("\n".join(["This app does not start:", *(f"  - {reason}" for reason in reasons)]))
     return found
@@ -77,8 +80,9 @@ class StartUp:
                 errors.handle(app)
             close(self.shared.router)
             self.routes = self.shared.router.routes
-        if self.routes is not self.shared.router.routes:
-            raise InsecureApp("app.router.routes was replaced after the start")
+        router = self.shared.router
+        if self.routes is not router.routes or router.default != router.not_found:
+            raise InsecureApp("app.router was changed after the start")
         if self.production and self.shared.dependency_overrides:
             raise InsecureApp("app.dependency_overrides replaces dependencies in production")
 

@@ -25,6 +25,11 @@ def normalise_login(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
+def is_login_name(name: str) -> bool:
+    """Whether a person may go by it: 1 to 254 printable characters, no space around them, short enough when folded."""
+    return 0 < len(name) <= 254 and name.isprintable() and name == name.strip() and len(normalise_login(name)) <= 1024
+
+
 class Account(Base):
     """A caller: a person, who has a password, or a service, which has only keys."""
 

@@ -9,12 +9,13 @@ from datetime import timedelta
 from itertools import count as counter
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Table, bindparam, delete, select, update
+from sqlalchemy import Table, and_, bindparam, delete, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.tables import ThrottleBucket, utc_now
 
+FAILURES_IN_A_ROW = 100  # then the row stays until somebody clears it
 LONGEST_WINDOW_SECONDS = 3600
 FORGOTTEN_AFTER = timedelta(days=30)
 BUCKETS_OF_NOBODY = 50_000  # rows for sources and for names that do not exist
@@ -110,13 +111,21 @@ def _wait(times: list[int], limit: Limit, now: int) -> int:
     return recent[-limit.attempts] + limit.seconds * 1000 - now
 
 
+async def forget_unused(db: AsyncSession, buckets: dict[bytes, Bucket]) -> None:
+    """Drop the rows that were made for an attempt that was then refused: they hold nothing."""
+    unused = [key for key, bucket in buckets.items() if not bucket.times]
+    await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(unused), ThrottleBucket.attempts == ""))
+
+
 async def _forget_nobody(db: AsyncSession, but: Collection[bytes]) -> None:
-    """Rows that belong to no account are bounded, in time and in number; looked at now and then."""
+    """Rows are bounded in time, and those of no account in number; looked at now and then."""
     if next(_turns) % LOOKED_AT_EVERY:
         return
-    of_nobody = ThrottleBucket.permanent.is_(False), ThrottleBucket.key_hash.not_in(but)
+    elsewhere = ThrottleBucket.key_hash.not_in(but)
     stale = ThrottleBucket.updated_at < utc_now() - FORGOTTEN_AFTER
-    await db.execute(delete(ThrottleBucket).where(*of_nobody, stale))
+    kept = ThrottleBucket.permanent, ThrottleBucket.failures_in_a_row >= FAILURES_IN_A_ROW
+    await db.execute(delete(ThrottleBucket).where(elsewhere, stale, not_(and_(*kept))))
+    of_nobody = ThrottleBucket.permanent.is_(False), elsewhere
     newest = select(ThrottleBucket.key_hash).where(*of_nobody).order_by(ThrottleBucket.updated_at.desc())
     surplus = (await db.scalars(newest.offset(BUCKETS_OF_NOBODY).limit(SURPLUS_AT_ONCE))).all()
     if surplus:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
 from app.security import accounts, events, login_throttle, logs
-from app.security.accounts import AccountExists, UnknownAccount
+from app.security.accounts import AccountExists, BadName, UnknownAccount
 from app.security.events import Event
 from app.security.passwords import PasswordHasher, PasswordSettings, WeakPassword
 from app.security.project import SLUG
@@ -40,6 +40,8 @@ def _run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         _fail("Nobody has this name.")
     except AccountExists:
         _fail("There is an account of this name already.")
+    except BadName:
+        _fail("A name has 1 to 254 printable characters, and no space around them.")
     except (OperationalError, ProgrammingError):  # no such table, or no such server
         _fail("The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`.")
 

@@ -70,6 +70,7 @@ async def change_password(
     new_hash = await _hash_of_good(request, "/body/new_password", change.new_password, account.name)
     async with database.begin() as db:
         await _set_password(db, account, new_hash)
+        await accounts.withdraw_invitations(db, caller.id)
         if not change.keep_other_sessions:
             await accounts.end_sessions(db, caller.id, keep=caller.credential.id)
         session = await db.get_one(Session, caller.credential.id)

@@ -33,11 +33,14 @@ class WebSocketGuard:
     async def _watch(self, connection: HTTPConnection, socket: "_Socket") -> None:
         while True:
             await asyncio.sleep(self.seconds)
-            if "principal" not in connection.scope["state"]:
+            principal = connection.scope["state"].get("principal")
+            if principal is None:
                 continue  # a public socket, or one that is still being accepted
             try:
-                await identify_again(connection)
+                unchanged = await identify_again(connection) == principal
             except Exception:  # refused, or it cannot be known: then it is not allowed either
+                unchanged = False
+            if not unchanged:  # it may have been opened with a role that is gone
                 return await socket.close(POLICY_VIOLATION)
 
 

@@ -91,6 +91,6 @@ def test_names_that_fold_alike_are_one_name(database: Database) -> None:
 
     database.run(partial(create, name="Straße"))
 
-    for name in ("STRASSE", "strasse ", "\uff33trasse"):
+    for name in ("STRASSE", "\u017ftrasse", "\uff33trasse"):
         with pytest.raises(accounts.AccountExists):
             database.run(partial(create, name=name))

@@ -126,3 +126,13 @@ def test_an_invitation_sets_nothing_but_a_password(client: TestClient, more: dic
 
     assert answer.status_code == 422
     assert NEW not in answer.text
+
+
+def test_a_change_of_password_ends_the_invitations_before_it(client: TestClient, as_person: AsPerson) -> None:
+    alice = as_person()
+    token = invite(client, alice.name)
+
+    change = {"current_password": PASSWORD, "new_password": NEW}
+    assert alice.post("/users/me/password", json=change).status_code == 200
+
+    assert activate(client, token, "nine loud ravens above").status_code == 400

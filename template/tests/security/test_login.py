@@ -188,6 +188,19 @@ def test_two_log_ins_are_two_sessions_with_tokens_of_their_own(client: TestClien
     assert database.rows("SELECT count(DISTINCT id) FROM sessions") == [(5,)]
 
 
+SLOW = "a" + "\u0344" * 16_000 + "\u0316" * 16_000  # to normalise it takes the square of its length
+
+
+@pytest.mark.parametrize("field", ["username", "password"])
+def test_a_text_that_is_slow_to_normalise_keeps_nobody_waiting(client: TestClient, field: str) -> None:
+    form = {"grant_type": "password", "username": "alice", "password": "x"} | {field: SLOW}
+    body = "&".join(f"{name}={value}" for name, value in form.items()).encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert len(body) < 65_536
+
+    assert seconds(lambda: client.post("/auth/token", content=body, headers=headers)) < 0.5
+
+
 @pytest.mark.parametrize("name", ["disabled@example.com", "nobody@example.com"])
 def test_every_failed_log_in_is_one_event(client: TestClient, recorded: list[dict[str, Any]], name: str) -> None:
     person_in_state(client, "disabled@example.com", is_active=False)

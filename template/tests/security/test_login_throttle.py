@@ -203,3 +203,13 @@ def test_a_refused_log_in_is_recorded_as_a_lock(at: From, recorded: list[dict[st
     guesses(at("203.0.113.1"), 6)
 
     assert [event["event"] for event in recorded if event["event"] != "request"][-1] == "authn_login_lock"
+
+
+def test_a_hundred_failures_of_others_do_not_lock_out_a_known_address(service: TestClient, at: From) -> None:
+    home, elsewhere = at("203.0.113.200"), at("203.0.113.1")
+    log_in(home, ALICE)
+    guesses(elsewhere, 1)
+    Database(service).rows("UPDATE throttle_buckets SET failures_in_a_row = 100 WHERE failures_in_a_row > 0")
+
+    assert guesses(elsewhere, 1) == [429]
+    assert log_in(home, ALICE).status_code == 200

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import stat
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -192,3 +194,8 @@ def test_a_later_revision_is_named_and_not_run(
 
     assert "manage migrate" in capsys.readouterr().out
     assert database.rows(f"SELECT * FROM {SECURITY_VERSIONS}") == []  # noqa: S608
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+def test_a_new_database_file_is_for_its_owner_alone(migrated: Copy) -> None:
+    assert stat.S_IMODE(migrated.database.stat().st_mode) == 0o600

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from app.security.compose import fastapi_options, secure
 from app.security.identity import Caller, require_scope
+from tests.security.assembled import assemble
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import MakeClient
 from tests.security.persons import Person, log_in, refresh
@@ -123,3 +124,15 @@ def test_a_refresh_for_more_than_the_log_in_asked_for_is_refused_and_costs_nothi
     assert (wider.status_code, wider.json()["error"]) == (400, "invalid_scope")
     assert again.status_code == 200
     assert again.json()["scope"] == "lamps:read"
+
+
+def test_one_function_behind_two_methods_asks_each_for_its_own_scope(
+    environment: Callable[..., None], make_client: MakeClient, as_person: AsPerson
+) -> None:
+    def add(app: FastAPI) -> None:
+        for method, scope in (("GET", "items:read"), ("DELETE", "items:delete")):
+            app.add_api_route("/items", read_house, methods=[method], dependencies=[require_scope(scope)])
+
+    person = as_person(client=make_client(build=lambda: assemble(add)), scope="items:read")
+
+    assert [person.request(method, "/items").status_code for method in ("GET", "DELETE")] == [200, 403]

@@ -214,3 +214,28 @@ def test_only_so_many_requests_are_answered_at_once(uploads: TestClient) -> None
     assert statuses.count(503) >= 1
     assert statuses[-1] == 200
     assert uploads.get("/patient").status_code == 200
+
+
+def test_a_body_that_was_never_announced_is_held_to_the_same(client: TestClient) -> None:
+    """HTTP/2 servers pass bodies on without a length."""
+
+    async def call(media_type: bytes, pieces: int) -> int:
+        body = iter([{"type": "http.request", "body": b" " * 65_536, "more_body": True}] * pieces)
+        headers = [(b"host", b"localhost"), (b"content-type", media_type)]
+        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "2", "method": "POST", "scheme": "http"}
+        scope |= {"path": "/auth/activate", "raw_path": b"/auth/activate", "query_string": b"", "root_path": ""}
+        scope |= {"headers": headers, "client": ("127.0.0.1", 1), "server": ("localhost", 80), "state": {}}
+        answers: list[Any] = []
+
+        async def receive() -> Any:
+            return next(body, {"type": "http.request", "body": b"", "more_body": False})
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        await client.app(scope, receive, send)  # type: ignore[arg-type]
+        return int(answers[0]["status"])
+
+    assert client.portal is not None
+    assert client.portal.call(call, b"application/json", 17) == 413
+    assert client.portal.call(call, b"text/evil", 1) == 415

@@ -1,9 +1,11 @@
 """A route that nobody protected is not served: the start stops and names it, however the route got there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Host, Match, Mount, Route
 from starlette.testclient import TestClient
@@ -53,6 +55,17 @@ def in_a_mounted_app(app: FastAPI) -> None:
     app.mount("/below", below)
 
 
+class Cached(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return plain
+
+
+def on_a_route_that_handles_itself(app: FastAPI) -> None:
+    router = APIRouter(route_class=Cached)
+    router.get("/forgotten", dependencies=[require_scope("a:read")])(forgotten)
+    app.include_router(router)
+
+
 def documents_of_a_mounted_app(app: FastAPI) -> None:
     app.mount("/below", FastAPI())
 
@@ -93,6 +106,7 @@ WAYS: list[tuple[Add, str, str]] = [
     (on_a_router_within_routers, "GET /a/b/c/forgotten", "/a/b/c/forgotten"),
     (as_a_websocket, "WEBSOCKET /forgotten", "/forgotten"),
     (in_a_mounted_app, "GET /below/forgotten", "/below/forgotten"),
+    (on_a_route_that_handles_itself, "/forgotten/* (Cached)", "/forgotten"),
     (documents_of_a_mounted_app, "GET,HEAD /below/openapi.json", "/below/openapi.json"),
     (mounted_as_a_whole, "/static", "/static/x"),
     (as_a_plain_route, "GET,HEAD /forgotten", "/forgotten"),
@@ -173,3 +187,14 @@ def test_every_route_of_this_project_that_is_not_public_asks_who_is_calling(clie
 
     assert {made.policy for made in calls} == {policy for policy in policies if not policy.public}
     assert {made.path: made.status(client) for made in calls if made.status(client) not in (401, 403)} == {}
+
+
+def test_a_public_path_opens_no_route_that_can_say_so_itself(environment: Callable[..., None]) -> None:
+    environment()
+
+    def add(app: FastAPI) -> None:
+        app.add_route("/both", plain, methods=["GET"])
+        app.delete("/both")(forgotten)
+
+    with pytest.raises(InsecureApp, match="DELETE /both"), TestClient(assemble(add, public=["/both"])):
+        pass

@@ -36,6 +36,7 @@ WEAK = {
     "a host with a port": {"TRUSTED_HOSTS": "api.example.com:8443"},
     "every proxy": {"TRUSTED_PROXIES": "*"},
     "every address a proxy": {"TRUSTED_PROXIES": "0.0.0.0/0"},
+    "half of all addresses a proxy": {"TRUSTED_PROXIES": "0.0.0.0/1, 128.0.0.0/1"},
     "a proxy by name": {"TRUSTED_PROXIES": "proxy.example.com"},
     "SQLite": {"ALLOW_SQLITE_IN_PRODUCTION": "false", "DATABASE_URL": "sqlite:///here.sqlite3"},
     "a database without TLS": {"DATABASE_URL": "postgresql://u:hunter2@db.example.com/x"},

@@ -102,3 +102,40 @@ def test_production_replaces_no_dependency(environment: Callable[..., None]) -> 
 
     with pytest.raises(InsecureApp, match="dependency_overrides"), TestClient(app):
         pass
+
+
+def test_production_replaces_no_dependency_of_a_mounted_app(environment: Callable[..., None]) -> None:
+    environment(**PRODUCTION_ENVIRONMENT)
+    below = FastAPI(**fastapi_options())
+    below.dependency_overrides[forgotten] = plain
+
+    with (
+        pytest.raises(InsecureApp, match="dependency_overrides"),
+        TestClient(assemble(lambda app: app.mount("/below", below))),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_production_shows_nobody_its_code(environment: Callable[..., None], mounted: bool) -> None:
+    environment(**PRODUCTION_ENVIRONMENT)
+    below = FastAPI(debug=True, **fastapi_options())
+
+    def add(app: FastAPI) -> None:
+        app.debug = not mounted
+        if mounted:
+            app.mount("/below", below)
+
+    with pytest.raises(InsecureApp, match="debug=True"), TestClient(assemble(add)):
+        pass
+
+
+def test_the_last_resort_of_routing_is_not_replaced_after_the_start(environment: Callable[..., None]) -> None:
+    environment()
+    app = assemble()
+    client = caller_of(app)
+    assert client.get("/nothing").status_code == 404
+
+    app.router.default = plain
+
+    assert client.get("/nothing").status_code == 500

@@ -50,6 +50,17 @@ def test_who_comes_back_after_a_long_time_is_counted_like_anyone(
         assert guesses(at("203.0.113.1"), 6, "nobody") == [400] * 5 + [429]
 
 
+def test_a_refused_attempt_leaves_no_row_that_stays(service: TestClient, at: From) -> None:
+    for number in range(1, 21):
+        guesses(at(f"203.0.113.{number}"), 1)
+    of_accounts = "SELECT count(*) FROM throttle_buckets WHERE permanent"
+    before = Database(service).rows(of_accounts)
+
+    assert [guesses(at(f"203.0.113.{number}"), 1) for number in range(30, 40)] == [[429]] * 10
+
+    assert Database(service).rows(of_accounts) == before
+
+
 def test_the_table_tells_neither_names_nor_addresses(service: TestClient, at: From) -> None:
     log_in(at("203.0.113.1"), ALICE, "wrong")
     log_in(at("203.0.113.1"), ALICE)

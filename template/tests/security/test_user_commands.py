@@ -188,3 +188,25 @@ def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(manage: Manag
         event for event in ("user_created", "authn_invitation_created", "user_updated") if event not in written
     ] == []
     assert [secret for secret in (PASSWORD, "ot_", "argon2", ALICE) if secret in written] == []
+
+
+@pytest.mark.parametrize("name", ["", " ", " alice", "al\u2028ice", "al\x1bice", "a" * 255, "\ufdfa" * 254])
+def test_a_name_that_nobody_could_log_in_with_is_refused(
+    manage: Manage, client: TestClient, database: Database, name: str
+) -> None:
+    result = manage("invite", "--", name)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
+
+
+def test_an_empty_database_is_said_in_one_line(
+    manage: Manage, environment: Callable[..., None], tmp_path: Path
+) -> None:
+    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+
+    result = manage("list")
+
+    assert result.exit_code == 1
+    assert "manage migrate" in result.stderr
+    assert "Traceback" not in result.output

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.security.compose import fastapi_options, secure
 from app.security.identity import Caller, require_scope
-from tests.security.fixtures import MakeClient
+from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import Person
 
 
@@ -87,3 +87,16 @@ def test_a_session_that_ends_closes_its_open_sockets(sockets: TestClient, as_per
 
     assert closed.value.code == 1008
     assert time.monotonic() - started < 2
+
+
+def test_a_socket_ends_with_the_role_it_was_opened_with(sockets: TestClient, as_person: AsPerson) -> None:
+    person = as_person(client=sockets, role="some_role")
+
+    with person.websocket_connect("/echo") as socket:
+        Database(sockets).rows("DELETE FROM account_roles")
+        time.sleep(2.2)
+        socket.send_text("still here")
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+
+    assert closed.value.code == 1008
