@@ -22,7 +22,7 @@ MOST_CONDITIONS = 12  # in one file
 LONGEST_TEST_MODULE = 250
 
 # What is longer today, and by how much it may be: a number here only ever gets smaller.
-LONG_MODULES = {"app/security/identity.py": 222}
+LONG_MODULES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from app.security.identity import CredentialKind
+from app.security.credentials import Credentials
 from app.security.route_policy import Policies
 from app.security.settings import in_production
 
@@ -30,14 +30,18 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, with the security of each operation."""
     document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
     policies = Policies(app)
-    kinds: list[CredentialKind] = app.state.credential_kinds
-    schemes = {kind.name: kind.openapi_scheme(policies.scopes()) for kind in kinds}
+    credentials: Credentials = app.state.credentials
+    schemes = {kind.name: kind.openapi_scheme(policies.scopes()) for kind in credentials.kinds}
     document.setdefault("components", {})["securitySchemes"] = schemes
     for policy in policies.all:
         for method in policy.methods:
             operation = document["paths"].get(_openapi_path(policy.path), {}).get(method.lower())
             if operation is not None and policy.guarded:
-                operation["security"] = [{name: sorted(policy.scopes)} for name in schemes]
+                operation["security"] = [
+                    {kind.name: sorted(policy.scopes)}
+                    for kind in credentials.kinds
+                    if policy.scopes or not kind.always_limited
+                ]
     return document
 
 

@@ -11,7 +11,8 @@ from starlette.responses import Response as PlainResponse
 from app.database import Database, DbSession
 from app.security import errors, login_throttle, sessions
 from app.security.client_address import client_ip
-from app.security.identity import Caller, forget_on_commit, public
+from app.security.credentials import credentials_of, forget_on_commit
+from app.security.identity import Caller, public
 from app.security.login import LoginFailed, PasswordLogin
 from app.security.login_throttle import Purpose, Throttled
 from app.security.oauth_forms import Form, OAuthError, documented, form_body, required
@@ -73,7 +74,7 @@ async def _log_in(request: Request, form: dict[str, str], client: Client) -> Tok
         grant = await login.log_in(name, password, client, asked)
     except LoginFailed:
         raise OAuthError("invalid_grant", "The name or the password is wrong.") from None
-    request.state.credential_cache.forget(grant.account.id)  # its oldest session may have ended to make room
+    credentials_of(request).cache.forget(grant.account.id)  # its oldest session may have ended to make room
     return _answer(request, grant)
 
 

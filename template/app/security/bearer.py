@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection
 
 from app.database import Database
 from app.security import tokens
-from app.security.identity import Credential, InvalidCredential, Principal
+from app.security.credentials import Credential, InvalidCredential, Principal
 from app.security.request_shape import Headers
 from app.security.tables import Account, AccountRole, Session
 from app.security.tokens import Claims
@@ -29,6 +29,7 @@ _LIVE_SESSION = (
 class BearerToken:
     name = "bearer"
     challenge = "Bearer"
+    always_limited = False
 
     def read(self, headers: Headers) -> str | None:
         """The token in the Authorization header, and nowhere else (RFC 9700 section 4.3.2)."""

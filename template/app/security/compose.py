@@ -8,8 +8,6 @@ from fastapi import FastAPI
 from app import database
 from app.security import (
     api_docs,
-    auth_routes,
-    bearer,
     client_address,
     # {% if features.cors.enabled %}
     cors,
@@ -18,19 +16,20 @@ from app.security import (
     errors,
     headers,
     health,
+    hooks,
     identity,
     logs,
     migrations,
-    passwords,
+    # {% if features.jwt.enabled %}
+    password_grant,
+    # {% endif %}
     # {% if features.roles.enabled %}
     people,
     # {% endif %}
-    project,
     request_guard,
     request_log,
     settings,
     start_up,
-    users,
     websockets,
 )
 
@@ -52,10 +51,22 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     app.state.may_serve = not reasons
     logs.configure(app.version)
     app.state.database = database.Database()
-    identity.install(app, [bearer.BearerToken()])
-    passwords.install(app, project.SLUG)
-    _add_routes(app)
+    hooks.hooks_of(app).at_end.append(database.on_end)
+    migrations.install(app)
+    _add_callers(app)
     _add_layers(app, [*public, *api_docs.install(app)])
+
+
+def _add_callers(app: FastAPI) -> None:
+    """Who may call and how they say who they are; each brings its own routes."""
+    identity.install(app)
+    health.install(app)
+    # {% if features.roles.enabled %}
+    people.install(app)
+    # {% endif %}
+    # {% if features.jwt.enabled %}
+    password_grant.install(app)
+    # {% endif %}
 
 
 def _add_layers(app: FastAPI, public: list[str]) -> None:
@@ -63,25 +74,12 @@ def _add_layers(app: FastAPI, public: list[str]) -> None:
     errors.install(app)
     websockets.install(app)
     request_guard.install(app)
-    start_up.install(
-        app,
-        public=public,
-        at_start=[migrations.on_start, development.first_lines],
-        at_end=[passwords.on_end, database.on_end],
-    )
+    start_up.install(app, public)
     # {% if features.cors.enabled %}
     cors.install(app)
     # {% endif %}
     headers.install(app)
     request_log.install(app)
     client_address.install(app)
+    development.install(app)
     start_up.remember_layers(app)
-
-
-def _add_routes(app: FastAPI) -> None:
-    health.install(app)
-    # {% if features.roles.enabled %}
-    people.install(app)
-    # {% endif %}
-    auth_routes.install(app)
-    users.install(app)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.security import migrations
+from app.security.hooks import hooks_of
 from app.security.route_policy import InsecureApp, Policies
 from app.security.settings import environment, problems
 
@@ -17,6 +19,7 @@ from app.security.settings import environment, problems
 class Report:
     environment: str
     problems: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
     public_routes: list[str] = field(default_factory=list)
     exceptions: dict[str, str] = field(default_factory=dict)
 
@@ -28,6 +31,7 @@ class Report:
         lines = [f"Environment: {self.environment}{unset}"]
         lines += [f"Public: {name}" for name in self.public_routes]
         lines += [f"Exception: {name}: {what}" for name, what in self.exceptions.items()]
+        lines += [f"Note: {hint}" for hint in self.hints]
         lines += [f"Problem: {problem}" for problem in self.problems] or ["No problem found."]
         return "\n".join(lines)
 
@@ -45,11 +49,17 @@ async def examine(load_app: Callable[[], FastAPI], check: Callable[[FastAPI], Po
             report.problems.append(f"{behind} migrations are waiting: run `uv run manage migrate`")
     except Exception as error:  # whatever the driver says, it may hold the address
         report.problems.append(f"the database cannot be reached ({type(error).__name__})")
+    app = load_app()
     try:
-        policies = check(load_app())
+        policies = check(app)
     except InsecureApp as error:
         report.problems.append(str(error))
         return report
+    for look in hooks_of(app).hints:
+        try:
+            report.hints += await look(app, policies)
+        except SQLAlchemyError:
+            continue  # the database cannot be asked; that is a problem above already
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)
     report.exceptions = {policy.name: str(policy.limits) for policy in policies.all if policy.limits}
     return report

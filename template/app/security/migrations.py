@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from app.database import Base, DatabaseSettings, UtcDateTime, database_url, engine_options
+from app.security.hooks import hooks_of
 from app.security.settings import ROOT, in_production
 from app.security.tables import SECURITY_TABLES
 
@@ -120,7 +121,11 @@ def _pending(scripts: ScriptDirectory, found: tuple[str, ...]) -> int:
     return sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
 
 
-async def on_start(app: FastAPI) -> None:
+def install(app: FastAPI) -> None:
+    hooks_of(app).at_start.append(_on_start)
+
+
+async def _on_start(app: FastAPI) -> None:
     """An empty SQLite database in development is migrated; whatever else is missing is named."""
     try:
         found = await state()

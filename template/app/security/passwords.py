@@ -22,7 +22,9 @@ from typing import TypeVar
 from fastapi import FastAPI
 from pydantic import Field
 
+from app.security.hooks import hooks_of
 from app.security.problems import Problem
+from app.security.project import SLUG
 from app.security.settings import SecuritySettings
 from app.security.tables import UNUSABLE_PASSWORD
 
@@ -189,9 +191,10 @@ def _is_made_of(words: set[str], letters: str) -> bool:
     return rest != letters and len(rest) < LETTERS_OF_ITS_OWN
 
 
-def install(app: FastAPI, slug: str) -> None:
-    app.state.passwords = PasswordHasher(PasswordSettings.current(), (app.title, slug))
+def install(app: FastAPI) -> None:
+    app.state.passwords = PasswordHasher(PasswordSettings.current(), (app.title, SLUG))
+    hooks_of(app).at_end.append(_on_end)
 
 
-async def on_end(app: FastAPI) -> None:
+async def _on_end(app: FastAPI) -> None:
     app.state.passwords.close()

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import DbSession
 from app.security import accounts, events
 from app.security.accounts import AccountExists, BadName
+from app.security.credentials import Principal, forget_on_commit
 from app.security.events import Event
-from app.security.identity import Caller, Principal, forget_on_commit, recent_login
+from app.security.identity import Caller, recent_login
 from app.security.problems import Problem
 from app.security.roles import ADMIN, Role, first_role, require_role
 from app.security.routing import include_first, our_router

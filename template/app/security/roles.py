@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from app.security.identity import Authenticate, Principal, forbidden
+from app.security.credentials import Principal
+from app.security.identity import Authenticate, forbidden
 from app.security.route_policy import Policy
 
 Role = StrEnum(

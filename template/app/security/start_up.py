@@ -4,7 +4,7 @@ An app that leaves something unprotected does not serve: the check names it and 
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -13,18 +13,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security import errors, events, logs
 from app.security.events import Event
+from app.security.hooks import hooks_of
 from app.security.problems import Problem
 from app.security.route_policy import InsecureApp, Policies, close, mounted_apps
 from app.security.settings import in_production
 
 log = logging.getLogger(__name__)
-Hook = Callable[[FastAPI], Awaitable[None]]
 
 
 def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Policies:
     """The policies of a well assembled app. Raises: InsecureApp, which names everything that is wrong."""
     found = Policies(app, public)
     reasons = found.problems()
+    for look in hooks_of(app).checks:
+        reasons += look(app, found)
     if app.user_middleware[: len(layers)] != layers:
         reasons.append("a layer was added outside the protections: secure(app) comes last")
     if any(_is_cors(layer) for layer in app.user_middleware if layer not in layers):
@@ -49,11 +51,9 @@ def _is_cors(layer: Middleware) -> bool:
 
 
 class StartUp:
-    def __init__(self, app: ASGIApp, shared: FastAPI, at_start: list[Hook], at_end: list[Hook]) -> None:
+    def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app
         self.shared = shared
-        self.at_start = at_start
-        self.at_end = at_end
         self.production = in_production()
         self.routes: object = None  # the closed route table, once everything was found right
 
@@ -91,7 +91,7 @@ class StartUp:
         try:
             logs.configure(self.shared.version)  # again: the server has set up its own logging by now
             self._ensure()
-            for hook in self.at_start:
+            for hook in hooks_of(self.shared).at_start:
                 await hook(self.shared)
         except BaseException as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -106,13 +106,13 @@ class StartUp:
             await self.app(scope, replay, send)
         finally:
             events.record(Event.SHUTDOWN)
-            for hook in self.at_end:
+            for hook in reversed(hooks_of(self.shared).at_end):
                 await hook(self.shared)
 
 
-def install(app: FastAPI, public: Iterable[str], at_start: list[Hook], at_end: list[Hook]) -> None:
+def install(app: FastAPI, public: Iterable[str]) -> None:
     app.state.public_paths = frozenset(public)
-    app.add_middleware(StartUp, shared=app, at_start=at_start, at_end=at_end)
+    app.add_middleware(StartUp, shared=app)
 
 
 def remember_layers(app: FastAPI) -> None:

@@ -98,6 +98,25 @@ class RefreshToken(Base):
     used_from: Mapped[str | None] = mapped_column(String(300))  # address prefix and user agent of who used it
 
 
+class ApiKey(Base):
+    """A key that a program calls with: it belongs to an account, and may do what its scopes say."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    public_id: Mapped[str] = mapped_column(String(11), unique=True)  # stands in the key, to find its row by
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    last_four: Mapped[str] = mapped_column(String(4))
+    scopes: Mapped[str] = mapped_column(String(4096))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    replaced_at: Mapped[datetime | None]  # rotated: a successor exists, and this key ends when the overlap is over
+
+
 class KnownAddress(Base):
     """An address from which this account has logged in: its own bucket, so that nobody else can lock it out there."""
 
@@ -122,5 +141,5 @@ class ThrottleBucket(Base):
 
 SECURITY_TABLES = frozenset(
     model.__tablename__
-    for model in (Account, AccountRole, OneTimeToken, Session, RefreshToken, KnownAddress, ThrottleBucket)
+    for model in (Account, AccountRole, OneTimeToken, Session, RefreshToken, ApiKey, KnownAddress, ThrottleBucket)
 )

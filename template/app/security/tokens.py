@@ -20,7 +20,7 @@ from jose import jwk, jwt
 from jose.backends.base import Key
 from pydantic import Field
 
-from app.security.identity import InvalidCredential
+from app.security.credentials import InvalidCredential
 from app.security.project import SLUG
 from app.security.secret_keys import keys_for
 from app.security.settings import SecuritySettings, ServiceSettings

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import Database, changed_rows
 from app.security import accounts, events, login_throttle
 from app.security.auth_routes import ClientPlace, count_source
+from app.security.credentials import forget_on_commit
 from app.security.events import Event
-from app.security.identity import Caller, forget_on_commit, public
+from app.security.identity import Caller, public
 from app.security.login import PasswordLogin
 from app.security.passwords import PasswordHasher, WeakPassword
 from app.security.problems import Problem

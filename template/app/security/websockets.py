@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.credential_cache import CacheSettings
-from app.security.identity import POLICY_VIOLATION, identify_again
+from app.security.credentials import POLICY_VIOLATION, identify_again
 from app.security.request_guard import RequestGuardSettings
 
 TOO_BIG = 1009  # RFC 6455 section 7.4.1

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.security.bearer import BearerToken
 from app.security.credential_cache import CredentialCache
-from app.security.identity import Principal
+from app.security.credentials import Principal
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person
 
@@ -163,7 +163,7 @@ def test_what_is_remembered_is_bounded() -> None:
 def test_the_credential_itself_is_not_kept(as_person: AsPerson, client: TestClient) -> None:
     person = as_person()
     person.get("/users/me")
-    cache: CredentialCache[Principal] = client.app.state.credential_cache  # type: ignore[attr-defined]
+    cache: CredentialCache[Principal] = client.app.state.credentials.cache  # type: ignore[attr-defined]
 
     assert person.tokens["access_token"] not in repr(vars(cache))
 

@@ -1,0 +1,36 @@
+"""People log in: the OAuth2 password grant, the access tokens that it gives, and what people do with their account."""
+
+import logging
+
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import Database
+from app.security import accounts, auth_routes, credentials, passwords, users
+from app.security.bearer import BearerToken
+from app.security.hooks import hooks_of
+from app.security.settings import in_production
+
+log = logging.getLogger(__name__)
+
+
+async def _first_line(app: FastAPI) -> None:
+    """What a developer is told when a fresh project starts."""
+    if in_production():
+        return
+    database: Database = app.state.database
+    try:
+        async with database.begin() as db:
+            someone = await accounts.any_person(db)
+    except SQLAlchemyError:
+        return  # the line about migrations says what to do
+    if not someone:
+        log.info("Nobody can log in yet. Create the first person: uv run manage users create you@example.com")
+
+
+def install(app: FastAPI) -> None:
+    credentials.add_kind(app, BearerToken())
+    passwords.install(app)
+    auth_routes.install(app)
+    users.install(app)
+    hooks_of(app).at_start.append(_first_line)
