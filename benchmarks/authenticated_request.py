@@ -8,52 +8,59 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from service import NAME, PASSWORD, access_token, environment, generate, manage, serve
+from service import NAME, PASSWORD, environment, generate, issue_key, log_in, manage, serve
 
 PAIRS, SECONDS, CONNECTIONS = 5, 4, 16
+UNLIMITED = {"RATE_LIMIT": "100000000/minute", "RATE_LIMIT_BURST": "10000000/second"}  # counted, never refused
 
 
-def requests_per_second(port: int, path: str, token: str = "") -> float:
+def requests_per_second(port: int, path: str, credential: str = "") -> float:
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-H", "X-Forwarded-Proto: https"]
-    command += ["-H", f"Authorization: Bearer {token}"] if token else []
+    command += ["-H", credential] if credential else []
     printed = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], check=True, capture_output=True, text=True)
     if "Non-2xx" in printed.stdout:
         raise RuntimeError(printed.stdout)
     return float(re.findall(r"Requests/sec:\s+([\d.]+)", printed.stdout)[0])
 
 
-def measure(name: str, folder: Path, path: str, port: int, **settings: str) -> None:
+def measure(
+    name: str, folder: Path, path: str, port: int, variables: dict[str, str], caller: Callable[[int], str]
+) -> None:
     """Print the median ratio of interleaved pairs, and how far they spread."""
     bare = Path(__file__).resolve().parent
-    variables = environment(folder, **settings)
     with (
         serve(folder, port, variables),
         serve(folder, port + 1, {**variables, "PYTHONPATH": str(bare)}, "bare:app"),
     ):
-        token = access_token(port)
-        pairs = []
+        credential, pairs = caller(port), []
         for _ in range(PAIRS):
-            ours = requests_per_second(port, path, token)
+            ours = requests_per_second(port, path, credential)
             theirs = requests_per_second(port + 1, "/users/me")
             pairs.append((ours / theirs, ours, theirs))
     ratios = sorted(ratio for ratio, _, _ in pairs)
     ours, theirs = (statistics.median(pair[index] for pair in pairs) for index in (1, 2))
     spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-    print(f"{name:<42} {statistics.median(ratios):.2f} ({spread}); {ours:.0f} of {theirs:.0f} requests/s")
+    print(f"{name:<42} {statistics.median(ratios):.2f} ({spread}); {ours:.0f} of {theirs:.0f} requests/s", flush=True)
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bench"
         generate(folder)
-        variables = environment(folder)
+        variables = environment(folder, **UNLIMITED)
         manage(folder, variables, "migrate")
         manage(folder, variables, "users", "create", NAME, typed=f"{PASSWORD}\n{PASSWORD}\n")
-        measure("seen just now, GET /users/me", folder, "/users/me", 18080)
-        measure("seen just now, a route of the owner", folder, "/notes/by/whoami", 18090)
-        measure("never kept, GET /users/me", folder, "/users/me", 18100, AUTH_CACHE_SECONDS="0")
+        key = issue_key(folder, variables)
+        never_kept = variables | {"AUTH_CACHE_SECONDS": "0"}
+        measure("a log-in, GET /users/me", folder, "/users/me", 18080, variables, log_in)
+        measure("a log-in, a route on the app", folder, "/whoami", 18090, variables, log_in)
+        measure("a key, a route on the app", folder, "/whoami", 18100, variables, lambda port: key)
+        measure("a key, last in an included router", folder, "/notes/by/whoami", 18110, variables, lambda port: key)
+        measure("a log-in, never kept, GET /users/me", folder, "/users/me", 18120, never_kept, log_in)
+        measure("a key, never kept, a route on the app", folder, "/whoami", 18130, never_kept, lambda port: key)
     return 0
 
 

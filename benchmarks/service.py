@@ -13,23 +13,33 @@ from pathlib import Path
 
 PASSWORD = "correct staple 7 battery horse"  # noqa: S105
 NAME = "someone@example.com"
-# One route that says who is calling and touches no database: what a caller who was seen just now costs.
+# A route that says who is calling and touches no database, on the app and last in an included router: what a caller
+# who was seen just now costs.
 WHOAMI = """
-
-@router.get("/by/whoami", dependencies=[require_scope("notes:read")])
 async def whoami(caller: Caller) -> dict[str, str | list[str]]:
     return {"id": str(caller.id), "name": "someone@example.com", "roles": sorted(caller.roles)}
+
+
+router.get("/by/whoami", dependencies=[require_scope("notes:read")])(whoami)
+"""
+ON_THE_APP = """    app.get("/whoami", dependencies=[require_scope("notes:read")])(notes.whoami)
+    secure(app)
 """
 
 
 def generate(folder: Path) -> None:
-    """Render the working tree with the defaults, and install what it needs."""
+    """Render the working tree with everything on, and install what it needs."""
     from copier import run_copy
 
     template = Path(__file__).resolve().parents[1]
-    run_copy(str(template), folder, data={"project_name": "Bench"}, defaults=True, quiet=True, vcs_ref="HEAD")
+    data = {"project_name": "Bench", "cors_origins": "https://app.example.com"}
+    run_copy(str(template), folder, data=data, defaults=True, quiet=True, vcs_ref="HEAD")
     with (folder / "app/api/notes.py").open("a") as file:
         file.write(WHOAMI)
+    main = folder / "app/main.py"
+    imported = "from app.security.identity import require_scope\nfrom app.security.compose import"
+    text = main.read_text().replace("    secure(app)\n", ON_THE_APP)
+    main.write_text(text.replace("from app.security.compose import", imported))
     own = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     subprocess.run(["uv", "sync", "--quiet"], cwd=folder, env=own, check=True)
 
@@ -53,9 +63,11 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-def manage(folder: Path, variables: dict[str, str], *arguments: str, typed: str = "") -> None:
+def manage(folder: Path, variables: dict[str, str], *arguments: str, typed: str = "") -> str:
+    """Run a command of the project, and return what it printed."""
     command = [python(folder), "-W", "ignore", "-m", "app.manage", *arguments]
-    subprocess.run(command, cwd=folder, env=variables, input=typed, text=True, check=True, capture_output=True)
+    done = subprocess.run(command, cwd=folder, env=variables, input=typed, text=True, check=True, capture_output=True)
+    return done.stdout
 
 
 @contextmanager
@@ -95,6 +107,13 @@ def call(port: int, path: str, form: dict[str, str] | None = None) -> str:
         return str(answer.read().decode())
 
 
-def access_token(port: int) -> str:
+def log_in(port: int) -> str:
+    """The header of somebody who has just logged in."""
     form = {"grant_type": "password", "username": NAME, "password": PASSWORD}
-    return str(json.loads(call(port, "/auth/token", form))["access_token"])
+    return f"Authorization: Bearer {json.loads(call(port, '/auth/token', form))['access_token']}"
+
+
+def issue_key(folder: Path, variables: dict[str, str]) -> str:
+    """The header of a program with a key."""
+    key = manage(folder, variables, "keys", "issue", "--account", "bench", "--scope", "notes:read")
+    return f"X-API-Key: {key.strip()}"

@@ -1,5 +1,6 @@
 """Answers, good and bad: a bad one gets a message that says what to type, and nothing is written."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.rendering import NAME, Project, Template, outside
+from tests.rendering import NAME, ROOT, Project, Template, outside
 
+CALLERS_ADVICE = 'Answer yes here, or yes to "jwt"'
 NAME_ADVICE = "Type a name of at most 60 characters"
 SLUG_ADVICE = "Type at most 40 lower-case letters"
 ROLES_ADVICE = "Type up to 20 names of lower-case letters"
@@ -184,6 +186,10 @@ def test_roles_need_an_administrator_and_each_its_own_name(
     assert advice in refused(roles=value)
 
 
+def test_a_service_without_callers_is_refused(refused: Callable[..., str]) -> None:
+    assert CALLERS_ADVICE in refused(jwt=False, api_keys=False)
+
+
 @_cases(BAD_ORIGINS)
 def test_origins_that_are_none_are_refused(refused: Callable[..., str], value: str) -> None:
     assert "Type origins such as https://app.example.com" in refused(cors_origins=value)
@@ -274,6 +280,7 @@ def _command(template: Template, folder: Path, *answers: str) -> subprocess.Comp
         (["project_name=Order", "roles=user"], 'Add "admin"'),
         (["project_name=Order", "roles=user, admin\n"], ROLES_ADVICE),
         (["project_name=Order", "slug=Order"], SLUG_ADVICE),
+        (["project_name=Order", "jwt=no", "api_keys=no"], CALLERS_ADVICE),
     ],
 )
 def test_the_command_line_refuses_with_the_same_words(
@@ -315,9 +322,10 @@ HOSTILE = {
     "mapping": {"pwned": "pwned"},
     "not a name": "Pwned!",
 }
+FEATURES = re.findall(r"^    (\w+):", (ROOT / "copier.yml").read_text().partition("features:\n")[2], re.MULTILINE)
 HIDDEN = {
     "role_names": ['pwned"}); import os #'],
-    "features": {name: {"enabled": True, "paths": ["app/main.py", "pwned"]} for name in ("roles", "cors")},
+    "features": {name: {"enabled": True, "modules": ["pwned"], "tests": ["pwned"]} for name in FEATURES},
     "_copier_operation": "pwned",
     "_exclude": ["pwned", "app"],
     "_tasks": ["touch pwned"],
@@ -353,7 +361,7 @@ def _infected(project: Project) -> list[str]:
     return [name for name, content in project.files().items() if b"pwned" in content.lower() or "pwned" in name.lower()]
 
 
-@pytest.mark.parametrize("question", ["project_name", "roles", "slug", "cors_origins"])
+@pytest.mark.parametrize("question", ["project_name", "jwt", "roles", "slug", "api_keys", "cors_origins"])
 @pytest.mark.parametrize("value", list(HOSTILE.values()), ids=list(HOSTILE))
 def test_an_edited_answer_that_is_none_reaches_no_file(
     template: Template, edited: Callable[..., Project], question: str, value: object

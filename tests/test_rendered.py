@@ -12,18 +12,7 @@ import pytest
 import yaml
 
 from tests.rendering import Project, Template
-
-# What a project is made of depends on these answers. The suite of a project with one role more proves nothing new.
-VARIANTS: dict[str, dict[str, str]] = {
-    "default": {},
-    "no-roles": {"roles": ""},
-    "other-roles": {"roles": "viewer, editor, admin"},
-    "admin-alone": {"roles": "admin"},
-    "web-pages": {"cors_origins": "https://app.example.com, https://shop.example.com:8443"},
-    "web-pages-no-roles": {"cors_origins": "https://app.example.com", "roles": ""},
-}
-COMPLETE = ["web-pages"]
-RUN_THEIR_SUITE = ["default", "no-roles", "other-roles"]
+from tests.variants import ALL, RUN_THEIR_SUITE, VARIANTS, shaping, values_of
 
 variants = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -31,7 +20,7 @@ START = """
 import app.main
 from starlette.testclient import TestClient
 with TestClient(app.main.app, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
-    print(client.get("/health/live").status_code, client.get("/notes").status_code, client.get("/docs").status_code)
+    print(*(client.get(path).status_code for path in ("/health/live", "/notes", "/docs")))
 """
 
 
@@ -84,7 +73,7 @@ def test_nothing_of_the_template_language_is_left(rendered: Callable[[str], Proj
 def test_a_feature_that_is_off_leaves_no_trace(
     rendered: Callable[[str], Project], template: Template, variant: str
 ) -> None:
-    everything = template.render(cors_origins="https://app.example.com").files().keys()
+    everything = template.render(**ALL).files().keys()
     present = rendered(variant).files().keys()
     off = [path for path in everything - present if path.endswith(".py")]
     traces = [trace for path in off for trace in (path, path.removesuffix(".py").replace("/", "."))]
@@ -92,7 +81,7 @@ def test_a_feature_that_is_off_leaves_no_trace(
     users = {name: trace for name, text in _texts(rendered(variant)).items() for trace in traces if trace in text}
 
     assert users == {}
-    assert bool(off) == (variant not in COMPLETE)
+    assert bool(off) == ("no_" in variant)
 
 
 def _imported(text: str) -> set[str]:
@@ -128,6 +117,14 @@ def test_it_starts_and_answers(project: Callable[..., Project], variant: str) ->
 @pytest.mark.parametrize("variant", RUN_THEIR_SUITE)
 def test_its_own_suite_passes(project: Callable[..., Project], variant: str) -> None:
     project(**VARIANTS[variant]).must("python", "-m", "pytest", "--quiet")
+
+
+@pytest.mark.parametrize("question", shaping())
+def test_the_suite_is_run_with_every_answer(question: str) -> None:
+    """A question that is added to copier.yml is in every table here, or this fails."""
+    answered = [answers[question] for answers in RUN_THEIR_SUITE.values()]
+
+    assert {str(value) for value in values_of(question)} <= {str(value) for value in answered}
 
 
 def test_only_the_secret_differs_between_two_projects(template: Template, tmp_path: Path) -> None:

@@ -1,3 +1,3 @@
-"""Your fixtures stand here. Ours come with the plugin: `client`, `as_person(role=…)`, `make_client`, `database`."""
+"""Your fixtures stand here. Ours come with the plugin: `client`, `as_caller()`, `make_client`, `database`."""
 
 pytest_plugins = ["tests.security.fixtures"]

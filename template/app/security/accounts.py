@@ -1,32 +1,29 @@
-"""People and service accounts: find, create, invite, disable. Plain functions on a database session, without HTTP."""
+"""People and service accounts: find, create, disable. Plain functions on a database session, without HTTP."""
 
 import hashlib
 import secrets
 import string
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import changed_rows
 from app.security import events
 from app.security.events import Event
 from app.security.tables import (
     UNUSABLE_PASSWORD,
     Account,
     AccountRole,
-    OneTimeToken,
+    ApiKey,
     Session,
     is_login_name,
     normalise_login,
     utc_now,
 )
 
-INVITATION_LIFE = timedelta(hours=24)
 _ALPHABET = string.digits + string.ascii_letters
 
 
@@ -92,39 +89,19 @@ async def roles_of(db: AsyncSession, account: UUID) -> frozenset[str]:
     return frozenset(await db.scalars(select(AccountRole.role).where(AccountRole.account_id == account)))
 
 
-async def invite(db: AsyncSession, account: Account) -> str:
-    """A one-time token to set a password with, for 24 hours; earlier ones end."""
-    await db.execute(delete(OneTimeToken).where(OneTimeToken.account_id == account.id))
-    token = random_token("ot")
-    db.add(OneTimeToken(account_id=account.id, token_hash=token_hash(token), expires_at=utc_now() + INVITATION_LIFE))
-    events.record_change(db, Event.INVITATION_CREATED, subject=account.id)
-    return token
-
-
-async def invited(db: AsyncSession, token: str) -> Account | None:
-    """Whose invitation this is, if it is open and the account may log in."""
-    found = OneTimeToken.token_hash == token_hash(token)
-    is_open = (OneTimeToken.used_at.is_(None), OneTimeToken.expires_at > utc_now(), Account.is_active)
-    return await db.scalar(select(Account).join(OneTimeToken).where(found, *is_open))
-
-
-async def withdraw_invitations(db: AsyncSession, account: UUID) -> None:
-    """No token that was handed out before sets a password any more."""
-    await db.execute(delete(OneTimeToken).where(OneTimeToken.account_id == account))
-
-
-async def use_invitation(db: AsyncSession, token: str) -> bool:
-    """Use it up; of two at once, one succeeds."""
-    found = OneTimeToken.token_hash == token_hash(token)
-    unused = (OneTimeToken.used_at.is_(None), OneTimeToken.expires_at > utc_now())
-    return await changed_rows(db, update(OneTimeToken).where(found, *unused).values(used_at=utc_now())) == 1
-
-
 async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = None) -> None:
     """End every session of an account, but one that is kept."""
     live = (Session.account_id == account, Session.ended_at.is_(None))
     kept = () if keep is None else (Session.id != keep,)
     await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
+
+
+async def revoke_keys(db: AsyncSession, account: UUID) -> None:
+    """End every API key of an account at once; also those from before keys were switched off in this project."""
+    live = (ApiKey.account_id == account, ApiKey.revoked_at.is_(None), ApiKey.expires_at > utc_now())
+    ended = update(ApiKey).where(*live).values(revoked_at=utc_now()).returning(ApiKey.id)
+    for key in await db.scalars(ended):
+        events.record_change(db, Event.KEY_REVOKED, subject=key)
 
 
 async def set_active(db: AsyncSession, account: Account, active: bool) -> None:

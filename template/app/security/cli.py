@@ -10,6 +10,9 @@ from fastapi import FastAPI
 
 from app.security import (
     doctor,
+    # {% if features.api_keys.enabled %}
+    key_commands,
+    # {% endif %}
     migrations,
     # {% if features.roles.enabled %}
     roles,
@@ -17,7 +20,9 @@ from app.security import (
     secret_keys,
     settings,
     start_up,
+    # {% if features.jwt.enabled %}
     user_commands,
+    # {% endif %}
 )
 from app.security.route_policy import Policies
 from app.security.settings import ROOT
@@ -28,12 +33,15 @@ LoadApp = Callable[[], FastAPI]
 def command_line(load_app: LoadApp) -> typer.Typer:
     """Our commands; add yours to what is returned."""
     cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-    known_roles: list[str] = []
-    first_roles: frozenset[str] = frozenset()
     # {% if features.roles.enabled %}
-    known_roles, first_roles = [role.value for role in roles.Role], roles.first_role()
+    known = [role.value for role in roles.Role]
+    cli.add_typer(user_commands.commands(known, roles.first_role()), name="users", help="People who may log in.")
+    # {% elif features.jwt.enabled %}
+    cli.add_typer(user_commands.commands(), name="users", help="People who may log in.")
     # {% endif %}
-    cli.add_typer(user_commands.commands(known_roles, first_roles), name="users", help="People who may log in.")
+    # {% if features.api_keys.enabled %}
+    cli.add_typer(key_commands.commands(_scopes(load_app)), name="keys", help="API keys of service accounts.")
+    # {% endif %}
     cli.add_typer(_secrets(), name="secrets", help="Secrets of this service.")
     cli.command("migrate")(migrate)
     cli.command("routes")(_routes(load_app))
@@ -78,6 +86,16 @@ def _policies(app: FastAPI) -> Policies:
     return start_up.check_app(app)
 
 
+# {% if features.api_keys.enabled %}
+def _scopes(load_app: LoadApp) -> Callable[[], list[str]]:
+    def scopes() -> list[str]:
+        settings.looking_only = True
+        return _policies(load_app()).scopes()
+
+    return scopes
+
+
+# {% endif %}
 def _routes(load_app: LoadApp) -> Callable[[], None]:
     def routes() -> None:
         """Who may call what, computed from the app."""

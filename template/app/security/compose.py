@@ -8,6 +8,9 @@ from fastapi import FastAPI
 from app import database
 from app.security import (
     api_docs,
+    # {% if features.api_keys.enabled %}
+    api_keys,
+    # {% endif %}
     client_address,
     # {% if features.cors.enabled %}
     cors,
@@ -18,6 +21,9 @@ from app.security import (
     health,
     hooks,
     identity,
+    # {% if features.key_routes.enabled %}
+    key_routes,
+    # {% endif %}
     logs,
     migrations,
     # {% if features.jwt.enabled %}
@@ -66,6 +72,12 @@ def _add_callers(app: FastAPI) -> None:
     # {% endif %}
     # {% if features.jwt.enabled %}
     password_grant.install(app)
+    # {% endif %}
+    # {% if features.api_keys.enabled %}
+    api_keys.install(app)
+    # {% endif %}
+    # {% if features.key_routes.enabled %}
+    key_routes.install(app)
     # {% endif %}
 
 

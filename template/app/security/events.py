@@ -33,6 +33,11 @@ class Event(StrEnum):
     SESSION_CREATED = "session_created"
     SESSION_EXPIRED = "session_expired"
     SESSION_ENDED = "session_ended"
+    KEY_CREATED = "api_key_created"
+    KEY_FIRST_USE = "api_key_first_use"
+    KEY_ROTATED = "api_key_rotated"
+    KEY_REVOKED = "api_key_revoked"
+    KEY_EXPIRED_USE = "api_key_expired_use"
     AUTHZ_FAIL = "authz_fail"
     AUTHZ_CHANGE = "authz_change"
     AUTHZ_ADMIN = "authz_admin"
@@ -94,7 +99,7 @@ def _fields(
     fields: dict[str, object] = {
         "event": event,
         "outcome": outcome,
-        "actor": str(actor) if actor else "anonymous",
+        "actor": str(actor) if actor else "system",
         "subject": str(subject) if subject else None,
         "reason": reason,
     }

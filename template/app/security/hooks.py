@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.route_policy import Policies
 
 LifeHook = Callable[[FastAPI], Awaitable[None]]
 Check = Callable[[FastAPI, Policies], list[str]]
-Hint = Callable[[FastAPI, Policies], Awaitable[list[str]]]
+Hint = Callable[[AsyncSession, Policies], Awaitable[list[str]]]
 
 
 @dataclass

@@ -11,7 +11,7 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
-from app.security import accounts, events
+from app.security import accounts, events, invitations
 from app.security.accounts import AccountExists, BadName
 from app.security.credentials import Principal, forget_on_commit
 from app.security.events import Event
@@ -104,14 +104,14 @@ async def create_person(new: NewPerson, caller: Caller, db: DbSession) -> Invita
         found = {"pointer": "/body/name", "detail": "is no name to log in with", "code": "bad_name"}
         raise Problem(422, detail="The request is not valid.", errors=[found]) from None
     events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="created")
-    return InvitationOut(id=account.id, activation_token=await accounts.invite(db, account))
+    return InvitationOut(id=account.id, activation_token=await invitations.invite(db, account))
 
 
 @router.post("/{person_id}/invite", dependencies=[recent_login])
 async def invite_person(person_id: UUID, caller: Caller, db: DbSession) -> InvitationOut:
     account = await _person(db, person_id)
     events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="invited")
-    return InvitationOut(id=account.id, activation_token=await accounts.invite(db, account))
+    return InvitationOut(id=account.id, activation_token=await invitations.invite(db, account))
 
 
 @router.patch("/{person_id}", dependencies=[recent_login])

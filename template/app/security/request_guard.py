@@ -5,6 +5,7 @@ A route that needs more than others says so: `accepts("multipart/form-data", max
 
 import asyncio
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,13 @@ from fastapi import Depends, FastAPI, params
 from pydantic import Field, field_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security.client_address import Network, contains, parse_address, parse_network
+from app.security.client_address import (
+    Network,
+    client_prefix,
+    contains,
+    parse_address,
+    parse_network,
+)
 from app.security.errors import respond
 from app.security.problems import Problem
 from app.security.request_shape import Headers, check_body, check_target, counted, read_headers
@@ -39,6 +46,7 @@ class RequestGuardSettings(SecuritySettings):
     max_url_bytes: int = Field(4096, ge=256)
     max_body_bytes: int = Field(1024 * 1024, ge=1024)
     max_in_flight: int = Field(256, ge=8)  # requests being answered at once, in one process
+    max_in_flight_of_one_source: int = Field(64, ge=4)  # so that half-sent requests of one do not stop all others
     response_seconds: float = Field(30, gt=0)  # until the answer begins
 
     @field_validator("trusted_hosts")
@@ -87,31 +95,37 @@ class RequestGuard:
         self.hosts = {*settings.trusted_hosts, *(() if self.production else LOCAL_HOSTS)}
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
         self.in_flight = 0
+        self.of_one_source: Counter[str] = Counter()
         self.exceptions: list[Policy] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
+        source = client_prefix(scope["state"]["context"].client_ip)
         try:
-            limits, headers = self._admit(scope)
+            limits, headers = self._admit(scope, source)
         except Problem as problem:
             return await self._answer(problem, scope, receive, send)
         scope["state"]["headers"] = headers
         if scope["type"] == "websocket":
             return await self.app(scope, receive, send)
         self.in_flight += 1
+        self.of_one_source[source] += 1
         try:
             body = counted(receive, headers, limits, self.settings.max_body_bytes)
             await self._in_time(limits, scope, body, send)
         finally:
             self.in_flight -= 1
+            self.of_one_source[source] -= 1
+            if not self.of_one_source[source]:
+                del self.of_one_source[source]
 
     async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008})
         await respond(problem, scope["state"]["context"].request_id)(scope, receive, send)
 
-    def _admit(self, scope: Scope) -> tuple[dict[str, Any], Headers]:
+    def _admit(self, scope: Scope, source: str) -> tuple[dict[str, Any], Headers]:
         """What this route was allowed beyond the rest, and the headers. Raises: Problem."""
         path = scope["path"]
         self._check_peer(scope["state"]["peer"])
@@ -121,9 +135,15 @@ class RequestGuard:
             self._check_destination(scope, headers)
         limits = self._limits(path, scope.get("method"))
         check_body(headers, limits, self.settings.max_body_bytes)
-        if self.in_flight >= self.settings.max_in_flight and path != HEALTH_PATHS[0]:
-            raise Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
+        if path != HEALTH_PATHS[0]:
+            self._check_room(source)
         return limits, headers
+
+    def _check_room(self, source: str) -> None:
+        if self.in_flight >= self.settings.max_in_flight:
+            raise Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
+        if self.of_one_source[source] >= self.settings.max_in_flight_of_one_source:
+            raise Problem(429, detail="Too many requests of yours are open.", headers={"Retry-After": "1"})
 
     def _limits(self, path: str, method: str | None) -> dict[str, Any]:
         if self.exceptions is None:

@@ -22,6 +22,9 @@ class RequestLog:
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app
         self.shared = shared
+        self.shared_values: dict[str, Any] = (
+            shared.state._state
+        )  # the mapping itself: one copy a request, not one a name
         self.flushing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,8 +33,7 @@ class RequestLog:
         started, status = time.perf_counter(), 0
         context = self._context(scope)
         state = scope["state"]
-        for name in self.shared.state:
-            state[name] = self.shared.state[name]
+        state.update(self.shared_values)
         state["context"] = context
         identifier = (b"x-request-id", context.request_id.encode())
 

@@ -1,54 +1,22 @@
 """`manage users …`: the first person, invitations, and who may log in. A password is asked for, never an argument."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Annotated, NoReturn, TypeVar
+from collections.abc import Iterable
+from typing import Annotated
 
 import typer
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import Database
-from app.security import accounts, events, login_throttle, logs
-from app.security.accounts import AccountExists, BadName, UnknownAccount
+from app.security import accounts, events, invitations, login_throttle
+from app.security.accounts import UnknownAccount
 from app.security.events import Event
 from app.security.passwords import PasswordHasher, PasswordSettings, WeakPassword
 from app.security.project import SLUG
 from app.security.tables import UNUSABLE_PASSWORD, Account
+from app.security.terminal import fail, run
 
-T = TypeVar("T")
 Name = Annotated[str, typer.Argument(help="The name to log in with, such as an e-mail address.")]
-
-
-def _run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-    """Do this in one transaction; what the person at the terminal did wrong is one line and exit code 1."""
-
-    logs.to_stderr()  # stdout is for what was asked for
-
-    async def transaction() -> T:
-        database = Database()
-        try:
-            async with database.begin() as db:
-                return await work(db)
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(transaction())
-    except UnknownAccount:
-        _fail("Nobody has this name.")
-    except AccountExists:
-        _fail("There is an account of this name already.")
-    except BadName:
-        _fail("A name has 1 to 254 printable characters, and no space around them.")
-    except (OperationalError, ProgrammingError):  # no such table, or no such server
-        _fail("The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`.")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
 
 
 def _ask_password(name: str) -> str:
@@ -63,16 +31,16 @@ def _ask_password(name: str) -> str:
     try:
         return asyncio.run(judged_hash())
     except WeakPassword as weak:
-        _fail(str(weak))
+        fail(str(weak))
 
 
-def _check_roles(roles: list[str], known: list[str]) -> None:
+def _check_roles(roles: list[str], known: Iterable[str]) -> None:
     unknown = [role for role in roles if role not in known]
     if unknown:
-        _fail(f"The roles of this project: {', '.join(known) or 'none'}.")
+        fail(f"The roles of this project: {', '.join(known) or 'none'}.")
 
 
-def commands(known_roles: list[str], first_roles: frozenset[str]) -> typer.Typer:
+def commands(known_roles: Iterable[str] = (), first_roles: frozenset[str] = frozenset()) -> typer.Typer:
     """The commands of a project with these roles; a new person gets the first ones unless others are named."""
     users = typer.Typer(no_args_is_help=True)
 
@@ -84,7 +52,7 @@ def commands(known_roles: list[str], first_roles: frozenset[str]) -> typer.Typer
         _check_roles(role or [], known_roles)
         password_hash = _ask_password(name)
         chosen = first_roles if role is None else role
-        _run(lambda db: accounts.create(db, name, password_hash=password_hash, roles=chosen))
+        run(lambda db: accounts.create(db, name, password_hash=password_hash, roles=chosen))
         typer.echo(f"Created {name}.")
 
     @users.command()
@@ -94,7 +62,7 @@ def commands(known_roles: list[str], first_roles: frozenset[str]) -> typer.Typer
         """Print a one-time token to set a password with; for a new person, or a forgotten password."""
         _check_roles(role or [], known_roles)
         chosen = first_roles if role is None else role
-        typer.echo(_run(lambda db: _invite(db, name, chosen)))
+        typer.echo(run(lambda db: _invite(db, name, chosen)))
         typer.echo("It sets a password at POST /auth/activate, once, within 24 hours.", err=True)
 
     users.command("list")(_list)
@@ -105,23 +73,23 @@ def commands(known_roles: list[str], first_roles: frozenset[str]) -> typer.Typer
 
 def _list() -> None:
     """Everyone who may log in."""
-    for line in _run(_lines):
+    for line in run(_lines):
         typer.echo(line)
 
 
 def disable(name: Name) -> None:
     """End every session of a person, and let nobody log in as them."""
-    _run(lambda db: _set_active(db, name, False))
+    run(lambda db: _set_active(db, name, False))
 
 
 def enable(name: Name) -> None:
     """Let a disabled person log in again."""
-    _run(lambda db: _set_active(db, name, True))
+    run(lambda db: _set_active(db, name, True))
 
 
 def unlock(name: Name) -> None:
     """Forget the failed log-ins of a person."""
-    _run(lambda db: _unlock(db, name))
+    run(lambda db: _unlock(db, name))
 
 
 async def _invite(db: AsyncSession, name: str, roles: Iterable[str]) -> str:
@@ -129,7 +97,7 @@ async def _invite(db: AsyncSession, name: str, roles: Iterable[str]) -> str:
         account = await accounts.by_name(db, name)
     except UnknownAccount:
         account = await accounts.create(db, name, roles=roles)
-    return await accounts.invite(db, account)
+    return await invitations.invite(db, account)
 
 
 async def _lines(db: AsyncSession) -> list[str]:

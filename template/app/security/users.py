@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, changed_rows
-from app.security import accounts, events, login_throttle
+from app.security import accounts, events, invitations, login_throttle
 from app.security.auth_routes import ClientPlace, count_source
 from app.security.credentials import forget_on_commit
 from app.security.events import Event
@@ -40,6 +40,9 @@ class PasswordChange(BaseModel):
     current_password: Password
     new_password: Password
     keep_other_sessions: bool = False
+    # {% if features.api_keys.enabled %}
+    keep_api_keys: bool = False
+    # {% endif %}
 
 
 class Activation(BaseModel):
@@ -58,7 +61,7 @@ async def read_me(caller: Caller) -> UserSelf:
 async def change_password(
     request: Request, change: PasswordChange, caller: Caller, client: ClientPlace
 ) -> AccessTokenOut:
-    """Needs the current password too. Ends every other session unless asked to keep them.
+    """Needs the current password too. Ends every other session and API key unless asked to keep them.
 
     Every access token of this person ends with it; the answer holds the new one of this session.
     """
@@ -71,9 +74,15 @@ async def change_password(
     new_hash = await _hash_of_good(request, "/body/new_password", change.new_password, account.name)
     async with database.begin() as db:
         await _set_password(db, account, new_hash)
-        await accounts.withdraw_invitations(db, caller.id)
+        await invitations.withdraw(db, caller.id)
         if not change.keep_other_sessions:
             await accounts.end_sessions(db, caller.id, keep=caller.credential.id)
+        ends_keys = True
+        # {% if features.api_keys.enabled %}
+        ends_keys = not change.keep_api_keys
+        # {% endif %}
+        if ends_keys:
+            await accounts.revoke_keys(db, caller.id)
         session = await db.get_one(Session, caller.credential.id)
         roles = await accounts.roles_of(db, caller.id)
         events.record_change(db, Event.PASSWORD_CHANGE, actor=caller.id)
@@ -87,15 +96,16 @@ async def activate(request: Request, activation: Activation) -> None:
     await count_source(request, "token")
     database: Database = request.state.database
     async with database.begin() as db:
-        account = await accounts.invited(db, activation.token)
+        account = await invitations.invited(db, activation.token)
     if account is None:
         raise Problem(400, "invalid-token", "This token does not hold (any more).")
     new_hash = await _hash_of_good(request, "/body/password", activation.password, account.name)
     async with database.begin() as db:
-        if not await accounts.use_invitation(db, activation.token):
+        if not await invitations.use(db, activation.token):
             raise Problem(400, "invalid-token", "This token does not hold (any more).")
         await _set_password(db, account, new_hash)
         await accounts.end_sessions(db, account.id)
+        await accounts.revoke_keys(db, account.id)
         await login_throttle.unlock(db, account.name)
         events.record_change(db, Event.INVITATION_USED, actor=account.id)
         forget_on_commit(request, db, account.id)

@@ -1,22 +1,18 @@
 """The example's tests: what a note's owner may do, and nobody else."""
 
-from collections.abc import Callable
-
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.persons import Person
-
-AsPerson = Callable[..., Person]
+from tests.security.callers import AsCaller, CallerClient
 
 
 @pytest.fixture
-def alice(as_person: AsPerson) -> Person:
-    return as_person()
+def alice(as_caller: AsCaller) -> CallerClient:
+    return as_caller()
 
 
 @pytest.fixture
-def note(alice: Person) -> str:
+def note(alice: CallerClient) -> str:
     answer = alice.post("/notes", json={"title": "Milk", "body": "two bottles"})
     assert answer.status_code == 201
     return f"/notes/{answer.json()['id']}"
@@ -26,7 +22,7 @@ def test_nobody_reads_notes_without_saying_who_they_are(client: TestClient) -> N
     assert client.get("/notes").status_code == 401
 
 
-def test_a_note_can_be_read_changed_listed_and_deleted_by_its_owner(alice: Person, note: str) -> None:
+def test_a_note_can_be_read_changed_listed_and_deleted_by_its_owner(alice: CallerClient, note: str) -> None:
     assert alice.get(note).json()["body"] == "two bottles"
     assert alice.patch(note, json={"title": "Bread"}).json()["title"] == "Bread"
     assert [found["title"] for found in alice.get("/notes").json()] == ["Bread"]
@@ -35,8 +31,8 @@ def test_a_note_can_be_read_changed_listed_and_deleted_by_its_owner(alice: Perso
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-def test_another_persons_note_is_like_none_at_all(as_person: AsPerson, note: str, method: str) -> None:
-    bob = as_person()
+def test_another_callers_note_is_like_none_at_all(as_caller: AsCaller, note: str, method: str) -> None:
+    bob = as_caller()
     missing = "/notes/00000000-0000-4000-8000-000000000000"
     body = {"json": {"title": "mine now"}} if method == "PATCH" else {}
 
@@ -47,7 +43,7 @@ def test_another_persons_note_is_like_none_at_all(as_person: AsPerson, note: str
     assert bob.get("/notes").json() == []
 
 
-def test_pages_follow_each_other_without_gap(alice: Person) -> None:
+def test_pages_follow_each_other_without_gap(alice: CallerClient) -> None:
     made = {alice.post("/notes", json={"title": f"note {number}"}).json()["id"] for number in range(5)}
 
     first = alice.get("/notes", params={"limit": 3}).json()
@@ -61,12 +57,12 @@ def test_pages_follow_each_other_without_gap(alice: Person) -> None:
 @pytest.mark.parametrize(
     "body", [{"title": ""}, {"title": "x" * 201}, {"title": "x", "owner_id": "me"}, {"title": 7}, {}]
 )
-def test_a_note_of_another_shape_is_refused(alice: Person, body: dict[str, object]) -> None:
+def test_a_note_of_another_shape_is_refused(alice: CallerClient, body: dict[str, object]) -> None:
     assert alice.post("/notes", json=body).status_code == 422
 
 
-def test_a_log_in_for_reading_alone_writes_nothing(as_person: AsPerson) -> None:
-    reader = as_person(scope="notes:read")
+def test_a_credential_for_reading_alone_writes_nothing(as_caller: AsCaller) -> None:
+    reader = as_caller(scope="notes:read")
 
     assert reader.get("/notes").status_code == 200
     assert reader.post("/notes", json={"title": "x"}).status_code == 403

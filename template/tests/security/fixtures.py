@@ -1,7 +1,7 @@
 """Fixtures for the tests of this project, yours too.
 
-`client` calls the app as nobody; `as_person(role="admin")` makes a person, logs in and calls as them. Each test has a
-database of its own: SQLite, or the PostgreSQL that TEST_DATABASE_URL names (its tables are emptied for each test).
+`client` calls the app as nobody, `as_caller(scope="notes:read")` as somebody who is known. Each test has a database of
+its own: SQLite, or the PostgreSQL that TEST_DATABASE_URL names (its tables are emptied for each test).
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,7 +24,10 @@ from starlette.testclient import TestClient
 from app.security import settings
 
 POSTGRES = os.environ.get("TEST_DATABASE_URL")
-pytest_plugins = ["tests.security.persons"]
+# How callers say who they are is a feature each; the tests of one come with it.
+pytest_plugins = [
+    f"tests.security.{name}" for name in ("callers", "persons", "programs") if find_spec(f"tests.security.{name}")
+]
 SCRATCH = Path(tempfile.mkdtemp(prefix="service-tests-"))
 T = TypeVar("T")
 

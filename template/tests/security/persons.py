@@ -15,6 +15,7 @@ from app.security.passwords import PasswordHasher, PasswordSettings
 from app.security.sessions import Client, Grant
 from app.security.tables import Account
 from app.security.token_answers import access_token_for
+from tests.security.callers import CallerClient, client_from
 from tests.security.fixtures import Database, MakeClient
 
 PASSWORD = "correct staple 7 battery horse"
@@ -42,11 +43,9 @@ def create_person(client: TestClient, name: str, *roles: str, password: str = PA
     return Database(client).run(create)
 
 
-class Person(TestClient):
-    """A logged-in person: a client that sends their token. `name`, `id` and `tokens` say who and with what."""
+class Person(CallerClient):
+    """A logged-in person: a client that sends their token, the one among `tokens`."""
 
-    name: str
-    id: UUID
     tokens: dict[str, Any]
 
     def log_in(self, password: str = PASSWORD, **form: str) -> None:
@@ -69,15 +68,16 @@ def refresh(client: TestClient, refresh_token: str, **form: str) -> Any:
     return client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token, **form})
 
 
-def _log_in_quietly(client: TestClient, person: UUID, address: str, scope: str) -> dict[str, Any]:
+def _log_in_quietly(person: Person, scope: str) -> dict[str, Any]:
     """What a log-in answers, without the time that hashing takes."""
-    policies = client.app.state.policies  # type: ignore[attr-defined]
+    policies = person.app.state.policies  # type: ignore[attr-defined]
+    place = Client(person.address, "testclient")
 
     async def start(session: AsyncSession) -> Grant:
-        account = await session.get_one(Account, person)
-        return await sessions.start(session, account, Client(address, "testclient"), frozenset(scope.split()) or None)
+        account = await session.get_one(Account, person.id)
+        return await sessions.start(session, account, place, frozenset(scope.split()) or None)
 
-    grant = Database(client).run(start)
+    grant = Database(person).run(start)
     token = access_token_for(grant.session, 0, grant.roles, frozenset(policies.scopes()))
     return {**token.model_dump(), "refresh_token": grant.refresh_token}
 
@@ -97,13 +97,10 @@ def as_person(make_client: MakeClient, request: pytest.FixtureRequest) -> Callab
         scope: str = "",
     ) -> Person:
         base = client if client is not None else request.getfixturevalue("client")
-        number = next(_numbers)
-        address = f"127.{number // 62500 + 1}.{number // 250 % 250}.{number % 250 + 1}"
-        person = Person(base.app, base_url=str(base.base_url), client=(address, 50000), raise_server_exceptions=False)
-        person.portal = base.portal
-        person.name = name or f"person{number}@example.com"
+        person = client_from(base, Person)
+        person.name = name or f"person{next(_numbers)}@example.com"
         person.id = create_person(base, person.name, *([role] if role else []))
-        person.use(_log_in_quietly(base, person.id, address, scope))
+        person.use(_log_in_quietly(person, scope))
         return person
 
     return make

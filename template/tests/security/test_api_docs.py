@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.security.credentials import Credentials
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import MakeClient
 
@@ -49,10 +50,12 @@ def test_the_page_runs_the_scripts_that_its_policy_names(client: TestClient) -> 
 
 def test_every_guarded_operation_says_what_it_asks_for(client: TestClient) -> None:
     paths = openapi(client)["paths"]
+    credentials: Credentials = client.app.state.credentials  # type: ignore[attr-defined]
 
     for call in guarded_calls(client):
         operation = paths[call.policy.path][call.method.lower()]
-        assert operation["security"] == [{"bearer": sorted(call.policy.scopes)}], call.policy.name
+        kinds = [kind.name for kind in credentials.kinds if call.policy.scopes or not kind.always_limited]
+        assert operation["security"] == [{name: sorted(call.policy.scopes)} for name in kinds], call.policy.name
 
 
 def test_authorize_knows_where_to_log_in(client: TestClient) -> None:

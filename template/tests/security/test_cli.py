@@ -204,7 +204,7 @@ def test_the_same_is_said_as_json(manage: Manage, environment: Environment) -> N
 
     report = json.loads(result.stdout)
     assert result.exit_code == 1
-    assert report.keys() == {"environment", "problems", "hints", "public_routes", "exceptions"}
+    assert report.keys() == {"environment", "problems", "hints", "not_provided", "public_routes", "exceptions"}
     assert any(problem.startswith("PUBLIC_BASE_URL") for problem in report["problems"])
 
 

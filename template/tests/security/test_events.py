@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security import accounts
+from app.security import accounts, invitations
 from app.security.events import Event
 from app.security.identity import Caller, public, require_scope
 from app.security.settings import ROOT
@@ -21,8 +21,17 @@ from tests.security.timing import later
 AsPerson = Callable[..., Person]
 Recorded = list[dict[str, Any]]
 NEW = "seven quiet lamps behind"
-# With the features that write them: test_people.py, test_cors.py.
-PROVEN_ELSEWHERE = {Event.AUTHZ_ADMIN, Event.AUTHZ_CHANGE, Event.MALICIOUS_CORS}
+# With the features that write them: test_people.py, test_cors.py, test_key_use.py.
+PROVEN_ELSEWHERE = {
+    Event.AUTHZ_ADMIN,
+    Event.AUTHZ_CHANGE,
+    Event.MALICIOUS_CORS,
+    Event.KEY_CREATED,
+    Event.KEY_FIRST_USE,
+    Event.KEY_ROTATED,
+    Event.KEY_REVOKED,
+    Event.KEY_EXPIRED_USE,
+}
 
 
 def add_routes(app: FastAPI) -> None:
@@ -50,7 +59,7 @@ def change_password(alice: Person, current: str) -> None:
 
 def invite(alice: Person) -> str:
     async def work(db: AsyncSession) -> str:
-        return await accounts.invite(db, await accounts.by_name(db, alice.name))
+        return await invitations.invite(db, await accounts.by_name(db, alice.name))
 
     return str(in_database(alice, work))
 

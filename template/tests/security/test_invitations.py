@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security import accounts
+from app.security import accounts, invitations
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import at_once, later
@@ -27,7 +27,7 @@ def invite(client: TestClient, name: str = ALICE) -> str:
             account = await accounts.by_name(db, name)
         except accounts.UnknownAccount:
             account = await accounts.create(db, name)
-        return await accounts.invite(db, account)
+        return await invitations.invite(db, account)
 
     return Database(client).run(work)
 

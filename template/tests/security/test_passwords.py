@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security import accounts, passwords
+from app.security import accounts, invitations, passwords
 from app.security.compose import fastapi_options, secure
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, create_person, log_in
@@ -61,7 +61,7 @@ def choose(client: TestClient, password: str) -> tuple[int, str]:
             alice = await accounts.by_name(db, ALICE)
         except accounts.UnknownAccount:
             alice = await accounts.create(db, ALICE)
-        return await accounts.invite(db, alice)
+        return await invitations.invite(db, alice)
 
     database.rows("DELETE FROM throttle_buckets")  # it is not guessing that is tested here
     answer = client.post("/auth/activate", json={"token": database.run(invite), "password": password})

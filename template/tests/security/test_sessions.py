@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.database import Base
-from app.security import accounts
+from app.security import accounts, invitations
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import later, seconds
@@ -146,7 +146,7 @@ def test_the_database_holds_no_credential_in_clear(client: TestClient, database:
     newest = refresh(alice, alice.tokens["refresh_token"]).json()
 
     async def invite(db: AsyncSession) -> str:
-        return await accounts.invite(db, await accounts.by_name(db, alice.name))
+        return await invitations.invite(db, await accounts.by_name(db, alice.name))
 
     async def dump(db: AsyncSession) -> str:
         return "".join([repr((await db.execute(select(table))).all()) for table in Base.metadata.sorted_tables])

@@ -1,0 +1,45 @@
+"""What commands share: one transaction, and plain words for what went wrong."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, TypeVar
+
+import typer
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import Database
+from app.security import logs
+from app.security.accounts import AccountExists, BadName, UnknownAccount
+
+T = TypeVar("T")
+
+
+def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    """Do this in one transaction; what the person at the terminal did wrong is one line and exit code 1."""
+
+    logs.to_stderr()  # stdout is for what was asked for
+
+    async def transaction() -> T:
+        database = Database()
+        try:
+            async with database.begin() as db:
+                return await work(db)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(transaction())
+    except UnknownAccount:
+        fail("Nobody has this name.")
+    except AccountExists:
+        fail("There is an account of this name already.")
+    except BadName:
+        fail("A name has 1 to 254 printable characters, and no space around them.")
+    except (OperationalError, ProgrammingError, OSError):  # no such table, or no such server
+        fail("The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`.")
+
+
+def fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)

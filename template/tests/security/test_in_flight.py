@@ -1,0 +1,77 @@
+"""Requests that are being answered are bounded, and one source never has all the room."""
+
+import asyncio
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.security.identity import public
+from tests.security.assembled import assemble
+from tests.security.fixtures import MakeClient
+from tests.security.timing import at_once
+
+NETWORKS = "203.0.113.0/24, 2001:db8::/32"
+
+
+def add_routes(app: FastAPI) -> None:
+    @app.get("/slow", dependencies=[public])
+    async def slow() -> None:
+        await asyncio.sleep(0.6)
+
+
+@pytest.fixture(name="client")
+def client_of_the_slow_route(make_client: MakeClient) -> TestClient:
+    return make_client(
+        build=lambda: assemble(add_routes),
+        address="203.0.113.1",
+        MAX_IN_FLIGHT="12",
+        MAX_IN_FLIGHT_OF_ONE_SOURCE="4",
+        DEVELOPMENT_NETWORKS=NETWORKS,
+    )
+
+
+def statuses(clients: list[TestClient], path: str = "/slow") -> list[int]:
+    return at_once([lambda one=client: one.get(path).status_code for client in clients])  # type: ignore[misc]
+
+
+def test_one_source_has_its_share_and_no_more(client: TestClient) -> None:
+    found = statuses([client] * 8)
+
+    assert sorted(found) == [200] * 4 + [429] * 4
+
+
+def test_another_source_is_served_meanwhile(client: TestClient, make_client: MakeClient) -> None:
+    other = make_client(client.app, address="203.0.113.2")  # type: ignore[arg-type]
+
+    found = statuses([client] * 8 + [other])
+
+    assert found[-1] == 200
+
+
+def test_one_ipv6_customer_is_one_source(client: TestClient, make_client: MakeClient) -> None:
+    neighbours = [make_client(client.app, address=f"2001:db8::{number}") for number in range(1, 9)]  # type: ignore[arg-type]
+
+    assert sorted(statuses(neighbours)) == [200] * 4 + [429] * 4
+
+
+def test_all_together_have_no_more_room_than_there_is(client: TestClient, make_client: MakeClient) -> None:
+    many = [make_client(client.app, address=f"203.0.113.{number}") for number in range(3, 19)]  # type: ignore[arg-type]
+
+    found = statuses(many)
+
+    assert sorted(found) == [200] * 12 + [503] * 4
+
+
+def test_a_refusal_says_when_to_come_back(client: TestClient) -> None:
+    answers = at_once([lambda: client.get("/slow")] * 6)
+
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+def test_who_is_done_makes_room(client: TestClient) -> None:
+    first, second = statuses([client] * 4), statuses([client] * 4)
+
+    assert first == second == [200] * 4

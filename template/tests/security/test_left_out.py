@@ -1,0 +1,53 @@
+"""What your code imports and this project leaves out stops every start with one line that says what to do."""
+
+import pytest
+
+from app.security.left_out import ANSWERS
+from app.security.settings import CONFIGURATION_ERROR, ROOT
+from tests.security.copied import Copy
+
+NEEDED = sorted(module for modules in ANSWERS.values() for module in modules.split())
+MISSING = [module for module in NEEDED if not (ROOT / f"app/security/{module}.py").exists()]
+CODE = "import math\n\nfrom app.security.{} import anything\n"
+
+
+@pytest.fixture
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """This project without the protections that an answer may leave out, and with the owner's code that wants one."""
+    return Copy(tmp_path_factory.mktemp("copy"))
+
+
+def leave_out(copy: Copy, module: str) -> None:
+    (copy.folder / f"app/security/{module}.py").unlink(missing_ok=True)
+    (copy.folder / "app/api/__init__.py").write_text(CODE.format(module))
+
+
+@pytest.mark.parametrize("module", ["roles", "api_keys", "sessions", "key_routes", "cors"])
+def test_one_line_names_the_file_the_import_and_the_answer(copy: Copy, module: str) -> None:
+    leave_out(copy, module)
+
+    result = copy.run("app.api")
+
+    assert result.returncode == CONFIGURATION_ERROR
+    answer = next(answer for answer, modules in ANSWERS.items() if module in modules.split())
+    refusal = [line for line in result.stderr.splitlines() if line.startswith("  - ")]
+    assert refusal == [
+        f"  - app/api/__init__.py, line 3 imports app.security.{module}, which is left out here; "
+        f"it comes with: copier update --data {answer}"
+    ]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_module_that_no_answer_brings_is_an_ordinary_error(copy: Copy) -> None:
+    leave_out(copy, "rolse")
+
+    result = copy.run("app.api")
+
+    assert "ModuleNotFoundError: No module named 'app.security.rolse'" in result.stderr
+
+
+@pytest.mark.parametrize("module", MISSING)
+def test_what_is_left_out_here_is_known_to_be(copy: Copy, module: str) -> None:
+    leave_out(copy, module)
+
+    assert copy.run("app.api").returncode == CONFIGURATION_ERROR

@@ -1,0 +1,42 @@
+"""What this project's answers leave uncovered is written down, and said by `manage doctor`."""
+
+import pytest
+from typer.testing import CliRunner
+
+from app.main import create_app
+from app.security import logs
+from app.security.cli import command_line
+from app.security.doctor import not_provided
+from app.security.left_out import ANSWERS
+from app.security.settings import ROOT
+from tests.security.fixtures import MakeClient
+
+PAGE = (ROOT / "docs/security/not-provided.md").read_text()
+ALWAYS_SAID = ("the proxy before the service", "JSON lines on stdout")
+
+
+def test_doctor_says_what_the_page_says(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_client()
+    monkeypatch.setattr(logs._Output, "to_stderr", False)
+
+    printed = CliRunner().invoke(command_line(create_app), ["doctor"]).stdout
+
+    said = [line for line in printed.splitlines() if line.startswith("Not provided: ")]
+    assert said == [f"Not provided: {what}; instead: {instead}" for what, instead in not_provided().items()]
+    assert len(said) == len([line for line in PAGE.splitlines() if line.startswith("| ")]) - 1
+
+
+@pytest.mark.parametrize("words", ALWAYS_SAID)
+def test_what_no_answer_brings_is_said_too(words: str) -> None:
+    assert words in PAGE
+
+
+@pytest.mark.parametrize("answer", sorted({answer.partition("=")[0] for answer in ANSWERS}))
+def test_an_answer_that_leaves_something_out_is_named(answer: str) -> None:
+    modules = next(modules.split() for known, modules in ANSWERS.items() if known.startswith(f"{answer}="))
+    is_here = all((ROOT / f"app/security/{module}.py").exists() for module in modules)
+    people_log_in = (ROOT / "app/security/password_grant.py").exists()
+
+    named = f"(`{answer}`)" in PAGE
+
+    assert named == (not is_here and (people_log_in or answer != "roles"))
