@@ -32,8 +32,15 @@ from app.security import (
     # {% if features.roles.enabled %}
     people,
     # {% endif %}
+    # {% if features.rate_limits.enabled %}
+    rate_limits,
+    # {% endif %}
     request_guard,
     request_log,
+    # {% if features.rate_limits.enabled %}
+    route_limit_checks,
+    route_limits,
+    # {% endif %}
     settings,
     start_up,
     websockets,
@@ -85,6 +92,11 @@ def _add_layers(app: FastAPI, public: list[str]) -> None:
     """Innermost first: a request meets them from the last to the first."""
     errors.install(app)
     websockets.install(app)
+    # {% if features.rate_limits.enabled %}
+    rate_limits.install(app)
+    route_limits.install(app)
+    route_limit_checks.install(app)
+    # {% endif %}
     request_guard.install(app)
     start_up.install(app, public)
     # {% if features.cors.enabled %}

@@ -5,8 +5,6 @@ a refusal. In development the usual ports of local front ends are added one by o
 """
 
 import re
-import time
-from collections import OrderedDict
 
 from fastapi import FastAPI
 from pydantic import field_validator
@@ -19,6 +17,7 @@ from app.security import errors, events
 from app.security.events import Event
 from app.security.problems import Problem
 from app.security.route_policy import Policies
+from app.security.sampling import OnceAMinute
 from app.security.settings import CommaSeparated, SecuritySettings, in_production
 
 ORIGINS = [
@@ -30,8 +29,6 @@ LOCAL_PORTS = (3000, 4200, 5173, 8080)  # of the development servers of common f
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
 PREFLIGHT_SECONDS = 600
-REPORTED_EVERY_SECONDS = 60  # for each origin that is refused
-REMEMBERED_ORIGINS = 1000
 _ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(?::([0-9]{1,5}))?\Z")
 
 
@@ -81,7 +78,7 @@ class Cors(CORSMiddleware):
             max_age=PREFLIGHT_SECONDS,
         )
         self.preflight_headers["Access-Control-Allow-Headers"] = ", ".join(REQUEST_HEADERS)
-        self.reported: OrderedDict[str, float] = OrderedDict()
+        self.reported = OnceAMinute()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,14 +101,9 @@ class Cors(CORSMiddleware):
 
     def _report(self, origin: str) -> None:
         """One event a minute for each origin; an odd one is not written down."""
-        shown, now = (origin if _ORIGIN.match(origin[:200]) else "odd"), time.monotonic()
-        if now - self.reported.get(shown, -REPORTED_EVERY_SECONDS) < REPORTED_EVERY_SECONDS:
-            return
-        self.reported[shown] = now
-        self.reported.move_to_end(shown)
-        if len(self.reported) > REMEMBERED_ORIGINS:
-            self.reported.popitem(last=False)
-        events.record(Event.MALICIOUS_CORS, outcome="failure", subject=shown)
+        shown = origin if _ORIGIN.match(origin[:200]) else "odd"
+        if self.reported.is_due(shown):
+            events.record(Event.MALICIOUS_CORS, outcome="failure", subject=shown)
 
 
 def install(app: FastAPI) -> None:

@@ -43,6 +43,7 @@ class Event(StrEnum):
     AUTHZ_ADMIN = "authz_admin"
     USER_CREATED = "user_created"
     USER_UPDATED = "user_updated"
+    RATE_LIMIT_EXCEEDED = "excess_rate_limit_exceeded"
     MALICIOUS_CORS = "malicious_cors"
     INPUT_VALIDATION_FAIL = "input_validation_fail"
     STARTUP = "sys_startup"

@@ -16,6 +16,7 @@ ANSWERS = {
     'roles="user, admin" (with jwt=yes)': "people roles",
     "api_keys=yes": "api_keys key_commands key_format key_store",
     "api_keys=yes (with jwt=yes)": "key_routes",
+    "rate_limits=yes": "limit_storage rate_limits route_limit_checks route_limits",
     'cors_origins="https://app.example.com"': "cors",
 }
 

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -25,9 +26,8 @@ from app.security import settings
 
 POSTGRES = os.environ.get("TEST_DATABASE_URL")
 # How callers say who they are is a feature each; the tests of one come with it.
-pytest_plugins = [
-    f"tests.security.{name}" for name in ("callers", "persons", "programs") if find_spec(f"tests.security.{name}")
-]
+PLUGINS = ("callers", "persons", "programs", "redis_server")
+pytest_plugins = [f"tests.security.{name}" for name in PLUGINS if find_spec(f"tests.security.{name}")]
 SCRATCH = Path(tempfile.mkdtemp(prefix="service-tests-"))
 T = TypeVar("T")
 
@@ -38,6 +38,9 @@ BASE_ENVIRONMENT = {
     "SECRET_KEY": secrets.token_hex(64),
     "DATABASE_URL": POSTGRES or f"sqlite:///{SCRATCH / 'import.sqlite3'}",
 }
+for name in ("limited", "audited"):  # what the tests of a feature need everywhere
+    if find_spec(f"tests.security.{name}"):
+        BASE_ENVIRONMENT |= import_module(f"tests.security.{name}").ENVIRONMENT
 PRODUCTION_ENVIRONMENT = {
     "FASTAPI_ENV": "production",
     "PUBLIC_BASE_URL": "https://api.example.com",

@@ -21,11 +21,12 @@ from tests.security.timing import later
 AsPerson = Callable[..., Person]
 Recorded = list[dict[str, Any]]
 NEW = "seven quiet lamps behind"
-# With the features that write them: test_people.py, test_cors.py, test_key_use.py.
+# With the features that write them: test_people.py, test_cors.py, test_key_use.py, test_rate_limits.py.
 PROVEN_ELSEWHERE = {
     Event.AUTHZ_ADMIN,
     Event.AUTHZ_CHANGE,
     Event.MALICIOUS_CORS,
+    Event.RATE_LIMIT_EXCEEDED,
     Event.KEY_CREATED,
     Event.KEY_FIRST_USE,
     Event.KEY_ROTATED,

@@ -1,0 +1,73 @@
+"""Limits of single routes that would be off without a word stop the start; those that block are named by doctor."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from slowapi import Limiter, extension
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.security.hooks import hooks_of
+from app.security.rate_limits import RateLimitSettings
+from app.security.route_limits import limiter
+from app.security.route_policy import Policies
+
+Function = Callable[..., Any]
+
+
+def silently_off(app: FastAPI, policies: Policies) -> list[str]:
+    """Every way known in which a limit that somebody wrote would not count."""
+    reasons = [
+        f"{getattr(layer.cls, '__name__', layer.cls)} passes over included routers: use @limiter.limit on routes"
+        for layer in app.user_middleware
+        if str(getattr(layer.cls, "__module__", "")).startswith("slowapi")
+    ]
+    if not limiter.enabled:
+        reasons.append("limiter.enabled is off: no @limiter.limit counts")
+    for name, functions in limiter.decorated().items():
+        if len({inspect.unwrap(function) for function in functions}) > 1:
+            reasons.append(f"two functions are called {name}: they would share their limits; rename one")
+    for policy in policies.all:
+        reasons += [f"{policy.name}: {reason}" for reason in _misplaced(policy.endpoint)]
+    return reasons
+
+
+def _misplaced(endpoint: Function | None) -> Iterator[str]:
+    if endpoint is None:
+        return
+    owners = _limiters(endpoint)
+    name = f"{getattr(endpoint, '__module__', '')}.{getattr(endpoint, '__name__', '')}"
+    if not owners and name in limiter.decorated():
+        yield "@limiter.limit stands above the route and does nothing: put it directly above the function"
+    if any(owner is not limiter for owner in owners):
+        yield "its limit is of another Limiter: import limiter from app.security.route_limits"
+
+
+def _limiters(endpoint: Function) -> list[Limiter]:
+    """Whose limits are wrapped around this function."""
+    found = []
+    function: Function | None = endpoint
+    while function is not None:
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_filename == extension.__file__:
+            cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+            found.append(cells["self"].cell_contents)
+        function = getattr(function, "__wrapped__", None)
+    return found
+
+
+async def blocking(db: AsyncSession, policies: Policies) -> list[str]:
+    """With Redis, slowapi waits for it where it stands."""
+    if RateLimitSettings.current().counts_alone:
+        return []
+    return [
+        f"{policy.name}: @limiter.limit on an async def route holds up every other request while it asks Redis: use def"
+        for policy in policies.all
+        if policy.endpoint and inspect.iscoroutinefunction(policy.endpoint) and _limiters(policy.endpoint)
+    ]
+
+
+def install(app: FastAPI) -> None:
+    hooks_of(app).checks.append(silently_off)
+    hooks_of(app).hints.append(blocking)

@@ -1,0 +1,125 @@
+"""Counting in a sliding window: never more than the limit, and whoever waits as long as told gets through."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from hypothesis import given
+from hypothesis import strategies as st
+from limits import parse
+
+from app.security import limit_storage
+from app.security.limit_storage import Limits, share
+from tests.security.timing import later
+
+LIMIT = parse("5/minute")
+
+
+def hits(limits: Limits, number: int, key: str = "somebody") -> list[int]:
+    """How long each of so many requests has to wait; 0 for those that may go on."""
+
+    async def one_after_another() -> list[int]:
+        return [await limits.hit(LIMIT, key) for _ in range(number)]
+
+    return asyncio.run(one_after_another())
+
+
+def alone() -> Limits:
+    return Limits("memory://", 1)
+
+
+def test_no_more_than_the_limit_get_through() -> None:
+    waits = hits(alone(), 20)
+
+    assert waits[:5] == [0] * 5
+    assert min(waits[5:]) >= 1
+
+
+def test_callers_are_counted_apart() -> None:
+    limits = alone()
+    hits(limits, 5)
+
+    assert hits(limits, 1, "somebody else") == [0]
+
+
+def test_whoever_waits_as_long_as_told_gets_through() -> None:
+    limits = alone()
+    wait = hits(limits, 6)[-1]
+
+    with later(seconds=wait):
+        assert hits(limits, 1) == [0]
+
+
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=12), st.integers(1, 12))
+def test_what_is_told_is_enough_and_hardly_too_much(pauses: list[int], at_once: int) -> None:
+    limits, gone = alone(), 0
+    for pause in pauses:
+        gone += pause
+        with later(seconds=gone):
+            wait = hits(limits, at_once)[-1]
+        if wait:
+            with later(seconds=gone + wait):
+                assert hits(limits, 1) == [0]
+            gone += wait
+        assert wait <= 60
+
+
+def test_a_refused_request_counts_nothing() -> None:
+    limits = alone()
+    hits(limits, 50)
+
+    with later(seconds=121):
+        assert hits(limits, 5) == [0] * 5
+
+
+def test_after_two_windows_all_is_forgotten() -> None:
+    limits = alone()
+    hits(limits, 5)
+
+    with later(minutes=2, seconds=1):
+        assert hits(limits, 6)[:5] == [0] * 5
+
+
+def test_hits_of_the_window_before_count_for_as_much_of_it_as_is_still_seen() -> None:
+    limits, start = alone(), datetime(2026, 1, 1, 12, tzinfo=UTC)
+    with time_machine.travel(start, tick=False):
+        assert hits(limits, 5) == [0] * 5
+
+    with time_machine.travel(start + timedelta(seconds=60 + 30), tick=False):  # half of it: 2.5 of 5
+        allowed = hits(limits, 5).count(0)
+
+    assert allowed == 3
+
+
+def test_parallel_requests_are_no_way_around() -> None:
+    limits = alone()
+
+    async def all_at_once() -> list[int]:
+        return await asyncio.gather(*[limits.hit(LIMIT, "somebody") for _ in range(50)])
+
+    assert asyncio.run(all_at_once()).count(0) == 5
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit_storage, "CAPACITY", 100)
+    limits = alone()
+
+    for number in range(300):
+        hits(limits, 1, f"caller {number}")
+
+    assert len(limits._alone.storage._windows) == 100  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("limit", "processes", "expected"), [(300, 4, 75), (5, 2, 2), (1, 8, 1), (3, 8, 1)])
+def test_a_process_that_counts_alone_allows_its_share(limit: int, processes: int, expected: int) -> None:
+    assert share(limit, processes) == expected
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis://192.0.2.1:6379/0"])
+def test_without_redis_requests_go_on_and_are_still_counted(url: str) -> None:
+    limits = Limits(url, 2)
+
+    waits = hits(limits, 10)
+
+    assert waits.count(0) == share(LIMIT.amount, 2)

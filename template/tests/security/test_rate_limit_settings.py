@@ -1,0 +1,49 @@
+"""Settings that would weaken the limits stop the start; no value is printed."""
+
+import pytest
+
+from app.security.rate_limits import RateLimitSettings
+from tests.security.fixtures import MakeClient
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"RATE_LIMIT": "often"}, "RATE_LIMIT"),
+        ({"RATE_LIMIT_BURST": ""}, None),
+        ({"RATE_LIMIT_BURST": "0"}, "RATE_LIMIT_BURST"),
+        ({"RATE_LIMIT_STORAGE_URL": "memcached://x"}, "RATE_LIMIT_STORAGE_URL"),
+        ({"RATE_LIMIT_STORAGE_URL": "redis://u:hunter2@db:6379/0"}, "RATE_LIMIT_STORAGE_URL"),
+        ({"RATE_LIMIT_STORAGE_URL": "redis://u:hunter2@127.0.0.1:6379/0"}, None),
+        ({"RATE_LIMIT_STORAGE_URL": "redis://u:hunter2@[::1]:6379/0"}, None),
+        ({"RATE_LIMIT_STORAGE_URL": "redis://db:6379/0", "PLAINTEXT_HOSTS": "db"}, None),
+        ({"RATE_LIMIT_STORAGE_URL": "rediss://u:hunter2@db:6379/0"}, None),
+        ({"RATE_LIMIT_STORAGE_URL": "rediss://db/0"}, "RATE_LIMIT_STORAGE_URL"),
+        ({"WEB_CONCURRENCY": "2"}, "RATE_LIMIT_STORAGE_URL"),
+        ({"WEB_CONCURRENCY": "2", "RATE_LIMIT_STORAGE_URL": "rediss://db:6379/0"}, None),
+        ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY"),
+        ({"RATELIMIT_ENABLED": "false"}, "RATELIMIT_"),
+        ({"ratelimit_enabled": "0"}, "RATELIMIT_"),
+        ({"RATELIMIT_DEFAULT": "1/minute"}, "RATELIMIT_"),
+    ],
+)
+def test_a_setting_that_would_weaken_the_limits_stops_production(
+    make_client: MakeClient, capfd: pytest.CaptureFixture[str], variables: dict[str, str], named: str | None
+) -> None:
+    if named is None:
+        make_client(production=True, **variables)
+        return
+
+    with pytest.raises(SystemExit) as refusal:
+        make_client(production=True, **variables)
+
+    printed = capfd.readouterr().err
+    assert refusal.value.code == 78
+    assert named in printed
+    assert "hunter2" not in printed
+
+
+def test_the_limit_is_three_hundred_a_minute_unless_said_otherwise() -> None:
+    fields = RateLimitSettings.model_fields
+
+    assert (fields["rate_limit"].default, fields["rate_limit_burst"].default) == ("300/minute", "20/second")
