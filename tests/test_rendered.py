@@ -14,12 +14,13 @@ import yaml
 from tests.rendering import Project, Template
 
 # What a project is made of depends on these answers. The suite of a project with one role more proves nothing new.
-VARIANTS: dict[str, dict[str, str]] = {
+VARIANTS: dict[str, dict[str, str | bool]] = {
     "default": {},
     "no-roles": {"roles": ""},
     "other-roles": {"roles": "viewer, editor, admin"},
     "admin-alone": {"roles": "admin"},
     "web-pages": {"cors_origins": "https://app.example.com, https://shop.example.com:8443"},
+    "no-audit-log": {"audit_log": False},
     "web-pages-no-roles": {"cors_origins": "https://app.example.com", "roles": ""},
 }
 COMPLETE = ["web-pages"]

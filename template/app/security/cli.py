@@ -9,6 +9,9 @@ import typer
 from fastapi import FastAPI
 
 from app.security import (
+    # {% if features.audit_log.enabled %}
+    audit_commands,
+    # {% endif %}
     doctor,
     migrations,
     # {% if features.roles.enabled %}
@@ -35,6 +38,9 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     # {% endif %}
     cli.add_typer(user_commands.commands(known_roles, first_roles), name="users", help="People who may log in.")
     cli.add_typer(_secrets(), name="secrets", help="Secrets of this service.")
+    # {% if features.audit_log.enabled %}
+    cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
+    # {% endif %}
     cli.command("migrate")(migrate)
     cli.command("routes")(_routes(load_app))
     cli.command("doctor")(_doctor(load_app))

@@ -8,6 +8,12 @@ from fastapi import FastAPI
 from app import database
 from app.security import (
     api_docs,
+    # {% if features.audit_log.enabled %}
+    audit_log,
+    # {% endif %}
+    # {% if features.audit_routes.enabled %}
+    audit_routes,
+    # {% endif %}
     client_address,
     # {% if features.cors.enabled %}
     cors,
@@ -52,6 +58,9 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     logs.configure(app.version)
     app.state.database = database.Database()
     hooks.hooks_of(app).at_end.append(database.on_end)
+    # {% if features.audit_log.enabled %}
+    audit_log.install(app)
+    # {% endif %}
     migrations.install(app)
     _add_callers(app)
     _add_layers(app, [*public, *api_docs.install(app)])
@@ -63,6 +72,9 @@ def _add_callers(app: FastAPI) -> None:
     health.install(app)
     # {% if features.roles.enabled %}
     people.install(app)
+    # {% endif %}
+    # {% if features.audit_routes.enabled %}
+    audit_routes.install(app)
     # {% endif %}
     # {% if features.jwt.enabled %}
     password_grant.install(app)

@@ -61,6 +61,7 @@ class RequestLog:
             method=scope.get("method", "WEBSOCKET"),
             client_ip=client_ip(scope),
             user_agent=agent.decode("latin-1"),
+            scope=scope,
         )
         if inbound and scope["state"]["trusted_peer"]:
             context.request_id = inbound.decode()
@@ -69,7 +70,6 @@ class RequestLog:
         return context
 
     def _access(self, scope: Scope, context: RequestContext, status: int, started: float) -> None:
-        policy = self.shared.state.policies.of(scope) if "policies" in self.shared.state else None
         fields: dict[str, Any] = {
             "event": Event.REQUEST,
             "actor": context.actor,
@@ -77,7 +77,7 @@ class RequestLog:
             "method": context.method,
             "milliseconds": round((time.perf_counter() - started) * 1000, 1),
             "request_id": context.request_id,
-            "route": policy.path if policy else None,
+            "route": context.route,
             "status": status,
         }
         if context.reason:

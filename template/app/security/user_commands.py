@@ -42,7 +42,7 @@ def _run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         _fail("There is an account of this name already.")
     except BadName:
         _fail("A name has 1 to 254 printable characters, and no space around them.")
-    except (OperationalError, ProgrammingError):  # no such table, or no such server
+    except (OperationalError, ProgrammingError, ConnectionError):  # no such table, or no such server
         _fail("The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`.")
 
 

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -40,6 +41,8 @@ PRODUCTION_ENVIRONMENT = {
     "TRUSTED_HOSTS": "api.example.com",
     "ALLOW_SQLITE_IN_PRODUCTION": "true",
 }
+for path in Path(__file__).parent.glob("production_*.py"):  # what a feature needs there beside these
+    PRODUCTION_ENVIRONMENT |= import_module(f"{__package__}.{path.stem}").VARIABLES
 os.environ.update(BASE_ENVIRONMENT)
 
 from app.main import create_app  # noqa: E402
