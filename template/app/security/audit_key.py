@@ -18,7 +18,8 @@ class AuditSettings(SecuritySettings):
     @field_validator("audit_key")
     @classmethod
     def _strong(cls, value: SecretStr) -> SecretStr:
-        decode_secret(value.get_secret_value())
+        if value.get_secret_value():
+            decode_secret(value.get_secret_value())
         return value
 
     @field_validator("audit_key_fallbacks")
