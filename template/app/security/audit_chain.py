@@ -15,6 +15,7 @@ from sqlalchemy import Select, Table, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from app.database import changed_rows
 from app.security import logs
 from app.security.audit_key import audit_keys, current_key
 from app.security.tables import AuditChain, AuditEvent, utc_now
@@ -101,11 +102,15 @@ async def read_mark(db: AsyncSession | AsyncConnection, name: str, *, lock: bool
     return mark
 
 
+def _values(name: str, mark: Mark) -> Row:
+    return {"name": name, "seq": mark.seq, "hash": mark.hash, "mac": current_key().sign(*_signed(name, mark))}
+
+
 async def write_mark(db: AsyncSession, name: str, mark: Mark) -> None:
-    values = {"seq": mark.seq, "hash": mark.hash, "mac": current_key().sign(*_signed(name, mark))}
-    changed = await db.execute(update(CHAIN).where(CHAIN.c.name == name).values(values))
-    if changed.rowcount == 0:  # type: ignore[attr-defined]
-        await db.execute(insert(CHAIN).values(name=name, **values))
+    """For who holds the lock of the head."""
+    values = _values(name, mark)
+    if not await changed_rows(db, update(CHAIN).where(CHAIN.c.name == name).values(values)):
+        await db.execute(insert(CHAIN).values(values))
 
 
 async def _locked_head(db: AsyncSession) -> Mark:
@@ -115,8 +120,8 @@ async def _locked_head(db: AsyncSession) -> Mark:
         return head
     try:
         async with db.begin_nested():
-            await write_mark(db, "head", ORIGIN)
-    except IntegrityError:  # another was faster
+            await db.execute(insert(CHAIN).values(_values("head", ORIGIN)))  # never an update: another may be faster
+    except IntegrityError:
         return await _locked_head(db)
     if await db.scalar(select(exists(select(EVENTS.c.seq)))) or await read_mark(db, "start"):
         raise BrokenChain(1, "is there, and no head")
