@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from secrets import token_hex
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -87,11 +88,13 @@ def tamper(client: TestClient, statements: list[str]) -> None:
     Database(client).run(work)
 
 
-def insert_copy(client: TestClient, of: int, at: int) -> None:
+def values_of(row: AuditEvent) -> dict[str, Any]:
+    return {column.name: getattr(row, column.name) for column in AuditEvent.__table__.columns}
+
+
+def insert(client: TestClient, values: dict[str, Any]) -> None:
     async def work(db: AsyncSession) -> None:
-        row = await db.get_one(AuditEvent, of)
-        values = {column.name: getattr(row, column.name) for column in AuditEvent.__table__.columns}
-        db.add(AuditEvent(**values | {"seq": at, "id": uuid4()}))
+        db.add(AuditEvent(**values))
 
     Database(client).run(work)
 
@@ -130,7 +133,7 @@ def test_the_first_broken_row_is_named(chain: TestClient, audit: Audit, statemen
 def test_a_row_that_was_put_in_is_named(chain: TestClient, audit: Audit, shift: tuple[str, ...], seq: int) -> None:
     tamper(chain, list(shift))
 
-    insert_copy(chain, 2, seq)
+    insert(chain, values_of(kept(chain)[1]) | {"seq": seq, "id": uuid4()})
 
     assert_broken(audit, seq)
 
@@ -152,16 +155,43 @@ def test_no_second_chain_is_begun_where_there_was_one(chain: TestClient, audit: 
     assert_broken(audit, 1)
 
 
+Head = tuple[Any, ...]
+
+
+def remembered(client: TestClient) -> Head:
+    return Database(client).rows("SELECT seq, hash, mac FROM audit_chain")[0]
+
+
+def put_back(client: TestClient, head: Head) -> None:
+    """The state of the time when this was the head."""
+    tamper(client, [f"DELETE FROM audit_events WHERE seq > {head[0]}"])  # noqa: S608
+    restored = "UPDATE audit_chain SET seq = :seq, hash = :hash, mac = :mac"
+    Database(client).rows(restored, seq=head[0], hash=head[1], mac=head[2])
+
+
 def test_an_older_state_put_back_is_found_by_a_checkpoint(chain: TestClient, audit: Audit) -> None:
-    old = Database(chain).rows("SELECT seq, hash, mac FROM audit_chain")[0]
+    old = remembered(chain)
     change(chain)
     checkpoint = head_of(audit)
-    tamper(chain, ["DELETE FROM audit_events WHERE seq > 9"])
-    restored = "UPDATE audit_chain SET seq = :seq, hash = :hash, mac = :mac"
-    Database(chain).rows(restored, seq=old[0], hash=old[1], mac=old[2])
+
+    put_back(chain, old)
 
     assert audit("verify").exit_code == 0
     assert_broken(audit, ROWS + 1, "--head", checkpoint)
+
+
+def test_a_row_of_another_history_shows_in_the_next_one(chain: TestClient, audit: Audit) -> None:
+    old = remembered(chain)
+    change(chain)
+    other = values_of(kept(chain)[-1])
+    put_back(chain, old)
+    change(chain)
+    change(chain)
+    tamper(chain, [f"DELETE FROM audit_events WHERE seq = {ROWS + 1}"])  # noqa: S608
+
+    insert(chain, other)
+
+    assert_broken(audit, ROWS + 2)
 
 
 def test_a_checkpoint_that_holds_is_confirmed_and_another_is_not(chain: TestClient, audit: Audit) -> None:
