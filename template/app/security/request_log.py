@@ -47,7 +47,8 @@ class RequestLog:
             await self.app(scope, receive, sender)
         finally:
             events.current.reset(token)
-            self._access(scope, context, status, started)
+            self._access(context, status, started)
+            context.scope = {}  # or each would keep the other until the garbage collector comes
 
     def _context(self, scope: Scope) -> RequestContext:
         inbound, agent = b"", b""
@@ -69,7 +70,7 @@ class RequestLog:
             context.client_request_id = inbound.decode()
         return context
 
-    def _access(self, scope: Scope, context: RequestContext, status: int, started: float) -> None:
+    def _access(self, context: RequestContext, status: int, started: float) -> None:
         fields: dict[str, Any] = {
             "event": Event.REQUEST,
             "actor": context.actor,

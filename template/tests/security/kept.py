@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from app.database import DbSession
 from app.manage import cli
-from app.security import accounts, events, logs
+from app.security import accounts, audit_log, events, logs
 from app.security.events import Event
 from app.security.identity import public
 from app.security.problems import Problem
@@ -47,7 +47,9 @@ def app_of_changes() -> FastAPI:
 
 
 @pytest.fixture(name="client")
-def client_of_changes(make_client: MakeClient) -> TestClient:
+def client_of_changes(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """What waits in memory stays there until `written`."""
+    monkeypatch.setattr(audit_log, "WRITE_EVERY_SECONDS", 3600)
     return make_client(build=app_of_changes)
 
 

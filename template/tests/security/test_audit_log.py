@@ -1,5 +1,6 @@
 """What is kept in the audit log, what fails with it, and what goes on without it."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
@@ -56,7 +57,7 @@ def test_a_change_is_kept_with_who_and_whence(client: TestClient) -> None:
     assert (row.seq, row.event, row.outcome, row.actor) == (1, Event.USER_CREATED, "success", "anonymous")
     assert (row.method, row.route, row.client_ip) == ("POST", "/changes", "127.0.0.1")
     assert (row.request_id, row.client_request_id) == (answer.headers["x-request-id"], "0a1b2c3d-4e5f")
-    assert len(row.user_agent or "") == 200
+    assert row.user_agent == ("x\N{REPLACEMENT CHARACTER}y" * 100)[:200]
     assert abs(datetime.now(UTC) - row.at) < timedelta(seconds=10)
 
 
@@ -127,6 +128,20 @@ def test_what_waits_is_written_when_the_service_ends(client: TestClient, make_cl
     found = kept_events(client)
     assert Event.AUTHZ_FAIL in found
     assert found[-1] == Event.SHUTDOWN
+
+
+def test_what_waits_is_written_soon(
+    client: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_log, "WRITE_EVERY_SECONDS", 0.01)
+    other = make_client(build=app_of_changes)
+    other.post("/failures")
+
+    deadline = time.monotonic() + 5
+    while Event.AUTHZ_FAIL not in kept_events(client) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+    assert Event.AUTHZ_FAIL in kept_events(client)
 
 
 def test_requests_and_checkpoints_are_no_rows(client: TestClient) -> None:
