@@ -59,6 +59,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "TRUSTED_PROXIES": "127.0.0.1",
         "ALLOW_SQLITE_IN_PRODUCTION": "true",
         "SECRET_KEY": secrets.token_hex(64),
+        "AUDIT_KEY": secrets.token_hex(64),
         **more,
     }
 

@@ -23,6 +23,7 @@ PRODUCTION = {
     "TRUSTED_PROXIES": "127.0.0.1",
     "ALLOW_SQLITE_IN_PRODUCTION": "true",
     "SECRET_KEY": SECRET,
+    "AUDIT_KEY": SECRET[::-1],
 }
 CREATE = f"""
 import asyncio

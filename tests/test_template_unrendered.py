@@ -18,7 +18,7 @@ BLOCK = re.compile(r"# \{%-?\s*(\w+)")
 
 LONGEST_MODULE = 200
 LONGEST_FUNCTION = 30
-MOST_CONDITIONS = 12  # in one file
+MOST_CONDITIONS = 16  # in one file: two a feature, and two where two features meet
 LONGEST_TEST_MODULE = 250
 
 # What is longer today, and by how much it may be: a number here only ever gets smaller.

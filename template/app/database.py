@@ -1,7 +1,7 @@
 """One engine, one session a request, and the base of every table."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
@@ -147,10 +147,12 @@ class Database:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        """Commit at the end, roll back on any exception; then do what was asked for with `after_commit`."""
+        """Commit at the end, roll back on any exception; around it, do what `before_commit` and `after_commit` hold."""
         async with self._sessions() as session:
             async with session.begin():
                 yield session
+                for prepare in session.info.get("before_commit", ()):
+                    await prepare()
             for action in session.info.get("after_commit", ()):
                 action()
 
@@ -162,6 +164,11 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def before_commit(session: AsyncSession, action: Callable[[], Awaitable[None]]) -> None:
+    """Do this as the last part of the session's transaction; when it raises, all is rolled back."""
+    session.info.setdefault("before_commit", []).append(action)
 
 
 def after_commit(session: AsyncSession, action: Callable[[], None]) -> None:

@@ -9,6 +9,9 @@ import typer
 from fastapi import FastAPI
 
 from app.security import (
+    # {% if features.audit_log.enabled %}
+    audit_commands,
+    # {% endif %}
     doctor,
     # {% if features.api_keys.enabled %}
     key_commands,
@@ -43,6 +46,9 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(key_commands.commands(_scopes(load_app)), name="keys", help="API keys of service accounts.")
     # {% endif %}
     cli.add_typer(_secrets(), name="secrets", help="Secrets of this service.")
+    # {% if features.audit_log.enabled %}
+    cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
+    # {% endif %}
     cli.command("migrate")(migrate)
     cli.command("routes")(_routes(load_app))
     cli.command("doctor")(_doctor(load_app))

@@ -11,6 +11,12 @@ from app.security import (
     # {% if features.api_keys.enabled %}
     api_keys,
     # {% endif %}
+    # {% if features.audit_log.enabled %}
+    audit_log,
+    # {% endif %}
+    # {% if features.audit_routes.enabled %}
+    audit_routes,
+    # {% endif %}
     client_address,
     # {% if features.cors.enabled %}
     cors,
@@ -37,10 +43,6 @@ from app.security import (
     # {% endif %}
     request_guard,
     request_log,
-    # {% if features.rate_limits.enabled %}
-    route_limit_checks,
-    route_limits,
-    # {% endif %}
     settings,
     start_up,
     websockets,
@@ -65,6 +67,9 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     logs.configure(app.version)
     app.state.database = database.Database()
     hooks.hooks_of(app).at_end.append(database.on_end)
+    # {% if features.audit_log.enabled %}
+    audit_log.install(app)
+    # {% endif %}
     migrations.install(app)
     _add_callers(app)
     _add_layers(app, [*public, *api_docs.install(app)])
@@ -76,6 +81,9 @@ def _add_callers(app: FastAPI) -> None:
     health.install(app)
     # {% if features.roles.enabled %}
     people.install(app)
+    # {% endif %}
+    # {% if features.audit_routes.enabled %}
+    audit_routes.install(app)
     # {% endif %}
     # {% if features.jwt.enabled %}
     password_grant.install(app)
@@ -94,8 +102,6 @@ def _add_layers(app: FastAPI, public: list[str]) -> None:
     websockets.install(app)
     # {% if features.rate_limits.enabled %}
     rate_limits.install(app)
-    route_limits.install(app)
-    route_limit_checks.install(app)
     # {% endif %}
     request_guard.install(app)
     start_up.install(app, public)

@@ -5,10 +5,11 @@ Fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5): no body, query string, cre
 
 import hashlib
 import hmac
+from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +19,7 @@ from app.security import logs
 from app.security.secret_keys import keys_for
 
 Outcome = Literal["success", "failure"]
+Fields = dict[str, object]
 
 
 class Event(StrEnum):
@@ -49,6 +51,10 @@ class Event(StrEnum):
     STARTUP = "sys_startup"
     SHUTDOWN = "sys_shutdown"
     CRASH = "sys_crash"
+    AUDIT_READ = "audit_read"
+    AUDIT_PRUNED = "audit_pruned"
+    AUDIT_VERIFIED = "audit_verified"
+    AUDIT_CHECKPOINT = "audit_checkpoint"
     REQUEST = "request"
 
 
@@ -63,9 +69,31 @@ class RequestContext:
     client_request_id: str | None = None  # what a peer we do not trust called this request
     actor: str = "anonymous"
     reason: str | None = None
+    scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
+
+    @property
+    def route(self) -> str | None:
+        """The template of the path, where the route that answers is known by now."""
+        policies = self.scope.get("state", {}).get("policies")
+        policy = policies.of(self.scope) if policies else None
+        return policy.path if policy else None
 
 
 current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
+
+Listener = Callable[[AsyncSession | None, Fields], None]
+_listeners: list[Listener] = []
+
+
+def listen(listener: Listener) -> None:
+    """Tell it of every event from now on: of a change with its transaction, of anything else with None."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def _tell(db: AsyncSession | None, fields: Fields) -> None:
+    for listener in _listeners:
+        listener(db, dict(fields))
 
 
 def record(
@@ -77,7 +105,9 @@ def record(
     reason: str | None = None,
 ) -> None:
     """Write one event. `reason` is a code of ours, never text from outside."""
-    _write(_fields(event, outcome, actor, subject, reason))
+    fields = _fields(event, outcome, actor, subject, reason)
+    _tell(None, fields)
+    _write(fields)
 
 
 def record_change(
@@ -90,14 +120,15 @@ def record_change(
 ) -> None:
     """Write one event when the change it speaks of is committed, and not if it is rolled back."""
     fields = _fields(event, "success", actor, subject, reason)
+    _tell(db, fields)
     after_commit(db, lambda: _write(fields))
 
 
 def _fields(
     event: Event, outcome: Outcome, actor: UUID | None, subject: UUID | str | None, reason: str | None
-) -> dict[str, object]:
+) -> Fields:
     context = current.get()
-    fields: dict[str, object] = {
+    fields: Fields = {
         "event": event,
         "outcome": outcome,
         "actor": str(actor) if actor else "system",
@@ -111,12 +142,13 @@ def _fields(
             "client_request_id": context.client_request_id,
             "method": context.method,
             "request_id": context.request_id,
+            "route": context.route,
             "user_agent": context.user_agent,
         }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _write(fields: dict[str, object]) -> None:
+def _write(fields: Fields) -> None:
     logs.write(fields, flush=True)
 
 

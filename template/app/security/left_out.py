@@ -16,7 +16,9 @@ ANSWERS = {
     'roles="user, admin" (with jwt=yes)': "people roles",
     "api_keys=yes": "api_keys key_commands key_format key_store",
     "api_keys=yes (with jwt=yes)": "key_routes",
-    "rate_limits=yes": "limit_storage rate_limits route_limit_checks route_limits",
+    "rate_limits=yes": "caller_limits limit_storage rate_limits route_limit_checks route_limits",
+    "audit_log=yes": "audit_chain audit_check audit_commands audit_key audit_log",
+    'audit_log=yes (with roles="user, admin")': "audit_routes",
     'cors_origins="https://app.example.com"': "cors",
 }
 

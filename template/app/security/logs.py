@@ -44,6 +44,11 @@ def now() -> str:
     return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
+def app_version() -> str:
+    """The version that the app was put together with; "0" at the terminal, where none is."""
+    return _Output.version
+
+
 def write(fields: MutableMapping[str, Any], *, flush: bool) -> None:
     """Write one event as one line; control characters and line separators are escaped, so it stays one."""
     if _Output.readable:

@@ -135,6 +135,7 @@ async def change_person(
 async def end_sessions(request: Request, person_id: UUID, caller: Caller, db: DbSession) -> None:
     account = await _person(db, person_id)
     await accounts.end_sessions(db, account.id)
+    events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="sessions_ended")
     events.record_change(db, Event.SESSION_ENDED, actor=caller.id, subject=account.id, reason="by_administrator")
     forget_on_commit(request, db, account.id)
 

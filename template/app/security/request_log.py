@@ -49,7 +49,8 @@ class RequestLog:
             await self.app(scope, receive, sender)
         finally:
             events.current.reset(token)
-            self._access(scope, context, status, started)
+            self._access(context, status, started)
+            context.scope = {}  # or each would keep the other until the garbage collector comes
 
     def _context(self, scope: Scope) -> RequestContext:
         inbound, agent = b"", b""
@@ -63,6 +64,7 @@ class RequestLog:
             method=scope.get("method", "WEBSOCKET"),
             client_ip=client_ip(scope),
             user_agent=agent.decode("latin-1"),
+            scope=scope,
         )
         if inbound and scope["state"]["trusted_peer"]:
             context.request_id = inbound.decode()
@@ -70,8 +72,7 @@ class RequestLog:
             context.client_request_id = inbound.decode()
         return context
 
-    def _access(self, scope: Scope, context: RequestContext, status: int, started: float) -> None:
-        policy = self.shared.state.policies.of(scope) if "policies" in self.shared.state else None
+    def _access(self, context: RequestContext, status: int, started: float) -> None:
         fields: dict[str, Any] = {
             "event": Event.REQUEST,
             "actor": context.actor,
@@ -79,7 +80,7 @@ class RequestLog:
             "method": context.method,
             "milliseconds": round((time.perf_counter() - started) * 1000, 1),
             "request_id": context.request_id,
-            "route": policy.path if policy else None,
+            "route": context.route,
             "status": status,
         }
         if context.reason:

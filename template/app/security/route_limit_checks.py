@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from slowapi import Limiter, extension
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.security.caller_limits import RateLimitSettings
 from app.security.hooks import hooks_of
-from app.security.rate_limits import RateLimitSettings
 from app.security.route_limits import limiter
 from app.security.route_policy import Policies
 
@@ -41,7 +41,7 @@ def _misplaced(endpoint: Function | None) -> Iterator[str]:
     if not owners and name in limiter.decorated():
         yield "@limiter.limit stands above the route and does nothing: put it directly above the function"
     if any(owner is not limiter for owner in owners):
-        yield "its limit is of another Limiter: import limiter from app.security.route_limits"
+        yield "its limit is of another Limiter: import limiter from app.security.rate_limits"
 
 
 def _limiters(endpoint: Function) -> list[Limiter]:

@@ -20,10 +20,10 @@ from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 from starlette.requests import Request
 
+from app.security.caller_limits import RateLimitSettings, limit_key, too_many
 from app.security.client_address import client_ip
 from app.security.limit_storage import Breaker, Limits, redis_options, share
 from app.security.project import SLUG
-from app.security.rate_limits import RateLimitSettings, limit_key, too_many
 
 KeyFunction = Callable[..., str]
 

@@ -60,13 +60,13 @@ class SecretSettings(SecuritySettings):
     @field_validator("secret_key_fallbacks")
     @classmethod
     def _strong_fallbacks(cls, value: SecretStr) -> SecretStr:
-        for text in _listed(value):
+        for text in listed(value):
             decode_secret(text)
         return value
 
     def roots(self) -> list[bytes]:
         """Every root secret, the signing one first."""
-        texts = [self.secret_key.get_secret_value(), *_listed(self.secret_key_fallbacks)]
+        texts = [self.secret_key.get_secret_value(), *listed(self.secret_key_fallbacks)]
         return [decode_secret(text) for text in texts]
 
     def weaknesses(self) -> list[str]:
@@ -75,18 +75,20 @@ class SecretSettings(SecuritySettings):
         return ["SECRET_KEY_FALLBACKS: names a secret twice; each must be another one"] if repeated else []
 
 
-def _listed(value: SecretStr) -> list[str]:
+def listed(value: SecretStr) -> list[str]:
+    """Secrets that are separated by commas."""
     return [text.strip() for text in value.get_secret_value().split(",") if text.strip()]
 
 
 @cache
-def _derive(root: bytes, purpose: str) -> bytes:
+def derive(root: bytes, purpose: str) -> bytes:
+    """The 32-byte key for one purpose (HKDF-SHA-256, RFC 5869)."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(root)
 
 
 def keys_for(purpose: str) -> list[bytes]:
-    """The 32-byte keys for one purpose, the current one first (HKDF-SHA-256, RFC 5869).
+    """The 32-byte keys for one purpose, the current one first.
 
     A key made for one purpose verifies nothing of another.
     """
-    return [_derive(root, purpose) for root in SecretSettings.current().roots()]
+    return [derive(root, purpose) for root in SecretSettings.current().roots()]

@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String, false, true
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
@@ -139,7 +139,41 @@ class ThrottleBucket(Base):
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
 
 
-SECURITY_TABLES = frozenset(
-    model.__tablename__
-    for model in (Account, AccountRole, OneTimeToken, Session, RefreshToken, ApiKey, KnownAddress, ThrottleBucket)
-)
+class AuditEvent(Base):
+    """A security event that was kept. Every row is chained to the one before: see `audit_chain.py`."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index(None, "event", "seq"), Index(None, "actor", "seq"))
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[UUID] = mapped_column(unique=True)
+    at: Mapped[datetime]
+    event: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str | None] = mapped_column(String(254))
+    reason: Mapped[str | None] = mapped_column(String(2048))
+    client_ip: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str | None] = mapped_column(String(200))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    client_request_id: Mapped[str | None] = mapped_column(String(64))
+    method: Mapped[str | None] = mapped_column(String(32))
+    route: Mapped[str | None] = mapped_column(String(512))
+    app_version: Mapped[str] = mapped_column(String(64))
+    key_id: Mapped[str] = mapped_column(String(8))
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class AuditChain(Base):
+    """Where the chain of audit events ends ("head"), and after which row it starts, once some were pruned ("start")."""
+
+    __tablename__ = "audit_chain"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    mac: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+_OURS = (Account, AccountRole, OneTimeToken, Session, RefreshToken, ApiKey, KnownAddress, ThrottleBucket)
+SECURITY_TABLES = frozenset(model.__tablename__ for model in (*_OURS, AuditEvent, AuditChain))

@@ -38,15 +38,15 @@ BASE_ENVIRONMENT = {
     "SECRET_KEY": secrets.token_hex(64),
     "DATABASE_URL": POSTGRES or f"sqlite:///{SCRATCH / 'import.sqlite3'}",
 }
-for name in ("limited", "audited"):  # what the tests of a feature need everywhere
-    if find_spec(f"tests.security.{name}"):
-        BASE_ENVIRONMENT |= import_module(f"tests.security.{name}").ENVIRONMENT
 PRODUCTION_ENVIRONMENT = {
     "FASTAPI_ENV": "production",
     "PUBLIC_BASE_URL": "https://api.example.com",
     "TRUSTED_HOSTS": "api.example.com",
     "ALLOW_SQLITE_IN_PRODUCTION": "true",
 }
+for pattern, variables in {"development_*.py": BASE_ENVIRONMENT, "production_*.py": PRODUCTION_ENVIRONMENT}.items():
+    for path in Path(__file__).parent.glob(pattern):  # what a feature needs beside these
+        variables |= import_module(f"{__package__}.{path.stem}").VARIABLES
 os.environ.update(BASE_ENVIRONMENT)
 
 from app.main import create_app  # noqa: E402

@@ -244,11 +244,3 @@ def test_who_forgot_the_password_has_no_keys_afterwards(client: TestClient, alic
     assert client.post("/auth/activate", json=activation).status_code == 204
 
     assert status(client, made) == 401
-
-
-def test_a_disabled_owner_s_key_opens_nothing(client: TestClient, alice: Person) -> None:
-    made = issue(alice)
-
-    Database(client).rows("UPDATE accounts SET is_active = :no", no=False)
-
-    assert status(client, made) == 401

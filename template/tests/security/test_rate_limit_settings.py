@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.security.rate_limits import RateLimitSettings
+from app.security.caller_limits import RateLimitSettings
 from tests.security.fixtures import MakeClient
 
 

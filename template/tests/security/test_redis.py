@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from app.security.identity import public
 from app.security.limit_storage import RETRY_SECONDS
-from app.security.route_limits import limiter
+from app.security.rate_limits import limiter
 from tests.security.assembled import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.redis_server import RedisServer

@@ -11,8 +11,8 @@ from slowapi.middleware import SlowAPIASGIMiddleware, SlowAPIMiddleware
 from starlette.testclient import TestClient
 
 from app.security.identity import Caller, public, require_scope
+from app.security.rate_limits import limiter
 from app.security.route_limit_checks import blocking
-from app.security.route_limits import limiter
 from app.security.route_policy import InsecureApp
 from tests.security.assembled import assemble, caller_of
 from tests.security.callers import AsCaller, CallerClient, client_from

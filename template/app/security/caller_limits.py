@@ -1,0 +1,169 @@
+"""A limit before routing for every request: unknown paths, included routers and refused credentials alike.
+
+Who was verified in the last minutes is counted as an account, from wherever they call; everyone else as an address
+(IPv4, or the /64 of one IPv6 customer). So a noisy neighbour behind one address shuts out nobody who is known (ASVS
+5.0 V2.4.1, V15.2.2; OWASP API4:2023).
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from fastapi import FastAPI
+from limits import RateLimitItem, parse
+from pydantic import Field, SecretStr, field_validator, model_validator
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.database import LOOPBACK, DatabaseSettings
+from app.security import errors, events, settings
+from app.security.client_address import client_prefix
+from app.security.credentials import Credentials, Principal, refuse
+from app.security.events import Event, RequestContext
+from app.security.hooks import hooks_of
+from app.security.limit_storage import Limits
+from app.security.problems import Problem
+from app.security.request_guard import HEALTH_PATHS
+from app.security.sampling import OnceAMinute
+from app.security.secret_keys import keys_for
+from app.security.settings import ROOT, SecuritySettings
+
+log = logging.getLogger(__name__)
+
+
+class RateLimitSettings(SecuritySettings):
+    rate_limit: str = "300/minute"
+    rate_limit_burst: str = "20/second"  # counted in each process
+    rate_limit_storage_url: SecretStr = SecretStr("memory://")  # or redis://…, rediss://… to count together
+    web_concurrency: int = Field(1, ge=1)  # processes; uvicorn starts as many
+
+    @field_validator("rate_limit", "rate_limit_burst")
+    @classmethod
+    def _is_a_limit(cls, value: str) -> str:
+        try:
+            parse(value)
+        except ValueError:
+            raise ValueError("write a limit such as 300/minute") from None
+        return value
+
+    @field_validator("rate_limit_storage_url")
+    @classmethod
+    def _is_supported(cls, value: SecretStr) -> SecretStr:
+        url = urlsplit(value.get_secret_value())
+        if url.scheme != "memory" and not (url.scheme in ("redis", "rediss") and url.hostname and url.port):
+            raise ValueError("write memory:// or rediss://user:password@host:6379/0")
+        return value
+
+    @model_validator(mode="after")
+    def _nothing_switches_it_off(self) -> "RateLimitSettings":
+        names = {*os.environ, *(dotenv_values(ROOT / ".env") if settings.read_env_file else ())}
+        if any(name.upper().startswith("RATELIMIT_") for name in names):
+            raise ValueError("a variable RATELIMIT_… is set: slowapi reads it, and it can switch limits off")
+        return self
+
+    @property
+    def url(self) -> str:
+        return self.rate_limit_storage_url.get_secret_value()
+
+    @property
+    def counts_alone(self) -> bool:
+        """Each process counts for itself."""
+        return self.url.startswith("memory:")
+
+    def weaknesses(self) -> list[str]:
+        if self.counts_alone:
+            alone = "RATE_LIMIT_STORAGE_URL: several processes need a Redis to count together"
+            return [alone] if self.web_concurrency > 1 else []
+        known = (*LOOPBACK, *DatabaseSettings.current().plaintext_hosts)
+        plain = self.url.startswith("redis:") and urlsplit(self.url).hostname not in known
+        return ["RATE_LIMIT_STORAGE_URL: needs rediss://, or its host among PLAINTEXT_HOSTS"] if plain else []
+
+
+def limit_key(account: object | None, address: str) -> str:
+    """Under which name a caller is counted; it says nothing to who reads the storage or a log."""
+    name = f"account {account}" if account else f"address {client_prefix(address)}"
+    return hmac.new(keys_for("limits")[0], name.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def too_many(item: RateLimitItem, wait: int) -> Problem:
+    """429 with the headers of RFC 6585 and draft-ietf-httpapi-ratelimit-headers; `wait` in seconds."""
+    headers = {
+        "Retry-After": str(wait),
+        "RateLimit-Policy": f'"default";q={item.amount};w={item.get_expiry()}',
+        "RateLimit": f'"default";r=0;t={wait}',
+    }
+    return Problem(429, detail="Too many requests.", headers=headers)
+
+
+class Counting:
+    """Who is counted how often, for one app."""
+
+    def __init__(self, limits: Limits, limit: RateLimitItem, burst: RateLimitItem) -> None:
+        self.limits = limits
+        self.limit = limit
+        self.burst = burst
+        self.reported = OnceAMinute()
+        self._keys: dict[object, str] = {}
+
+    async def hit(self, account: object | None, context: RequestContext) -> Problem | None:
+        """Count a request of this account, or else of its address; the refusal, when it is one too many."""
+        key = self._key(account, context.client_ip)
+        wait = await self.limits.hit_alone(self.burst, key) or await self.limits.hit(self.limit, key)
+        if not wait:
+            return None
+        context.reason = "rate_limit"
+        if self.reported.is_due(key):
+            events.record(Event.RATE_LIMIT_EXCEEDED, outcome="failure", subject=key)
+        return too_many(self.limit, wait)
+
+    def _key(self, account: object | None, address: str) -> str:
+        known = self._keys.get(account or address)
+        if known is None:
+            if len(self._keys) >= 10_000:
+                self._keys.clear()
+            known = self._keys[account or address] = limit_key(account, address)
+        return known
+
+
+class RateLimit:
+    def __init__(self, app: ASGIApp, counting: Counting, credentials: Credentials) -> None:
+        self.app = app
+        self.counting = counting
+        self.credentials = credentials
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or scope["path"] == HEALTH_PATHS[0]:
+            return await self.app(scope, receive, send)
+        state = scope["state"]
+        account = state["counted_as"] = self.credentials.remembered_account(state["headers"])
+        refusal = await self.counting.hit(account, state["context"])
+        if refusal is None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await errors.respond(refusal, state["context"].request_id)(scope, receive, send)
+
+
+def install(app: FastAPI) -> None:
+    chosen = RateLimitSettings.current()
+    limits = app.state.limits = Limits(chosen.url, chosen.web_concurrency)
+    counting = Counting(limits, parse(chosen.rate_limit), parse(chosen.rate_limit_burst))
+    credentials: Credentials = app.state.credentials
+
+    async def charge(connection: HTTPConnection, principal: Principal) -> None:
+        """Who was let in as an address is counted as an account as soon as it is known."""
+        if connection.scope["state"].get("counted_as") == principal.id:
+            return
+        refusal = await counting.hit(principal.id, connection.state.context)
+        if refusal is not None:
+            raise refuse(connection, refusal, "rate_limit")
+
+    credentials.on_identified.append(charge)
+    app.add_middleware(RateLimit, counting=counting, credentials=credentials)
+    hooks_of(app).at_end.append(lambda app: limits.close())
+    if chosen.counts_alone and chosen.web_concurrency > 1:  # in development; production has refused
+        log.warning("each of %s processes counts requests for itself", chosen.web_concurrency)

@@ -1,0 +1,83 @@
+"""An app that changes something when asked, and what its audit log keeps; import the fixtures to use them."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from click.testing import Result
+from fastapi import FastAPI
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from app.database import DbSession
+from app.manage import cli
+from app.security import accounts, audit_log, events, logs
+from app.security.events import Event
+from app.security.identity import public
+from app.security.problems import Problem
+from app.security.tables import Account, AuditEvent
+from tests.security.assembled import assemble
+from tests.security.fixtures import Database, MakeClient
+
+Audit = Callable[..., Result]
+
+
+def add_changes(app: FastAPI) -> None:
+    @app.post("/changes", dependencies=[public])
+    async def change(db: DbSession, fail: bool = False, name: str = "") -> None:
+        await accounts.create(db, name or str(uuid4()), kind="service")
+        if fail:
+            raise Problem(409)
+
+    @app.post("/arrivals", dependencies=[public])
+    async def arrive(db: DbSession) -> None:
+        db.add(Account(kind="service", name="x", login=str(uuid4())))
+        events.record_change(db, Event.LOGIN_SUCCESS)
+
+    @app.post("/failures", dependencies=[public])
+    async def fail() -> None:
+        events.record(Event.AUTHZ_FAIL, outcome="failure")
+
+
+def app_of_changes() -> FastAPI:
+    return assemble(add_changes)
+
+
+@pytest.fixture(name="client")
+def client_of_changes(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """What waits in memory stays there until `written`."""
+    monkeypatch.setattr(audit_log, "WRITE_EVERY_SECONDS", 3600)
+    return make_client(build=app_of_changes)
+
+
+@pytest.fixture(name="audit")
+def audit_command(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Audit:
+    """Type `manage audit …`; the exit code, stdout and stderr."""
+    monkeypatch.setattr(logs._Output, "to_stderr", False)  # commands write events to stderr: put it back afterwards
+    return lambda *words: CliRunner().invoke(cli, ["audit", *words])
+
+
+def change(client: TestClient, **query: Any) -> int:
+    return int(client.post("/changes", params=query).status_code)
+
+
+def written(client: TestClient) -> None:
+    """What waits in memory is written now."""
+    assert client.portal is not None
+    assert client.portal.call(client.app.state.audit_writer.write)  # type: ignore[attr-defined]
+
+
+def kept(client: TestClient) -> list[AuditEvent]:
+    """Every row, the oldest first."""
+
+    async def read(db: AsyncSession) -> list[AuditEvent]:
+        return list(await db.scalars(select(AuditEvent).order_by(AuditEvent.seq)))
+
+    return Database(client).run(read)
+
+
+def kept_events(client: TestClient) -> list[str]:
+    return [row.event for row in kept(client)]
