@@ -58,13 +58,6 @@ def test_every_guarded_operation_says_what_it_asks_for(client: TestClient) -> No
         assert operation["security"] == [{name: sorted(call.policy.scopes)} for name in kinds], call.policy.name
 
 
-def test_authorize_knows_where_to_log_in(client: TestClient) -> None:
-    scheme = openapi(client)["components"]["securitySchemes"]["bearer"]
-
-    assert scheme["flows"]["password"]["tokenUrl"] == "auth/token"
-    assert sorted(scheme["flows"]["password"]["scopes"]) == client.app.state.policies.scopes()  # type: ignore[attr-defined]
-
-
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

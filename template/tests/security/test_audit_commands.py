@@ -8,9 +8,10 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from app.manage import cli
-from app.security import audit_check
+from app.security import accounts, audit_check
 from app.security.audit_check import RETENTION_DAYS
 from app.security.events import Event
+from app.security.settings import ROOT
 from tests.security.copied import Copy
 from tests.security.fixtures import Database
 from tests.security.kept import (
@@ -23,7 +24,12 @@ from tests.security.kept import (
 )
 from tests.security.timing import later
 
-SECRETS = ("ot_", "argon2", "correct staple")
+NAME = "billing"
+# Either way in has commands that change an account.
+COMMAND = ["users"] if (ROOT / "app/security/user_commands.py").exists() else ["keys"]
+ACCOUNT = [NAME] if COMMAND == ["users"] else ["--account", NAME]
+MAKE_ACCOUNT = """INSERT INTO accounts (id, kind, name, login, created_at)
+    VALUES ('00112233445566778899aabbccddeeff', 'service', 'billing', 'billing', '2026-01-01 00:00:00')"""
 
 
 @pytest.fixture
@@ -104,35 +110,39 @@ def test_verifying_is_an_event(aged: TestClient, audit: Audit) -> None:
     assert "failure" in bad
 
 
-def test_what_is_done_at_the_terminal_is_kept_without_a_secret(client: TestClient, audit: Audit) -> None:
-    for words in (["invite", "alice@example.com"], ["disable", "alice@example.com"]):
-        assert CliRunner().invoke(cli, ["users", *words]).exit_code == 0
+def test_what_is_done_at_the_terminal_is_kept_without_a_name(client: TestClient, audit: Audit) -> None:
+    Database(client).run(lambda db: accounts.create(db, NAME, kind="service"))
 
-    assert kept_events(client) == ["user_created", "authn_invitation_created", "user_updated"]
+    for words in (["disable"], ["enable"]):
+        assert CliRunner().invoke(cli, [*COMMAND, *words, *ACCOUNT]).exit_code == 0
+
+    assert kept_events(client) == ["user_created", "user_updated", "user_updated"]
     texts = [str(value) for row in kept(client) for value in vars(row).values()]
-    assert [text for text in texts for secret in (*SECRETS, "alice") if secret in text] == []
+    assert [text for text in texts if NAME in text] == []
 
 
 def test_a_command_whose_row_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
     copy.migrate()
+    copy.rows(MAKE_ACCOUNT)
     copy.rows("DROP TABLE audit_events")
 
-    result = copy.run("app.manage", "users", "invite", "alice@example.com")
+    result = copy.run("app.manage", *COMMAND, "disable", *ACCOUNT)
 
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert copy.rows("SELECT * FROM accounts") == []
+    assert copy.rows("SELECT is_active FROM accounts") == [(1,)]
 
 
 def test_two_processes_add_to_one_chain_and_each_says_where_it_ends(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
     copy.migrate()
+    copy.rows(MAKE_ACCOUNT)
 
-    said = [copy.run("app.manage", "users", "invite", name).stderr for name in ("alice@example.com", "bob@example.com")]
+    said = [copy.run("app.manage", *COMMAND, word, *ACCOUNT).stderr for word in ("disable", "enable")]
 
     checked = copy.run("app.manage", "audit", "verify")
-    assert checked.stdout.startswith("All 4 rows hold.")
+    assert checked.stdout.startswith("All 2 rows hold.")
     assert [text.count(Event.AUDIT_CHECKPOINT) for text in said] == [1, 1]
 
 

@@ -14,21 +14,21 @@ from app.security import accounts
 from app.security.compose import fastapi_options, secure
 from app.security.identity import public
 from app.security.tables import Account
+from tests.security.callers import AsCaller, CallerClient
 from tests.security.fixtures import Database, MakeClient
-from tests.security.persons import Person, create_person
 from tests.security.things import client_of_things  # noqa: F401
 from tests.security.timing import at_once
 
 
-def write(person: Person) -> int:
-    return int(person.post("/things", json={"title": "one of many"}).status_code)
+def write(caller: CallerClient) -> int:
+    return int(caller.post("/things", json={"title": "one of many"}).status_code)
 
 
-def test_twenty_writers_at_once_all_succeed(as_person: Callable[..., Person]) -> None:
-    person = as_person()
+def test_twenty_writers_at_once_all_succeed(as_caller: AsCaller) -> None:
+    caller = as_caller()
 
-    assert at_once([partial(write, person)] * 20) == [201] * 20
-    assert person.get("/things").json() == 20
+    assert at_once([partial(write, caller)] * 20) == [201] * 20
+    assert caller.get("/things").json() == 20
 
 
 def test_twenty_who_read_before_they_write_all_succeed(
@@ -45,7 +45,11 @@ def test_twenty_who_read_before_they_write_all_succeed(
 
     secure(app)
     client = make_client(app)
-    create_person(client, "someone")
+
+    async def create(db: AsyncSession) -> None:
+        await accounts.create(db, "someone", kind="service")
+
+    Database(client).run(create)
 
     statuses = at_once([lambda: int(client.post("/count").status_code)] * 20)
 
@@ -70,7 +74,7 @@ def test_what_fails_half_way_leaves_nothing(environment: Callable[..., None], ma
 
 
 @pytest.mark.parametrize(
-    ("kind", "password_hash"), [("service", "'x'"), ("person", "NULL"), ("robot", "NULL"), ("robot", "'x'")]
+    ("kind", "password_hash"), [("service", "'x'"), ("caller", "NULL"), ("robot", "NULL"), ("robot", "'x'")]
 )
 def test_no_statement_gives_a_service_a_password_or_takes_it_from_a_person(
     database: Database, kind: str, password_hash: str

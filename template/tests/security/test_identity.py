@@ -1,62 +1,23 @@
-"""Who was verified is remembered for seconds, and forgotten in the moment in which something of theirs ends."""
+"""A log-in that ends is forgotten in that moment here, and after the cached seconds elsewhere."""
 
 import asyncio
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from app.main import create_app
 from app.security.bearer import BearerToken
-from app.security.credential_cache import CredentialCache
-from app.security.credentials import Principal
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person
+from tests.security.test_websockets import sockets  # noqa: F401
 
 AsPerson = Callable[..., Person]
-
-
-@pytest.fixture
-def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every credential that is really looked at, as against remembered."""
-    found: list[str] = []
-    verify = BearerToken.verify
-
-    async def counting(self: BearerToken, credential: str, connection: HTTPConnection) -> Any:
-        found.append(credential)
-        return await verify(self, credential, connection)
-
-    monkeypatch.setattr(BearerToken, "verify", counting)
-    return found
-
-
-def test_a_caller_who_was_seen_just_now_is_not_verified_again(as_person: AsPerson, verified: list[str]) -> None:
-    person = as_person()
-
-    assert [person.get("/users/me").status_code for _ in range(5)] == [200] * 5
-
-    assert len(verified) == 1
-
-
-def test_zero_seconds_remember_nobody(make_client: MakeClient, as_person: AsPerson, verified: list[str]) -> None:
-    person = as_person(client=make_client(AUTH_CACHE_SECONDS="0"))
-
-    assert [person.get("/users/me").status_code for _ in range(3)] == [200] * 3
-
-    assert len(verified) == 3
-
-
-def test_a_refusal_is_never_remembered(client: TestClient, as_person: AsPerson, verified: list[str]) -> None:
-    for _ in range(2):
-        assert client.get("/users/me", headers={"Authorization": "Bearer x.y.z"}).status_code == 401
-
-    assert len(verified) == 2
 
 
 def log_out(person: Person) -> None:
@@ -139,48 +100,17 @@ def test_a_session_that_ends_while_its_token_is_verified_is_not_remembered(
     assert person.get("/users/me").status_code == 401
 
 
-def test_what_is_remembered_never_outlives_the_credential() -> None:
-    cache: CredentialCache[str] = CredentialCache(30)
-    key = cache.key("bearer", "token")
-
-    cache.keep(key, "someone", account=uuid.uuid4(), lifetime=0.05, begun=cache.begin())
-
-    assert cache.get(key) == "someone"
-    time.sleep(0.06)
-    assert cache.get(key) is None
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    cache: CredentialCache[int] = CredentialCache(30, capacity=3)
-    for number in range(10):
-        cache.keep(cache.key("bearer", str(number)), number, account=uuid.uuid4(), lifetime=30, begun=cache.begin())
-
-    remembered = [number for number in range(10) if cache.get(cache.key("bearer", str(number))) is not None]
-
-    assert remembered == [7, 8, 9]
-
-
-def test_the_credential_itself_is_not_kept(as_person: AsPerson, client: TestClient) -> None:
-    person = as_person()
-    person.get("/users/me")
-    cache: CredentialCache[Principal] = client.app.state.credentials.cache  # type: ignore[attr-defined]
-
-    assert person.tokens["access_token"] not in repr(vars(cache))
-
-
-def test_a_lost_database_is_never_a_yes(
-    make_client: MakeClient, as_person: AsPerson, monkeypatch: pytest.MonkeyPatch
+def test_a_socket_ends_with_the_role_it_was_opened_with(
+    sockets: TestClient,  # noqa: F811
+    as_person: AsPerson,
 ) -> None:
-    client = make_client(AUTH_CACHE_SECONDS="1")
-    person = as_person(client=client)
-    assert person.get("/users/me").status_code == 200
+    person = as_person(client=sockets, role="some_role")
 
-    def lost(*args: Any, **kwargs: Any) -> None:
-        raise OperationalError("SELECT", {}, Exception("gone"))
+    with person.websocket_connect("/echo") as socket:
+        Database(sockets).rows("DELETE FROM account_roles")
+        time.sleep(2.2)
+        socket.send_text("still here")
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
 
-    monkeypatch.setattr(client.app.state.database, "_looking_up", type("Gone", (), {"connect": lost})())  # type: ignore[attr-defined]
-    time.sleep(1.1)
-    answer = person.get("/users/me")
-
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "1"
+    assert closed.value.code == 1008

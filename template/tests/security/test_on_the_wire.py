@@ -16,7 +16,6 @@ import pytest
 from app.security.headers import HEADERS
 from app.security.settings import ROOT
 from tests.security.fixtures import BASE_ENVIRONMENT
-from tests.security.persons import PASSWORD
 
 pytestmark = pytest.mark.server
 
@@ -73,7 +72,18 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--http", request.param, *OPTIONS]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "tests.security.things:app_of_things",
+        "--port",
+        str(port),
+        "--http",
+        request.param,
+        *OPTIONS,
+    ]
     variables = os.environ | BASE_ENVIRONMENT | {"DATABASE_URL": f"sqlite:///{folder / 'wire.sqlite3'}"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
@@ -98,34 +108,34 @@ def _answering(server: Server, process: "subprocess.Popen[bytes]", log: Path) ->
 
 ALIVE = request(b"GET /health/live", HOST + b"Connection: close\r\n")
 ATTACKS = {
-    "two hosts": request(b"GET /users/me", HOST + b"Host: evil.example\r\n"),
-    "no host": request(b"GET /users/me", b""),
-    "another host": request(b"GET /users/me", b"Host: evil.example\r\n"),
-    "a host that is no name": request(b"GET /users/me", b"Host: 127.0.0.1/@evil\r\n"),
-    "two lengths": request(b"POST /auth/activate", HOST + JSON + b"Content-Length: 2\r\nContent-Length: 3\r\n", b"{}"),
-    "a length and chunks": request(b"POST /auth/activate", HOST + JSON + CHUNKED + b"Content-Length: 4\r\n", SMUGGLED),
-    "a length that is no number": request(b"POST /auth/activate", HOST + JSON + b"Content-Length: +2\r\n", b"{}"),
-    "a target without a slash": request(b"GET @evil.example/users/me"),
-    "a long header": request(b"GET /users/me", HOST + b"X-Long: " + b"a" * 20_000 + b"\r\n"),
-    "many headers": request(b"GET /users/me", HOST + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 50) for n in range(400))),
+    "two hosts": request(b"GET /things", HOST + b"Host: evil.example\r\n"),
+    "no host": request(b"GET /things", b""),
+    "another host": request(b"GET /things", b"Host: evil.example\r\n"),
+    "a host that is no name": request(b"GET /things", b"Host: 127.0.0.1/@evil\r\n"),
+    "two lengths": request(b"POST /things", HOST + JSON + b"Content-Length: 2\r\nContent-Length: 3\r\n", b"{}"),
+    "a length and chunks": request(b"POST /things", HOST + JSON + CHUNKED + b"Content-Length: 4\r\n", SMUGGLED),
+    "a length that is no number": request(b"POST /things", HOST + JSON + b"Content-Length: +2\r\n", b"{}"),
+    "a target without a slash": request(b"GET @evil.example/things"),
+    "a long header": request(b"GET /things", HOST + b"X-Long: " + b"a" * 20_000 + b"\r\n"),
+    "many headers": request(b"GET /things", HOST + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 50) for n in range(400))),
     "a long target": request(b"GET /" + b"a" * 5000),
-    "a long query": request(b"GET /users/me?" + b"a" * 5000),
-    "two credentials": request(b"GET /users/me", HOST + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"),
-    "two media types": request(b"POST /auth/activate", HOST + JSON + JSON + b"Content-Length: 2\r\n", b"{}"),
-    "endless chunks": request(b"POST /auth/activate", HOST + JSON + CHUNKED, TWO_MEBIBYTES * 64),
-    "a length too large": request(b"POST /auth/activate", HOST + JSON + b"Content-Length: 2097152\r\n"),
+    "a long query": request(b"GET /things?" + b"a" * 5000),
+    "two credentials": request(b"GET /things", HOST + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"),
+    "two media types": request(b"POST /things", HOST + JSON + JSON + b"Content-Length: 2\r\n", b"{}"),
+    "endless chunks": request(b"POST /things", HOST + JSON + CHUNKED, TWO_MEBIBYTES * 64),
+    "a length too large": request(b"POST /things", HOST + JSON + b"Content-Length: 2097152\r\n"),
     "a question whether it is too large": request(
-        b"POST /auth/activate", HOST + JSON + b"Expect: 100-continue\r\nContent-Length: 2097152\r\n"
+        b"POST /things", HOST + JSON + b"Expect: 100-continue\r\nContent-Length: 2097152\r\n"
     ),
-    "a zero byte in a header": request(b"GET /users/me", HOST + b"X-Odd: a\0b\r\n"),
-    "a folded header": request(b"GET /users/me", HOST + b"X-Odd: a\r\n b: c\r\nAuthorization: Bearer x\r\n"),
+    "a zero byte in a header": request(b"GET /things", HOST + b"X-Odd: a\0b\r\n"),
+    "a folded header": request(b"GET /things", HOST + b"X-Odd: a\r\n b: c\r\nAuthorization: Bearer x\r\n"),
     "TRACE": request(b"TRACE /health/live"),
     "CONNECT": request(b"CONNECT evil.example:443"),
     "an unknown method": request(b"BREW /health/live"),
     "every resource": request(b"OPTIONS *"),
     "bytes that are no request": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 200 + b"\r\n\r\n",
     "a socket without a caller": request(
-        b"GET /users/me",
+        b"GET /things",
         HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
     ),
@@ -155,7 +165,7 @@ def test_it_is_refused_and_the_server_goes_on(server: Server, name: str) -> None
 
 def test_a_body_that_nobody_reads_is_not_kept(server: Server) -> None:
     before = server.memory_mib()
-    unread = request(b"POST /auth/logout", HOST + JSON + CHUNKED)
+    unread = request(b"DELETE /things/00000000-0000-4000-8000-000000000000", HOST + JSON + CHUNKED)
 
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: server.send(unread, *[TWO_MEBIBYTES] * 640), range(10)))
@@ -165,13 +175,11 @@ def test_a_body_that_nobody_reads_is_not_kept(server: Server) -> None:
 
 
 def test_a_well_formed_request_is_answered(server: Server) -> None:
-    form = f"grant_type=password&username=nobody&password={PASSWORD.replace(' ', '+')}".encode()
-    headers = b"Content-Type: application/x-www-form-urlencoded\r\n" + CHUNKED
+    body = b"b\r\n" + b'{"title":7}' + b"\r\n0\r\n\r\n"
 
-    assert statuses(server.send(request(b"GET /users/me"))) == [401]
-    answer = server.send(request(b"POST /auth/token", HOST + headers, b"%x\r\n%s\r\n0\r\n\r\n" % (len(form), form)))
-    assert statuses(answer) == [400]
-    assert b'"invalid_grant"' in answer
+    assert statuses(server.send(ALIVE)) == [200]
+    assert statuses(server.send(request(b"GET /things"))) == [401]
+    assert statuses(server.send(request(b"POST /things", HOST + JSON + CHUNKED, body))) == [401]
 
 
 def test_two_requests_on_one_connection_are_two_answers(server: Server) -> None:

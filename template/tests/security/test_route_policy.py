@@ -163,7 +163,7 @@ def test_a_guard_on_a_router_or_its_inclusion_guards_its_routes(environment: Cal
     async def someone(caller: Caller) -> None: ...
 
     def add(app: FastAPI) -> None:
-        guarded, included = APIRouter(dependencies=[Depends(someone)]), APIRouter()
+        guarded, included = APIRouter(dependencies=[Depends(someone), require_scope("a:read")]), APIRouter()
         guarded.get("/one")(forgotten)
         included.get("/two")(forgotten)
         app.include_router(guarded)

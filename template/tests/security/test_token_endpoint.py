@@ -4,8 +4,10 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from tests.security.persons import PASSWORD, create_person, log_in
+from tests.security.persons import PASSWORD, create_person, log_in, refresh
+from tests.security.test_headers import EXPECTED
 
+CANARY = "canary-2f7c1e"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 LOG_IN = f"grant_type=password&username=alice@example.com&password={PASSWORD.replace(' ', '+')}"
 MALFORMED = {
@@ -114,3 +116,17 @@ def test_a_log_in_with_a_credential_that_does_not_hold_is_only_a_log_in(client: 
     client.headers["Authorization"] = "Bearer ended"
 
     assert log_in(client, "alice@example.com").status_code == 200
+
+
+def test_a_throttled_answer_has_the_headers_of_every_other(client: TestClient) -> None:
+    answers = [refresh(client, "x") for _ in range(31)]
+
+    assert answers[-1].status_code == 429
+    assert {name: answers[-1].headers.get(name) for name in EXPECTED} == EXPECTED
+
+
+def test_a_password_is_not_echoed(client: TestClient) -> None:
+    for body in ({"token": 1, "password": CANARY}, {"token": "x", "password": [CANARY]}, {"password": CANARY * 2000}):
+        answer = client.post("/auth/activate", json=body)
+        assert answer.status_code == 422
+        assert CANARY not in answer.text

@@ -11,8 +11,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.security.compose import fastapi_options, secure
 from app.security.identity import Caller, require_scope
+from tests.security.callers import AsCaller
 from tests.security.fixtures import Database, MakeClient
-from tests.security.persons import Person
 
 
 @pytest.fixture
@@ -32,9 +32,6 @@ def sockets(environment: Callable[..., None], make_client: MakeClient) -> TestCl
     return make_client(app)
 
 
-AsPerson = Callable[..., Person]
-
-
 def closing_code(client: TestClient, path: str) -> int:
     with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(path):
         pass
@@ -45,27 +42,27 @@ def test_nobody_opens_a_socket_unknown(sockets: TestClient) -> None:
     assert closing_code(sockets, "/echo") == 1008
 
 
-def test_a_token_in_the_address_is_not_looked_at(sockets: TestClient, as_person: AsPerson) -> None:
-    token = as_person(client=sockets).tokens["access_token"]
+def test_a_token_in_the_address_is_not_looked_at(sockets: TestClient, as_caller: AsCaller) -> None:
+    sent = "&".join(f"{name}={value}" for name, value in as_caller(client=sockets).headers.items())
 
-    assert closing_code(sockets, f"/echo?access_token={token}&token={token}") == 1008
-
-
-def test_a_foreign_host_opens_no_socket(sockets: TestClient, as_person: AsPerson) -> None:
-    person = as_person(client=sockets)
-    person.headers["Host"] = "evil.example.com"
-
-    assert closing_code(person, "/echo") == 1008
+    assert closing_code(sockets, f"/echo?{sent}&access_token=x") == 1008
 
 
-def test_who_is_known_is_heard(sockets: TestClient, as_person: AsPerson) -> None:
-    with as_person(client=sockets).websocket_connect("/echo") as socket:
+def test_a_foreign_host_opens_no_socket(sockets: TestClient, as_caller: AsCaller) -> None:
+    caller = as_caller(client=sockets)
+    caller.headers["Host"] = "evil.example.com"
+
+    assert closing_code(caller, "/echo") == 1008
+
+
+def test_who_is_known_is_heard(sockets: TestClient, as_caller: AsCaller) -> None:
+    with as_caller(client=sockets).websocket_connect("/echo") as socket:
         socket.send_text("hello")
         assert socket.receive_text() == "hello"
 
 
-def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_person: AsPerson) -> None:
-    with as_person(client=sockets).websocket_connect("/echo") as socket:
+def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_caller: AsCaller) -> None:
+    with as_caller(client=sockets).websocket_connect("/echo") as socket:
         socket.send_text("x" * 2000)
         with pytest.raises(WebSocketDisconnect) as closed:
             socket.receive_text()
@@ -73,30 +70,17 @@ def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_p
     assert closed.value.code == 1009
 
 
-def test_a_session_that_ends_closes_its_open_sockets(sockets: TestClient, as_person: AsPerson) -> None:
-    person = as_person(client=sockets)
+def test_who_is_disabled_loses_their_open_sockets(sockets: TestClient, as_caller: AsCaller) -> None:
+    caller = as_caller(client=sockets)
 
-    with person.websocket_connect("/echo") as socket:
+    with caller.websocket_connect("/echo") as socket:
         time.sleep(1.2)
         socket.send_text("still here")
         assert socket.receive_text() == "still here"
-        assert person.post("/auth/logout").status_code == 204
+        Database(sockets).rows("UPDATE accounts SET is_active = :no", no=False)
         started = time.monotonic()
         with pytest.raises(WebSocketDisconnect) as closed:
             socket.receive_text()
 
     assert closed.value.code == 1008
     assert time.monotonic() - started < 2
-
-
-def test_a_socket_ends_with_the_role_it_was_opened_with(sockets: TestClient, as_person: AsPerson) -> None:
-    person = as_person(client=sockets, role="some_role")
-
-    with person.websocket_connect("/echo") as socket:
-        Database(sockets).rows("DELETE FROM account_roles")
-        time.sleep(2.2)
-        socket.send_text("still here")
-        with pytest.raises(WebSocketDisconnect) as closed:
-            socket.receive_text()
-
-    assert closed.value.code == 1008
