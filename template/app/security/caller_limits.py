@@ -22,12 +22,11 @@ from app.database import LOOPBACK, DatabaseSettings
 from app.security import errors, events, settings
 from app.security.client_address import client_prefix
 from app.security.credentials import Credentials, Principal, refuse
-from app.security.events import Event, RequestContext
+from app.security.events import Event, OnceAMinute, RequestContext
 from app.security.hooks import hooks_of
 from app.security.limit_storage import Limits
 from app.security.problems import Problem
 from app.security.request_guard import HEALTH_PATHS
-from app.security.sampling import OnceAMinute
 from app.security.secret_keys import keys_for
 from app.security.settings import ROOT, SecuritySettings
 

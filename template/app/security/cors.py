@@ -14,10 +14,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security import errors, events
-from app.security.events import Event
+from app.security.events import Event, OnceAMinute
 from app.security.problems import Problem
 from app.security.route_policy import Policies
-from app.security.sampling import OnceAMinute
 from app.security.settings import CommaSeparated, SecuritySettings, in_production
 
 ORIGINS = [

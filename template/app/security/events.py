@@ -5,6 +5,8 @@ Fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5): no body, query string, cre
 
 import hashlib
 import hmac
+import time
+from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ from app.security.secret_keys import keys_for
 
 Outcome = Literal["success", "failure"]
 Fields = dict[str, object]
+EVERY_SECONDS = 60
+REMEMBERED = 1000
 
 
 class Event(StrEnum):
@@ -155,3 +159,21 @@ def _write(fields: Fields) -> None:
 def name_digest(login: str) -> str:
     """How a log-in name appears in an event: people type passwords into that field."""
     return hmac.new(keys_for("events")[0], login.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+
+
+class OnceAMinute:
+    """For events that somebody could cause without end: one a minute for each name."""
+
+    def __init__(self) -> None:
+        self._written: OrderedDict[str, float] = OrderedDict()
+
+    def is_due(self, name: str) -> bool:
+        """Whether nothing was written under this name in the last minute; it counts as written from now on."""
+        now = time.monotonic()
+        if now - self._written.get(name, -EVERY_SECONDS) < EVERY_SECONDS:
+            return False
+        self._written[name] = now
+        self._written.move_to_end(name)
+        if len(self._written) > REMEMBERED:
+            self._written.popitem(last=False)
+        return True

@@ -11,7 +11,6 @@ from app.manage import cli
 from app.security import accounts, audit_check
 from app.security.audit_check import RETENTION_DAYS
 from app.security.events import Event
-from app.security.settings import ROOT
 from tests.security.copied import Copy
 from tests.security.fixtures import Database
 from tests.security.kept import (
@@ -26,7 +25,7 @@ from tests.security.timing import later
 
 NAME = "billing"
 # Either way in has commands that change an account.
-COMMAND = ["users"] if (ROOT / "app/security/user_commands.py").exists() else ["keys"]
+COMMAND = ["users"] if "users" in [group.name for group in cli.registered_groups] else ["keys"]
 ACCOUNT = [NAME] if COMMAND == ["users"] else ["--account", NAME]
 MAKE_ACCOUNT = """INSERT INTO accounts (id, kind, name, login, created_at)
     VALUES ('00112233445566778899aabbccddeeff', 'service', 'billing', 'billing', '2026-01-01 00:00:00')"""
