@@ -1,0 +1,205 @@
+"""What only a browser can tell: which pages may read an answer, and that the documents work under their policy."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.rendering import Project, Template
+from tests.test_real_server import CREATE, NAME, PASSWORD, free_port, served
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+LOOK_ALIKE = "localhost.evil.example"
+FAILING = """
+from fastapi import APIRouter
+
+from app.security.identity import public
+
+router = APIRouter()
+
+
+@router.get("/failing", dependencies=[public])
+async def failing() -> None:
+    raise RuntimeError("the recipe is in the cellar")
+"""
+FETCH = """async ([url, options]) => {
+    try {
+        const answer = await fetch(url, options);
+        const header = name => answer.headers.get(name);
+        return {status: answer.status, text: await answer.text(), retryAfter: header("Retry-After"),
+                requestId: header("X-Request-ID")};
+    } catch (error) { return {blocked: String(error)}; }
+}"""
+Call = Callable[..., dict[str, Any]]
+
+
+class _BlankPage(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>A page</title>")
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[list[int]]:
+    """The ports of two web servers, whose pages are blank."""
+    servers = [ThreadingHTTPServer(("127.0.0.1", free_port()), _BlankPage) for _ in range(2)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield [server.server_address[1] for server in servers]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def service(runnable: Template, pages: list[int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A generated service in development, that pages of the first server may call."""
+    folder = tmp_path_factory.mktemp("browser") / "project"
+    project: Project = runnable.copy_of(runnable.render(cors_origins="https://app.example.com"), folder)
+    project.write("app/api/failing.py", FAILING)
+    project.replace("app/main.py", "from app.api import notes", "from app.api import failing, notes")
+    project.replace("app/main.py", "    # Your routers", "    app.include_router(failing.router)\n    # Your routers")
+    origins = {"CORS_ORIGINS": f"http://localhost:{pages[0]}"}
+    with served(project, "fastapi", "dev", "--no-reload", **origins) as address:
+        project.must("python", "-c", CREATE, FASTAPI_ENV="development")
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(in_ci: bool) -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        if in_ci:
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    rules = f"--host-resolver-rules=MAP {LOOK_ALIKE} 127.0.0.1"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=[*OPTIONS, rules])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def call(page: Page, service: str, pages: list[int]) -> Call:
+    """Call the service from the page that is open; from a page that may, unless another was opened."""
+    page.goto(f"http://localhost:{pages[0]}/")
+
+    def fetch(method: str, path: str, **options: object) -> dict[str, Any]:
+        answer: dict[str, Any] = page.evaluate(FETCH, [f"{service}{path}", {"method": method, **options}])
+        return answer
+
+    return fetch
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
+
+
+def log_in(call: Call, name: str = NAME, password: str = PASSWORD) -> dict[str, Any]:
+    form = f"grant_type=password&username={name}&password={password.replace(' ', '+')}"
+    return call("POST", "/auth/token", headers=FORM, body=form)
+
+
+def test_the_documents_work_under_their_policy(page: Page, service: str) -> None:
+    said: list[str] = []
+    asked: set[str] = set()
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            said.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.add(request.url))
+
+    page.goto(f"{service}/docs")
+    page.locator(".btn.authorize").first.click()
+    page.fill("#oauth_username", NAME)
+    page.fill("#oauth_password", PASSWORD)
+    log_in_form = page.locator(".auth-container", has=page.locator("#oauth_username"))
+    log_in_form.locator(".btn.authorize").click()
+    page.get_by_role("button", name="Logout").first.wait_for()
+    page.locator(".modal-ux .btn-done").first.click()
+    page.locator(".opblock-summary", has_text="/users/me").first.click()
+    page.get_by_role("button", name="Try it out").first.click()
+    page.get_by_role("button", name="Execute").first.click()
+    status = page.locator(".live-responses-table .response-col_status").last
+    status.wait_for()
+
+    assert "200" in status.inner_text()
+    assert said == []
+    assert {url for url in asked if not url.startswith((service, "data:"))} == set()
+
+
+def test_an_allowed_page_logs_in_and_reads_a_note(page: Page, call: Call) -> None:
+    token = page.evaluate("text => JSON.parse(text).access_token", log_in(call)["text"])
+    headers = JSON | {"Authorization": f"Bearer {token}"}
+
+    made = call("POST", "/notes", headers=headers, body='{"title": "Milk"}')
+    read = call("GET", "/notes", headers={"Authorization": f"Bearer {token}"})
+
+    assert (made["status"], read["status"]) == (201, 200)
+    assert "Milk" in read["text"]
+    assert read["requestId"]
+
+
+@pytest.mark.parametrize("where", ["another port", "a look-alike name", "the same port by another name", "null"])
+def test_no_other_page_reads_anything(page: Page, call: Call, pages: list[int], where: str) -> None:
+    allowed, other = pages
+    page.goto(
+        {
+            "another port": f"http://localhost:{other}/",
+            "a look-alike name": f"http://{LOOK_ALIKE}:{allowed}/",
+            "the same port by another name": f"http://127.0.0.1:{allowed}/",
+            "null": "data:text/html,<title>A page</title>",
+        }[where]
+    )
+
+    answers = [call("GET", "/health/live"), call("GET", "/notes", headers={"Authorization": "Bearer x"}), log_in(call)]
+
+    assert [list(answer) for answer in answers] == [["blocked"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "options"),
+    [
+        (401, "GET", "/notes", {}),
+        (404, "GET", "/nowhere", {}),
+        (413, "POST", "/notes", {"headers": JSON, "body": "x" * 1_100_000}),
+        (415, "POST", "/notes", {"headers": {"Content-Type": "text/plain"}, "body": "x"}),
+        (422, "POST", "/auth/activate", {"headers": JSON, "body": "{}"}),
+        (500, "GET", "/failing", {}),
+    ],
+)
+def test_an_allowed_page_can_read_what_went_wrong(
+    call: Call, status: int, method: str, path: str, options: dict[str, object]
+) -> None:
+    answer = call(method, path, **options)
+
+    assert answer.get("status") == status, answer
+    assert f'"status": {status}' in answer["text"]
+    assert answer["requestId"]
+
+
+def test_an_allowed_page_reads_when_to_come_back(call: Call) -> None:
+    answers = [log_in(call, "mallory@example.com", "wrong") for _ in range(6)]
+
+    assert answers[-1]["status"] == 429
+    assert int(answers[-1]["retryAfter"]) > 0
