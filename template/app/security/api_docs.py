@@ -6,6 +6,7 @@ The OpenAPI document says who may call what: the security of each operation is r
 import base64
 import hashlib
 import re
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,26 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from app.security.credentials import Credentials
-from app.security.route_policy import Policies
+from app.security.route_policy import Policies, Policy
 from app.security.settings import in_production
 
 PACKAGE = "fastapi_offline"  # a development dependency: production serves no documents
 DOCS, OPENAPI, ASSETS = "/docs", "/openapi.json", "/docs/assets"
 PATHS = (DOCS, OPENAPI, ASSETS)
+PROBLEM = {
+    "title": "Problem",
+    "description": "RFC 9457, section 3.1",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+    },
+}
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
@@ -33,16 +48,38 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     credentials: Credentials = app.state.credentials
     schemes = {kind.name: kind.openapi_scheme(policies.scopes()) for kind in credentials.kinds}
     document.setdefault("components", {})["securitySchemes"] = schemes
+    schemas = document["components"].setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):  # what FastAPI would answer, and we never do
+        schemas.pop(name, None)
+    schemas["Problem"] = PROBLEM
     for policy in policies.all:
         for method in policy.methods:
             operation = document["paths"].get(_openapi_path(policy.path), {}).get(method.lower())
-            if operation is not None and policy.guarded:
+            if operation is None:
+                continue
+            operation["responses"] = _with_problems(operation, policy)
+            if policy.guarded:
                 operation["security"] = [
                     {kind.name: sorted(policy.scopes)}
                     for kind in credentials.kinds
                     if policy.scopes or not kind.always_limited
                 ]
     return document
+
+
+def _with_problems(operation: dict[str, Any], policy: Policy) -> dict[str, Any]:
+    """The answers of an operation, with those that the protections may give instead."""
+    statuses = [400, *((401, 403) if policy.guarded else ()), *((404,) if "{" in policy.path else ())]
+    statuses += [413, 415, 422] if "requestBody" in operation else [422] if operation.get("parameters") else []
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    if policy.limits.get("media_types"):  # the OAuth 2.0 endpoints answer in JSON (RFC 6749 section 5.2)
+        content["application/json"] = content["application/problem+json"]
+    problems = {
+        str(status): {"description": HTTPStatus(status).phrase, "content": content}
+        for status in (*statuses, 429, 500, 503, 504)
+    }
+    answers = {status: answer for status, answer in operation["responses"].items() if status != "422"}
+    return answers | problems | {"default": {"description": "A problem (RFC 9457)", "content": content}}
 
 
 def _openapi_path(path: str) -> str:
