@@ -16,7 +16,7 @@ TEMPLATE = ROOT / "template"
 NAME = "Demo Service"
 NEWEST = "v9999.0.0"  # newer than every release, so an update from any of them leads to the working tree
 
-LONGEST_RUN = 400  # seconds: a program that hangs is a failed test, not a stopped CI
+LONGEST_RUN = 900  # seconds: a program that hangs is a failed test, not a stopped CI
 
 # Variables of these names reach the programs that tests start: where things are, and how to get at the registry.
 OUTSIDE = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "SSL_", "UV_", "GIT_", "COPIER_")

@@ -113,6 +113,29 @@ def test_it_starts_and_answers(project: Callable[..., Project], variant: str) ->
     assert "200 401 200" in printed.splitlines()
 
 
+ASK_OFTEN = """
+import app.main
+from starlette.testclient import TestClient
+CALLS = [("GET", "/notes", {}), ("GET", "/notes", {"Authorization": "Bearer x"}), ("GET", "/notes", {"X-API-Key": "x"}),
+         ("GET", "/nowhere", {}), ("DELETE", "/health/ready", {}), ("GET", "/health/ready", {})]
+with TestClient(app.main.app, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
+    for method, path, headers in CALLS:
+        statuses = {client.request(method, path, headers=headers).status_code for _ in range(60)}
+        print("limited" if 429 in statuses else "free")
+"""
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(True, "limited"), (False, "free")])
+def test_requests_are_limited_where_that_was_answered_and_nowhere_else(
+    project: Callable[..., Project], answer: bool, expected: str
+) -> None:
+    service = project(**ALL | {"rate_limits": answer})
+
+    printed = service.must("python", "-c", ASK_OFTEN, FASTAPI_ENV="development", RATE_LIMIT="50/minute")
+
+    assert [line for line in printed.splitlines() if line in ("limited", "free")] == [expected] * 6
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", RUN_THEIR_SUITE)
 def test_its_own_suite_passes(project: Callable[..., Project], variant: str) -> None:
