@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import logging
 import os
+from math import ceil
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -31,11 +32,13 @@ from app.security.secret_keys import keys_for
 from app.security.settings import ROOT, SecuritySettings
 
 log = logging.getLogger(__name__)
+LEAST_BURST = 20  # requests in one second
+BURST_FACTOR = 4  # times what the limit allows in one second on average
 
 
 class RateLimitSettings(SecuritySettings):
     rate_limit: str = "300/minute"
-    rate_limit_burst: str = "20/second"  # counted in each process
+    rate_limit_burst: str = ""  # counted in each process; empty: see `burst`
     rate_limit_storage_url: SecretStr = SecretStr("memory://")  # or redis://…, rediss://… to count together
     web_concurrency: int = Field(1, ge=1)  # processes; uvicorn starts as many
 
@@ -43,7 +46,8 @@ class RateLimitSettings(SecuritySettings):
     @classmethod
     def _is_a_limit(cls, value: str) -> str:
         try:
-            parse(value)
+            if value:
+                parse(value)
         except ValueError:
             raise ValueError("write a limit such as 300/minute") from None
         return value
@@ -66,6 +70,16 @@ class RateLimitSettings(SecuritySettings):
     @property
     def url(self) -> str:
         return self.rate_limit_storage_url.get_secret_value()
+
+    @property
+    def limit(self) -> RateLimitItem:
+        return parse(self.rate_limit)
+
+    @property
+    def burst(self) -> RateLimitItem:
+        """What one caller may ask in one second. Who raises the limit raises this with it, unless it is set."""
+        average = self.limit.amount / self.limit.get_expiry()
+        return parse(self.rate_limit_burst or f"{max(LEAST_BURST, ceil(BURST_FACTOR * average))}/second")
 
     @property
     def counts_alone(self) -> bool:
@@ -128,17 +142,15 @@ class Counting:
 
 
 class RateLimit:
-    def __init__(self, app: ASGIApp, counting: Counting, credentials: Credentials) -> None:
+    def __init__(self, app: ASGIApp, counting: Counting) -> None:
         self.app = app
         self.counting = counting
-        self.credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or scope["path"] == HEALTH_PATHS[0]:
             return await self.app(scope, receive, send)
         state = scope["state"]
-        account = state["counted_as"] = self.credentials.remembered_account(state["headers"])
-        refusal = await self.counting.hit(account, state["context"])
+        refusal = await self.counting.hit(state["remembered_account"], state["context"])
         if refusal is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -150,19 +162,19 @@ class RateLimit:
 def install(app: FastAPI) -> None:
     chosen = RateLimitSettings.current()
     limits = app.state.limits = Limits(chosen.url, chosen.web_concurrency)
-    counting = Counting(limits, parse(chosen.rate_limit), parse(chosen.rate_limit_burst))
+    counting = Counting(limits, chosen.limit, chosen.burst)
     credentials: Credentials = app.state.credentials
 
     async def charge(connection: HTTPConnection, principal: Principal) -> None:
         """Who was let in as an address is counted as an account as soon as it is known."""
-        if connection.scope["state"].get("counted_as") == principal.id:
+        if connection.scope["state"]["remembered_account"] == principal.id:
             return
         refusal = await counting.hit(principal.id, connection.state.context)
         if refusal is not None:
             raise refuse(connection, refusal, "rate_limit")
 
     credentials.on_identified.append(charge)
-    app.add_middleware(RateLimit, counting=counting, credentials=credentials)
+    app.add_middleware(RateLimit, counting=counting)
     hooks_of(app).at_end.append(lambda app: limits.close())
     if chosen.counts_alone and chosen.web_concurrency > 1:  # in development; production has refused
         log.warning("each of %s processes counts requests for itself", chosen.web_concurrency)

@@ -7,19 +7,13 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-# What belongs to which answer; all of it may be missing, and nothing else.
+# Which answer brings which module; any of these may be missing, and nothing else.
 ANSWERS = {
-    "jwt=yes": (
-        "auth_routes bearer invitations login login_throttle oauth_forms password_grant passwords sessions "
-        "throttle_buckets token_answers tokens user_commands users"
-    ),
-    'roles="user, admin" (with jwt=yes)': "people roles",
-    "api_keys=yes": "api_keys key_commands key_format key_store",
-    "api_keys=yes (with jwt=yes)": "key_routes",
-    "rate_limits=yes": "caller_limits limit_storage rate_limits route_limit_checks route_limits",
-    "audit_log=yes": "audit_chain audit_check audit_commands audit_key audit_log",
-    'audit_log=yes (with roles="user, admin")': "audit_routes",
-    'cors_origins="https://app.example.com"': "cors",
+    # {% for feature in features.values() %}
+    # {% for module in feature.modules %}
+    "{{= module }}": "{{= feature.answer }}",
+    # {% endfor %}
+    # {% endfor %}
 }
 
 
@@ -30,12 +24,12 @@ class _LeftOut:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Raises: SystemExit 78, for a module that an answer would bring."""
         package, _, module = name.rpartition(".")
-        answer = next((answer for answer, modules in ANSWERS.items() if module in modules.split()), None)
-        if package != __package__ or answer is None:
+        if package != __package__ or module not in ANSWERS:
             return None
         from app.security.settings import refuse
 
-        refuse([f"{_importer()} imports {name}, which is left out here; it comes with: copier update --data {answer}"])
+        update = f"copier update --data {ANSWERS[module]}"
+        refuse([f"{_importer()} imports {name}, which is left out here; it comes with: {update}"])
 
 
 def _importer() -> str:

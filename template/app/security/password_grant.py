@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
-from app.security import accounts, auth_routes, credentials, passwords, users
+from app.security import accounts, auth_routes, credentials, passwords, pruning, users
 from app.security.bearer import BearerToken
 from app.security.hooks import hooks_of
 from app.security.settings import in_production
@@ -33,4 +33,5 @@ def install(app: FastAPI) -> None:
     passwords.install(app)
     auth_routes.install(app)
     users.install(app)
+    pruning.install(app)
     hooks_of(app).at_start.append(_first_line)

@@ -20,6 +20,7 @@ from app.security.client_address import (
     parse_address,
     parse_network,
 )
+from app.security.credentials import Credentials
 from app.security.errors import respond
 from app.security.problems import Problem
 from app.security.request_shape import Headers, check_body, check_target, counted, read_headers
@@ -46,7 +47,7 @@ class RequestGuardSettings(SecuritySettings):
     max_url_bytes: int = Field(4096, ge=256)
     max_body_bytes: int = Field(1024 * 1024, ge=1024)
     max_in_flight: int = Field(256, ge=8)  # requests being answered at once, in one process
-    max_in_flight_of_one_source: int = Field(64, ge=4)  # so that half-sent requests of one do not stop all others
+    max_in_flight_of_one_source: int = Field(128, ge=4)  # so that half-sent requests of one do not stop all others
     response_seconds: float = Field(30, gt=0)  # until the answer begins
 
     @field_validator("trusted_hosts")
@@ -90,23 +91,27 @@ class RequestGuard:
     def __init__(self, app: ASGIApp, shared: FastAPI, settings: RequestGuardSettings) -> None:
         self.app = app
         self.shared = shared
+        self.credentials: Credentials = shared.state.credentials
         self.settings = settings
         self.production = in_production()
         self.hosts = {*settings.trusted_hosts, *(() if self.production else LOCAL_HOSTS)}
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
         self.in_flight = 0
-        self.of_one_source: Counter[str] = Counter()
+        self.of_one_source: Counter[object] = Counter()  # an account where it is known, else an address
         self.exceptions: list[Policy] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        source = client_prefix(scope["state"]["context"].client_ip)
+        state = scope["state"]
         try:
-            limits, headers = self._admit(scope, source)
+            limits, headers = self._admit(scope)
+            account = self.credentials.remembered_account(headers)
+            source = account or client_prefix(state["context"].client_ip)
+            self._check_room(scope["path"], source)
         except Problem as problem:
             return await self._answer(problem, scope, receive, send)
-        scope["state"]["headers"] = headers
+        state["headers"], state["remembered_account"] = headers, account
         if scope["type"] == "websocket":
             return await self.app(scope, receive, send)
         self.in_flight += 1
@@ -125,7 +130,7 @@ class RequestGuard:
             return await send({"type": "websocket.close", "code": 1008})
         await respond(problem, scope["state"]["context"].request_id)(scope, receive, send)
 
-    def _admit(self, scope: Scope, source: str) -> tuple[dict[str, Any], Headers]:
+    def _admit(self, scope: Scope) -> tuple[dict[str, Any], Headers]:
         """What this route was allowed beyond the rest, and the headers. Raises: Problem."""
         path = scope["path"]
         self._check_peer(scope["state"]["peer"])
@@ -135,11 +140,11 @@ class RequestGuard:
             self._check_destination(scope, headers)
         limits = self._limits(path, scope.get("method"))
         check_body(headers, limits, self.settings.max_body_bytes)
-        if path != HEALTH_PATHS[0]:
-            self._check_room(source)
         return limits, headers
 
-    def _check_room(self, source: str) -> None:
+    def _check_room(self, path: str, source: object) -> None:
+        if path == HEALTH_PATHS[0]:
+            return
         if self.in_flight >= self.settings.max_in_flight:
             raise Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
         if self.of_one_source[source] >= self.settings.max_in_flight_of_one_source:

@@ -1,8 +1,10 @@
 """`@limiter.limit("5/minute")` for single routes, directly above the function: slowapi, without its silent traps.
 
-It counts after the caller is known. A limit that would be off without a word stops the start.
+It counts after the caller is known. A limit that would be off without a word stops the start. While Redis is away each
+process allows its share; a limit that must never be exceeded is `critical=True`, and then answers 503.
 """
 
+import functools
 import inspect
 import os
 import time
@@ -12,18 +14,17 @@ from typing import Any
 
 from fastapi import FastAPI
 from limits import RateLimitItem, parse_many
-from limits.storage import MemoryStorage, MovingWindowSupport, RedisStorage, Storage
+from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 from starlette.requests import Request
 
 from app.security.caller_limits import RateLimitSettings, limit_key, too_many
 from app.security.client_address import client_ip
-from app.security.limit_storage import Breaker, Limits, redis_options, share
-from app.security.project import SLUG
+from app.security.limit_storage import RETRY_SECONDS, Limits
+from app.security.problems import Problem
+from app.security.route_limit_storage import SharedOrAlone
 
 KeyFunction = Callable[..., str]
 
@@ -34,65 +35,12 @@ def caller_key(request: Request) -> str:
     return limit_key(principal.id if principal else None, client_ip(request.scope))
 
 
-class SharedOrAlone(Storage, MovingWindowSupport):
-    """Counts in Redis, and in this process while Redis is away."""
-
-    STORAGE_SCHEME = ["shared-or-alone"]
-
-    def __init__(self, url: str, processes: int, breaker: Breaker) -> None:
-        super().__init__(url)
-        options = {"retry": Retry(NoBackoff(), 0), "key_prefix": f"{SLUG}-routes", **redis_options()}
-        self._together = RedisStorage(url, **options)
-        self._alone = MemoryStorage()
-        self._processes = processes
-        self._breaker = breaker
-
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        alone = share(limit, self._processes)
-        return bool(self._ask("acquire_entry", (key, limit, expiry, amount), (key, alone, expiry, amount)))
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        found: tuple[float, int] = self._ask("get_moving_window", (key, limit, expiry), (key, limit, expiry))
-        return found
-
-    def _ask(self, method: str, together: tuple[Any, ...], alone: tuple[Any, ...]) -> Any:
-        if self._breaker.may_ask():
-            try:
-                answer = getattr(self._together, method)(*together)
-            except Exception as error:  # whatever it is, requests go on
-                self._breaker.failed(error)
-            else:
-                self._breaker.succeeded()
-                return answer
-        return getattr(self._alone, method)(*alone)
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return ValueError
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        raise NotImplementedError
-
-    def get(self, key: str) -> int:
-        raise NotImplementedError
-
-    def get_expiry(self, key: str) -> float:
-        raise NotImplementedError
-
-    def check(self) -> bool:
-        return True
-
-    def reset(self) -> int | None:
-        return self._alone.reset()
-
-    def clear(self, key: str) -> None:
-        self._alone.clear(key)
-
-
 class RouteLimiter(Limiter):
     """slowapi's limiter; its 429 is ours, and what it would pass over in silence is an error."""
 
     def __init__(self) -> None:
+        self._critical: set[str] = set()
+        self._shared: SharedOrAlone | None = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "not found": it should read no file
             super().__init__(
@@ -112,27 +60,77 @@ class RouteLimiter(Limiter):
 
     def count_in(self, storage: MemoryStorage | SharedOrAlone) -> None:
         self._storage = storage
+        self._shared = storage if isinstance(storage, SharedOrAlone) else None
         self._limiter = MovingWindowRateLimiter(storage)
 
     def limit(  # type: ignore[override]  # the rest of its options are passed on
-        self, limit_value: str | Callable[..., str], key_func: KeyFunction | None = None, **options: Any
+        self,
+        limit_value: str | Callable[..., str],
+        key_func: KeyFunction | None = None,
+        *,
+        critical: bool = False,
+        **options: Any,
     ) -> Callable[..., Any]:
-        """As slowapi's. Raises: ValueError for what is no limit."""
-        if isinstance(limit_value, str):
-            parse_many(limit_value)
-        decorator: Callable[..., Any] = super().limit(limit_value, key_func and _never_empty(key_func), **options)
+        """As slowapi's; a `critical` one refuses what cannot be counted. Raises: ValueError for what is no limit."""
+        decorator = super().limit(_checked(limit_value), key_func and _never_empty(key_func), **options)
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            if critical:
+                self._critical.add(_name(function))
+            decorated: Callable[..., Any] = decorator(function)
+            return decorated
+
+        return decorate
+
+    def shared_limit(  # type: ignore[override]
+        self,
+        limit_value: str | Callable[..., str],
+        scope: str | Callable[..., str],
+        key_func: KeyFunction | None = None,
+        **options: Any,
+    ) -> Callable[..., Any]:
+        """As slowapi's: one count for every route of this scope. Raises: ValueError for what is no limit."""
+        decorator: Callable[..., Any] = super().shared_limit(
+            _checked(limit_value), scope, key_func and _never_empty(key_func), **options
+        )
         return decorator
 
-    def _check_request_limit(self, request: Request, *arguments: Any, **options: Any) -> None:
+    def _check_request_limit(self, request: Request, endpoint_func: Callable[..., Any] | None, *rest: Any) -> None:
         try:
-            super()._check_request_limit(request, *arguments, **options)
+            super()._check_request_limit(request, endpoint_func, *rest)
         except RateLimitExceeded:
             item, names = request.state.view_rate_limit
             raise too_many(item, self._wait(item, names)) from None
+        alone = self._shared is not None and self._shared.is_away
+        if alone and endpoint_func is not None and _name(endpoint_func) in self._critical:
+            raise Problem(503, detail="Try again in a moment.", headers={"Retry-After": str(int(RETRY_SECONDS))})
 
     def _wait(self, item: RateLimitItem, names: list[str]) -> int:
         """Whole seconds until the oldest hit has left the window."""
         return max(1, int(self._limiter.get_window_stats(item, *names).reset_time - time.time()) + 1)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """How slowapi calls a function."""
+    return f"{function.__module__}.{function.__name__}"
+
+
+def _checked(limit_value: str | Callable[..., str]) -> str | Callable[..., str]:
+    """Raises: ValueError for what is no limit; what a function returns is looked at when it does."""
+    if isinstance(limit_value, str):
+        parse_many(limit_value)
+        return limit_value
+
+    @functools.wraps(limit_value)
+    def checked(*arguments: Any, **options: Any) -> str:
+        value = limit_value(*arguments, **options)
+        try:
+            parse_many(value)
+        except ValueError as error:  # slowapi would log it and let the request pass
+            raise TypeError(f"{value!r} is no limit") from error
+        return value
+
+    return checked
 
 
 def _never_empty(key_func: KeyFunction) -> KeyFunction:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import count as counter
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Table, and_, bindparam, delete, not_, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -117,15 +117,17 @@ async def forget_unused(db: AsyncSession, buckets: dict[bytes, Bucket]) -> None:
     await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(unused), ThrottleBucket.attempts == ""))
 
 
+def is_stale() -> ColumnElement[bool]:
+    """Rows that hold nothing any more: untouched for long, and no account's hundred failures in a row."""
+    kept = and_(ThrottleBucket.permanent, ThrottleBucket.failures_in_a_row >= FAILURES_IN_A_ROW)
+    return and_(ThrottleBucket.updated_at < utc_now() - FORGOTTEN_AFTER, not_(kept))
+
+
 async def _forget_nobody(db: AsyncSession, but: Collection[bytes]) -> None:
-    """Rows are bounded in time, and those of no account in number; looked at now and then."""
+    """Rows of no account are bounded in number; looked at now and then."""
     if next(_turns) % LOOKED_AT_EVERY:
         return
-    elsewhere = ThrottleBucket.key_hash.not_in(but)
-    stale = ThrottleBucket.updated_at < utc_now() - FORGOTTEN_AFTER
-    kept = ThrottleBucket.permanent, ThrottleBucket.failures_in_a_row >= FAILURES_IN_A_ROW
-    await db.execute(delete(ThrottleBucket).where(elsewhere, stale, not_(and_(*kept))))
-    of_nobody = ThrottleBucket.permanent.is_(False), elsewhere
+    of_nobody = ThrottleBucket.permanent.is_(False), ThrottleBucket.key_hash.not_in(but)
     newest = select(ThrottleBucket.key_hash).where(*of_nobody).order_by(ThrottleBucket.updated_at.desc())
     surplus = (await db.scalars(newest.offset(BUCKETS_OF_NOBODY).limit(SURPLUS_AT_ONCE))).all()
     if surplus:

@@ -1,3 +1,3 @@
 """The suite calls often and fast, so that only tests about limits meet one."""
 
-VARIABLES = {"RATE_LIMIT": "100000/minute", "RATE_LIMIT_BURST": "10000/second"}
+VARIABLES = {"RATE_LIMIT": "100000/minute"}

@@ -43,7 +43,16 @@ def test_a_setting_that_would_weaken_the_limits_stops_production(
     assert "hunter2" not in printed
 
 
-def test_the_limit_is_three_hundred_a_minute_unless_said_otherwise() -> None:
-    fields = RateLimitSettings.model_fields
+@pytest.mark.parametrize(
+    ("chosen", "limit", "burst"),
+    [
+        ({"rate_limit": "300/minute"}, "300 per 1 minute", "20 per 1 second"),
+        ({"rate_limit": "10/minute"}, "10 per 1 minute", "20 per 1 second"),
+        ({"rate_limit": "6000/minute"}, "6000 per 1 minute", "400 per 1 second"),
+        ({"rate_limit": "6000/minute", "rate_limit_burst": "5/second"}, "6000 per 1 minute", "5 per 1 second"),
+    ],
+)
+def test_a_burst_follows_the_limit_unless_it_is_set(chosen: dict[str, str], limit: str, burst: str) -> None:
+    settings = RateLimitSettings(**chosen)  # type: ignore[arg-type]
 
-    assert (fields["rate_limit"].default, fields["rate_limit_burst"].default) == ("300/minute", "20/second")
+    assert (str(settings.limit), str(settings.burst)) == (limit, burst)

@@ -1,6 +1,8 @@
 """The limit before routing: whatever is asked for, it counts; and nobody is shut out by a neighbour."""
 
+import asyncio
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -34,6 +36,10 @@ def add_routes(app: FastAPI) -> None:
     async def mine(caller: Caller) -> UUID:
         return caller.id
 
+    @app.get("/slow", dependencies=[public])
+    async def slow() -> None:
+        await asyncio.sleep(0.6)
+
     @app.websocket("/socket", dependencies=[public])
     async def socket(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -45,7 +51,7 @@ def add_routes(app: FastAPI) -> None:
 @pytest.fixture
 def limited(make_client: MakeClient) -> MakeLimited:
     def make(limit: str = "3/minute", **variables: str) -> TestClient:
-        variables = {"RATE_LIMIT_BURST": "1000/second", "DEVELOPMENT_NETWORKS": NETWORKS} | variables
+        variables = {"DEVELOPMENT_NETWORKS": NETWORKS} | variables
         return make_client(build=lambda: assemble(add_routes), RATE_LIMIT=limit, **variables)
 
     return make
@@ -204,6 +210,27 @@ def test_a_noisy_neighbour_shuts_out_nobody_who_is_known(
         pass
 
     assert [colleague.get("/mine").status_code for _ in range(3)] == [200] * 3
+
+
+def test_half_sent_requests_of_a_neighbour_leave_room_for_who_is_known(
+    limited: MakeLimited, as_caller: AsCaller
+) -> None:
+    client = limited("1000/minute", MAX_IN_FLIGHT_OF_ONE_SOURCE="4")
+    colleague = as_caller(client=client)
+    assert colleague.get("/mine").status_code == 200
+    noisy = client_from(client, CallerClient)
+    colleague._transport.client = noisy._transport.client  # type: ignore[attr-defined]  # the same address
+
+    found = at_once([*[lambda: noisy.get("/slow").status_code] * 8, lambda: later_get(colleague)])
+
+    assert found[:-1].count(429) == 4
+    assert found[-1] == 200
+
+
+def later_get(caller: TestClient) -> int:
+    """Call when the others are under way."""
+    time.sleep(0.3)
+    return caller.get("/mine").status_code
 
 
 def test_a_new_credential_behind_a_noisy_address_has_to_wait(limited: MakeLimited, as_caller: AsCaller) -> None:

@@ -23,10 +23,15 @@ Clients = Callable[..., list[TestClient]]
 def only_some(request: Request) -> None: ...
 
 
+@limiter.limit("1000/minute", critical=True)
+def critical(request: Request) -> None: ...
+
+
 def app_with_routes() -> FastAPI:
     def add(app: FastAPI) -> None:
         app.get("/any", dependencies=[public])(lambda: "served")
         app.get("/some", dependencies=[public])(only_some)
+        app.get("/critical", dependencies=[public])(critical)
 
     return assemble(add)
 
@@ -90,6 +95,20 @@ def test_without_redis_every_request_is_answered_in_time_and_still_limited(
     assert longest < 0.6
     assert answers.count(200) <= 3  # the share of one process
     assert 429 in answers
+
+
+@pytest.mark.parametrize("away", ["stop", "freeze"])
+def test_what_must_be_counted_together_waits_for_redis(processes: Clients, redis: RedisServer, away: str) -> None:
+    client, _ = processes("1000/minute")
+    assert client.get("/critical").status_code == 200
+
+    getattr(redis, away)()
+    refused = client.get("/critical")
+    {"stop": redis.start, "freeze": redis.thaw}[away]()
+    time.sleep(RETRY_SECONDS + 0.5)
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert client.get("/critical").status_code == 200
 
 
 @pytest.mark.parametrize("away", ["stop", "freeze"])

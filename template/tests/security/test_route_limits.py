@@ -82,6 +82,32 @@ def test_a_key_function_that_returns_nothing_switches_nothing_off(client: TestCl
     assert statuses(client, *["/included/by/nobody"] * 3) == [200, 200, 429]
 
 
+def test_several_routes_share_one_limit_and_an_empty_key_is_no_way_out(make_client: MakeClient) -> None:
+    share = limiter.shared_limit("2/minute", scope="both", key_func=lambda: "")
+
+    def add(app: FastAPI) -> None:
+        @app.get("/first", dependencies=[public])
+        @share
+        def first(request: Request) -> None: ...
+
+        @app.get("/second", dependencies=[public])
+        @share
+        def second(request: Request) -> None: ...
+
+    client = make_client(build=lambda: assemble(add))
+
+    assert statuses(client, "/first", "/second", "/first", "/second") == [200, 200, 429, 429]
+
+
+def test_a_limit_that_turns_out_to_be_none_lets_nobody_through(make_client: MakeClient) -> None:
+    def add(app: FastAPI) -> None:
+        @app.get("/computed", dependencies=[public])
+        @limiter.limit(lambda: "often")
+        def computed(request: Request) -> None: ...
+
+    assert statuses(make_client(build=lambda: assemble(add)), "/computed") == [500]
+
+
 def test_its_refusal_looks_like_every_other(client: TestClient) -> None:
     answer = [client.get("/included/1") for _ in range(3)][-1]
 

@@ -28,18 +28,6 @@ def test_rows_for_names_and_addresses_of_nobody_are_bounded(
     assert guesses(at("203.0.113.200"), 1) == [429]  # a flood of made-up names frees nobody's account
 
 
-def test_what_nobody_tried_for_thirty_days_is_forgotten(
-    service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throttle_buckets, "LOOKED_AT_EVERY", 1)
-    log_in(at("203.0.113.1"), "nobody", "wrong")
-
-    with later(days=31):
-        log_in(at("203.0.113.2"), "somebody", "wrong")
-
-    assert Database(service).rows("SELECT count(*) FROM throttle_buckets") == [(4,)]
-
-
 def test_who_comes_back_after_a_long_time_is_counted_like_anyone(
     service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
 ) -> None:
