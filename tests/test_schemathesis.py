@@ -8,19 +8,18 @@ import requests
 
 from tests.rendering import Project
 from tests.test_real_server import CREATE, NAME, PASSWORD, served
-from tests.variants import COMBINATIONS, one_off
+from tests.variants import ALL, COMBINATIONS, SMALLEST
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 UNLIMITED = {"RATE_LIMIT": "1000000/minute"}
-KEYS_ONLY = next(name for name in one_off() if name.startswith("no_jwt") and "no_rate_limits" in name)
 # What ends the session comes last: after it every answer is 401.
 STAYING, LEAVING = (
     ("--exclude-path-regex", "^/auth/(logout|sessions)"),
     ("--include-path-regex", "^/auth/(logout|sessions)"),
 )
-VARIANTS = {"all": COMBINATIONS["all"], "keys only": one_off()[KEYS_ONLY], "log-ins only": COMBINATIONS["no_api_keys"]}
+VARIANTS = {"all": ALL, "keys only": SMALLEST["keys alone"], "log-ins only": COMBINATIONS["no_api_keys"]}
 
 
 def _credential(project: Project, address: str) -> str:

@@ -1,5 +1,8 @@
 """Which projects there are: every valid combination of the answers that shape the app, computed from copier.yml."""
 
+import os
+from collections.abc import Iterator
+from itertools import combinations as combine
 from itertools import product
 from typing import Any
 
@@ -55,17 +58,44 @@ ALL = COMBINATIONS["all"]
 VARIANTS: dict[str, Answers] = COMBINATIONS | {name: ALL | changed for name, changed in OTHER_VALUES.items()}
 
 
-def one_off() -> dict[str, Answers]:
-    """Each answer off once and on in all the others, the smallest projects, and every other form of an answer."""
-    chosen = {"all", "no_jwt-no_roles", *(f"no_{name}" for name in shaping())}
-    found = {name: answers for name, answers in COMBINATIONS.items() if name in chosen}
-    smallest = [_alone("api_keys"), _alone("jwt")]
-    return found | {label(answers): answers for answers in smallest} | {name: VARIANTS[name] for name in OTHER_VALUES}
-
-
 def _alone(way_in: str) -> Answers:
     """The project in which everything else is off."""
     return {name: values_of(name)[0 if name == way_in else 1] for name in shaping()}
 
 
-RUN_THEIR_SUITE = one_off()
+Pair = tuple[tuple[str, bool], tuple[str, bool]]
+
+
+def _pairs(answers: Answers) -> set[Pair]:
+    """Every two answers that stand together here, as on or off."""
+    return set(combine(sorted((name, bool(value)) for name, value in answers.items()), 2))
+
+
+def pairwise() -> dict[str, Answers]:
+    """Everything on, the smallest projects, and as many more as it takes for any two answers to stand together."""
+    chosen = [ALL, *SMALLEST.values()]
+    missing = set().union(*map(_pairs, COMBINATIONS.values())).difference(*map(_pairs, chosen))
+    while missing:
+        chosen.append(max(COMBINATIONS.values(), key=lambda answers: len(missing & _pairs(answers))))
+        missing -= _pairs(chosen[-1])
+    return dict(_named_with_other_values(chosen))
+
+
+def _named_with_other_values(chosen: list[Answers]) -> Iterator[tuple[str, Answers]]:
+    """Each other form of an answer takes the place of the usual one, in a project that has it on."""
+    waiting = dict(OTHER_VALUES)
+    for answers in chosen:
+        taken: dict[str, Answers] = {}
+        for name, changed in waiting.items():
+            used = {question for other in taken.values() for question in other}
+            if answers is not ALL and all(answers[question] for question in changed) and used.isdisjoint(changed):
+                taken[name] = changed
+        for name in taken:
+            del waiting[name]
+        yield "-".join([label(answers), *taken]), answers | {key: v for t in taken.values() for key, v in t.items()}
+    assert not waiting, f"no project has a suite with {sorted(waiting)}"
+
+
+SMALLEST = {"log-ins alone": _alone("jwt"), "keys alone": _alone("api_keys")}
+# CI's nightly run takes them all.
+RUN_THEIR_SUITE = VARIANTS if os.environ.get("EVERY_VARIANT") else pairwise()

@@ -4,11 +4,12 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from pydantic import SecretStr, ValidationError, field_validator
 
 from app.security.secret_keys import SecretSettings, decode_secret, derive, listed
-from app.security.settings import SecuritySettings
+from app.security.settings import SecuritySettings, read
 
 
 class AuditSettings(SecuritySettings):
@@ -40,7 +41,7 @@ class AuditSettings(SecuritySettings):
         roots = self.roots()
         found = [] if len(set(roots)) == len(roots) else ["AUDIT_KEY_FALLBACKS: names a secret twice"]
         try:
-            shared = not set(roots).isdisjoint(SecretSettings().roots())
+            shared = not set(roots).isdisjoint(cast(SecretSettings, read(SecretSettings)).roots())
         except ValidationError:  # SECRET_KEY is named for that already
             shared = False
         return [*found, *(["AUDIT_KEY: is a SECRET_KEY too; make another: manage secrets new"] if shared else [])]

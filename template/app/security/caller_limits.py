@@ -29,7 +29,7 @@ from app.security.limit_storage import Limits
 from app.security.problems import Problem
 from app.security.request_guard import HEALTH_PATHS
 from app.security.secret_keys import keys_for
-from app.security.settings import ROOT, SecuritySettings
+from app.security.settings import SecuritySettings
 
 log = logging.getLogger(__name__)
 LEAST_BURST = 20  # requests in one second
@@ -62,7 +62,7 @@ class RateLimitSettings(SecuritySettings):
 
     @model_validator(mode="after")
     def _nothing_switches_it_off(self) -> "RateLimitSettings":
-        names = {*os.environ, *(dotenv_values(ROOT / ".env") if settings.read_env_file else ())}
+        names = {*os.environ, *(dotenv_values(settings.env_file) if settings.env_file else ())}
         if any(name.upper().startswith("RATELIMIT_") for name in names):
             raise ValueError("a variable RATELIMIT_… is set: slowapi reads it, and it can switch limits off")
         return self

@@ -73,10 +73,12 @@ class SecretFiles(PydanticBaseSettingsSource):
 
 
 class SecuritySettings(BaseSettings):
-    """The base of every settings class: process environment first, then secret files, then `.env`."""
+    """The base of every settings class: process environment first, then secret files, then `.env`.
+
+    `YourSettings.current()` reads them; an instance that is made directly knows no `.env`.
+    """
 
     model_config = SettingsConfigDict(
-        env_file=ROOT / ".env",
         env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
@@ -92,14 +94,13 @@ class SecuritySettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        sources = (init_settings, env_settings, SecretFiles(settings_cls))
-        return (*sources, dotenv_settings) if read_env_file else sources
+        return init_settings, env_settings, SecretFiles(settings_cls), dotenv_settings
 
     @classmethod
     def current(cls) -> Self:
-        """These settings as they are now; read once, until `forget()`."""
+        """These settings as they are now; read once, until `forget()`. Raises: SystemExit 78."""
         try:
-            return cast(Self, _read(cls))
+            return cast(Self, read(cls))
         except ValidationError as error:
             refuse(_explain(cls, error))
 
@@ -108,8 +109,8 @@ class SecuritySettings(BaseSettings):
         return []
 
 
-read_env_file = True
-"""Tests set it to False, so that a developer's `.env` changes no result."""
+env_file: Path | None = ROOT / ".env"
+"""Tests set it to None, so that a developer's `.env` changes no result."""
 
 
 looking_only = False
@@ -117,13 +118,14 @@ looking_only = False
 
 
 @cache
-def _read(settings: type[SecuritySettings]) -> SecuritySettings:
-    return settings()
+def read(settings: type[SecuritySettings]) -> SecuritySettings:
+    """These settings, read once. Raises: ValidationError."""
+    return settings(_env_file=env_file)
 
 
 def forget() -> None:
     """Read everything anew at the next use (a test changed the environment)."""
-    _read.cache_clear()
+    read.cache_clear()
 
 
 def _explain(cls: type[SecuritySettings], error: ValidationError) -> list[str]:
@@ -146,7 +148,7 @@ def problems() -> list[str]:
     found: list[str] = []
     for cls in _classes():
         try:
-            settings = cls()
+            settings = read(cls)
         except ValidationError as error:
             found += _explain(cls, error)
         else:

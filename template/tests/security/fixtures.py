@@ -32,7 +32,7 @@ SCRATCH = Path(tempfile.mkdtemp(prefix="service-tests-"))
 T = TypeVar("T")
 
 # Nothing of the developer's own configuration reaches a test: not the .env, and no variable that we read.
-settings.read_env_file = False
+settings.env_file = None
 BASE_ENVIRONMENT = {
     "FASTAPI_ENV": "development",
     "SECRET_KEY": secrets.token_hex(64),

@@ -71,7 +71,7 @@ def start(**variables: str) -> "subprocess.CompletedProcess[str]":
     command = [
         sys.executable,
         "-c",
-        "from app.security import settings; settings.read_env_file = False; import app.main",
+        "from app.security import settings; settings.env_file = None; import app.main",
     ]
     return subprocess.run(command, cwd=ROOT, env=environment | variables, capture_output=True, text=True)
 
@@ -126,8 +126,7 @@ def test_the_process_wins_over_the_env_file(
     environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("PUBLIC_BASE_URL=https://file.example.com\n")
-    monkeypatch.setattr(settings, "read_env_file", True)
-    monkeypatch.setitem(ServiceSettings.model_config, "env_file", tmp_path / ".env")
+    monkeypatch.setattr(settings, "env_file", tmp_path / ".env")
 
     environment()
     assert ServiceSettings.current().public_base_url == "https://file.example.com"
