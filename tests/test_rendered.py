@@ -120,8 +120,11 @@ CALLS = [("GET", "/notes", {}), ("GET", "/notes", {"Authorization": "Bearer x"})
          ("GET", "/nowhere", {}), ("DELETE", "/health/ready", {}), ("GET", "/health/ready", {})]
 with TestClient(app.main.app, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
     for method, path, headers in CALLS:
-        statuses = {client.request(method, path, headers=headers).status_code for _ in range(60)}
-        print("limited" if 429 in statuses else "free")
+        page = {"Origin": "http://localhost:5173"}
+        answers = [client.request(method, path, headers=headers | page) for _ in range(60)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert all(answer.headers["access-control-allow-origin"] == page["Origin"] for answer in refused)
+        print("limited" if refused else "free")
 """
 
 

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.security.cors import EXPOSED_HEADERS, ORIGINS
-from app.security.identity import public
+from app.security.identity import public, require_scope
+from app.security.problems import Problem
 from app.security.settings import problems
 from tests.security.assembled import assemble
 from tests.security.fixtures import MakeClient
@@ -30,6 +31,13 @@ STRANGERS = [
 
 
 def add_routes(app: FastAPI) -> None:
+    @app.get("/mine", dependencies=[require_scope("mine:read")])
+    async def mine() -> None: ...
+
+    @app.get("/later", dependencies=[public])
+    async def later() -> None:
+        raise Problem(429, headers={"Retry-After": "7"})
+
     @app.get("/failing", dependencies=[public])
     async def failing() -> None:
         raise RuntimeError
@@ -51,12 +59,12 @@ def ask_first(client: TestClient, origin: str, method: str = "GET", headers: str
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": headers,
     }
-    return client.options("/users/me", headers=asked)
+    return client.options("/mine", headers=asked)
 
 
 @pytest.mark.parametrize("origin", [ALLOWED, ANOTHER])
 def test_an_allowed_page_may_ask_and_read(client: TestClient, origin: str) -> None:
-    first, answer = ask_first(client, origin), client.get("/users/me", headers={"Origin": origin})
+    first, answer = ask_first(client, origin), client.get("/mine", headers={"Origin": origin})
 
     assert (first.status_code, first.content) == (204, b"")
     assert first.headers["access-control-allow-origin"] == origin
@@ -68,7 +76,7 @@ def test_an_allowed_page_may_ask_and_read(client: TestClient, origin: str) -> No
 
 @pytest.mark.parametrize("origin", STRANGERS)
 def test_no_other_page_may_ask_or_read(client: TestClient, origin: str) -> None:
-    first, answer = ask_first(client, origin), client.get("/users/me", headers={"Origin": origin})
+    first, answer = ask_first(client, origin), client.get("/mine", headers={"Origin": origin})
 
     assert first.status_code == 400
     assert "access-control-allow-origin" not in first.headers
@@ -77,10 +85,10 @@ def test_no_other_page_may_ask_or_read(client: TestClient, origin: str) -> None:
 
 
 ANSWERS: dict[int, tuple[str, str, dict[str, Any]]] = {
-    400: ("GET", "/users/me", {"headers": {"Host": "evil.example"}}),
-    401: ("GET", "/users/me", {}),
+    400: ("GET", "/mine", {"headers": {"Host": "evil.example"}}),
+    401: ("GET", "/mine", {}),
     404: ("GET", "/nowhere", {}),
-    405: ("DELETE", "/users/me", {}),
+    405: ("DELETE", "/mine", {}),
     413: ("POST", "/open", {"json": {"x" * 2000: 1}}),
     415: ("POST", "/open", {"content": b"x"}),
     422: ("POST", "/open", {"json": {"a": "b"}}),
@@ -100,13 +108,11 @@ def test_an_allowed_page_reads_every_refusal(client: TestClient, status: int) ->
 
 
 def test_an_allowed_page_reads_when_to_try_again(client: TestClient) -> None:
-    form = {"grant_type": "password", "username": "nobody", "password": "wrong"}
+    answer = client.get("/later", headers={"Origin": ALLOWED})
 
-    answers = [client.post("/auth/token", data=form, headers={"Origin": ALLOWED}) for _ in range(6)]
-
-    assert answers[-1].status_code == 429
-    assert answers[-1].headers["access-control-allow-origin"] == ALLOWED
-    assert "Retry-After" in answers[-1].headers["access-control-expose-headers"]
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert answer.headers["access-control-allow-origin"] == ALLOWED
+    assert "Retry-After" in answer.headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize("header", ["X-Evil", "Cookie", "X-Forwarded-For", "authorization, x-evil"])
@@ -123,19 +129,19 @@ def test_no_method_that_no_route_has_may_be_used(client: TestClient, method: str
 
 
 def test_credentials_in_cookies_are_never_allowed(client: TestClient) -> None:
-    answers = [ask_first(client, ALLOWED), client.get("/users/me", headers={"Origin": ALLOWED})]
+    answers = [ask_first(client, ALLOWED), client.get("/mine", headers={"Origin": ALLOWED})]
 
     assert [answer for answer in answers if "access-control-allow-credentials" in answer.headers] == []
 
 
 @pytest.mark.parametrize("headers", [{}, {"Origin": ALLOWED}, {"Origin": "https://evil.example"}])
 def test_every_answer_says_that_it_depends_on_the_origin(client: TestClient, headers: dict[str, str]) -> None:
-    assert "Origin" in client.get("/users/me", headers=headers).headers["vary"]
+    assert "Origin" in client.get("/mine", headers=headers).headers["vary"]
 
 
 def test_a_refused_page_is_one_event_a_minute(client: TestClient, recorded: list[dict[str, Any]]) -> None:
     for origin in ["https://evil.example"] * 3 + ["https://other.example", "\x1b[31m", "é"]:
-        client.get("/users/me", headers={"Origin": origin.encode("latin-1")})
+        client.get("/mine", headers={"Origin": origin.encode("latin-1")})
 
     found = [event["subject"] for event in recorded if event["event"] == "malicious_cors"]
     assert found == ["https://evil.example", "https://other.example", "odd"]
@@ -143,8 +149,8 @@ def test_a_refused_page_is_one_event_a_minute(client: TestClient, recorded: list
 
 def test_development_adds_local_front_ends_and_production_does_not(make_client: MakeClient) -> None:
     local = {"Origin": "http://localhost:5173"}
-    development = make_client(CORS_ORIGINS=ALLOWED).get("/users/me", headers=local).headers
-    production = make_client(CORS_ORIGINS=ALLOWED, production=True).get("/users/me", headers=local).headers
+    development = make_client(CORS_ORIGINS=ALLOWED).get("/mine", headers=local).headers
+    production = make_client(CORS_ORIGINS=ALLOWED, production=True).get("/mine", headers=local).headers
 
     assert development["access-control-allow-origin"] == "http://localhost:5173"
     assert "access-control-allow-origin" not in production

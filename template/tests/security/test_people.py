@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from starlette.testclient import TestClient
 
+from app.security.events import Event
 from app.security.roles import ADMIN, first_role
 from tests.security.fixtures import MakeClient
 from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
@@ -159,3 +160,25 @@ def test_a_person_who_is_not_there_is_not_found(boss: Person, method: str) -> No
     path = f"/users/{NOBODY}" if method == "PATCH" else f"/users/{NOBODY}/invite"
 
     assert boss.request(method, path, json={} if method == "PATCH" else None).status_code == 404
+
+
+def test_each_act_of_the_administrator_is_one_event_that_names_the_person(
+    client: TestClient, boss: Person, as_person: AsPerson, recorded: list[dict[str, Any]]
+) -> None:
+    person = as_person()
+
+    def events_of(event: Event) -> list[tuple[str, str, str]]:
+        return [(row["actor"], row["subject"], row["reason"]) for row in recorded if row["event"] == event]
+
+    created = boss.post("/users", json={"name": "carol@example.com"}).json()["id"]
+    boss.post(f"/users/{person.id}/invite")
+    boss.delete(f"/users/{person.id}/sessions")
+    boss.patch(f"/users/{person.id}", json={"roles": [ADMIN]})
+
+    actor, subject = str(boss.id), str(person.id)
+    assert events_of(Event.AUTHZ_ADMIN) == [
+        (actor, created, "created"),
+        (actor, subject, "invited"),
+        (actor, subject, "sessions_ended"),
+    ]
+    assert events_of(Event.AUTHZ_CHANGE) == [(actor, subject, f"->{ADMIN}")]

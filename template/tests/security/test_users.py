@@ -2,11 +2,17 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.security.events import Event
+from app.security.tables import ApiKey, utc_now
+from tests.security.fixtures import Database
 from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import at_once
 
@@ -132,3 +138,22 @@ def test_of_two_changes_at_once_one_holds(as_person: AsPerson) -> None:
     works = [log_in(alice, alice.name, new).status_code == 200 for new in wanted]
     assert sorted(statuses) in ([200, 400], [200, 401], [200, 409])
     assert works == [status == 200 for status in statuses]
+
+
+def test_keys_from_before_keys_were_left_out_end_with_the_old_password(
+    as_person: AsPerson, recorded: list[dict[str, Any]]
+) -> None:
+    alice, key = as_person(), uuid4()
+
+    async def leave_a_key(db: AsyncSession) -> None:
+        row = ApiKey(id=key, account_id=alice.id, name="old", public_id="old", key_hash=b"", last_four="", scopes="")
+        row.expires_at = utc_now() + timedelta(days=1)
+        db.add(row)
+
+    Database(alice).run(leave_a_key)
+
+    change(alice)
+
+    assert Database(alice).rows("SELECT count(*) FROM api_keys WHERE revoked_at IS NULL") == [(0,)]
+    found = [event for event in recorded if event["event"] == Event.KEY_REVOKED]
+    assert [(event["actor"], event["subject"]) for event in found] == [(str(alice.id), str(key))]
