@@ -21,7 +21,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import LOOPBACK, DatabaseSettings
 from app.security import errors, events, settings
-from app.security.client_address import client_prefix
 from app.security.credentials import Credentials, Principal, refuse
 from app.security.events import Event, OnceAMinute, RequestContext
 from app.security.hooks import hooks_of
@@ -95,10 +94,9 @@ class RateLimitSettings(SecuritySettings):
         return ["RATE_LIMIT_STORAGE_URL: needs rediss://, or its host among PLAINTEXT_HOSTS"] if plain else []
 
 
-def limit_key(account: object | None, address: str) -> str:
-    """Under which name a caller is counted; it says nothing to who reads the storage or a log."""
-    name = f"account {account}" if account else f"address {client_prefix(address)}"
-    return hmac.new(keys_for("limits")[0], name.encode(), hashlib.sha256).hexdigest()[:32]
+def limit_key(caller: object) -> str:
+    """Under which key a caller is counted, an account or an address; who reads the storage or a log learns nothing."""
+    return hmac.new(keys_for("limits")[0], str(caller).encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def too_many(item: RateLimitItem, wait: int) -> Problem:
@@ -121,9 +119,9 @@ class Counting:
         self.reported = OnceAMinute()
         self._keys: dict[object, str] = {}
 
-    async def hit(self, account: object | None, context: RequestContext) -> Problem | None:
-        """Count a request of this account, or else of its address; the refusal, when it is one too many."""
-        key = self._key(account, context.client_ip)
+    async def hit(self, caller: object, context: RequestContext) -> Problem | None:
+        """Count a request of this caller; the refusal, when it is one too many."""
+        key = self._key(caller)
         wait = await self.limits.hit_alone(self.burst, key) or await self.limits.hit(self.limit, key)
         if not wait:
             return None
@@ -132,12 +130,12 @@ class Counting:
             events.record(Event.RATE_LIMIT_EXCEEDED, outcome="failure", subject=key)
         return too_many(self.limit, wait)
 
-    def _key(self, account: object | None, address: str) -> str:
-        known = self._keys.get(account or address)
+    def _key(self, caller: object) -> str:
+        known = self._keys.get(caller)
         if known is None:
             if len(self._keys) >= 10_000:
                 self._keys.clear()
-            known = self._keys[account or address] = limit_key(account, address)
+            known = self._keys[caller] = limit_key(caller)
         return known
 
 
@@ -150,7 +148,7 @@ class RateLimit:
         if scope["type"] == "lifespan" or scope["path"] == HEALTH_PATHS[0]:
             return await self.app(scope, receive, send)
         state = scope["state"]
-        refusal = await self.counting.hit(state["remembered_account"], state["context"])
+        refusal = await self.counting.hit(state["counted_as"], state["context"])
         if refusal is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -167,7 +165,7 @@ def install(app: FastAPI) -> None:
 
     async def charge(connection: HTTPConnection, principal: Principal) -> None:
         """Who was let in as an address is counted as an account as soon as it is known."""
-        if connection.scope["state"]["remembered_account"] == principal.id:
+        if connection.scope["state"]["counted_as"] == principal.id:
             return
         refusal = await counting.hit(principal.id, connection.state.context)
         if refusal is not None:

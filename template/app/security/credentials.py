@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 
 from app.database import after_commit
 from app.security import events
+from app.security.client_address import client_prefix
 from app.security.credential_cache import CacheSettings, CredentialCache
 from app.security.events import Event
 from app.security.problems import Problem
@@ -88,10 +89,23 @@ class Credentials:
         """What a request sends, of every kind."""
         return [(kind, text) for kind in self.kinds if (text := kind.read(headers)) is not None]
 
-    def remembered_account(self, headers: Headers) -> UUID | None:
-        """Whose credential this was when it was last verified, minutes ago at most. It says nothing of today."""
+    def remembered(self, headers: Headers, address: str) -> object:
+        """Under whose name a request counts before it is verified: an account, an account at its address, an address.
+
+        An account alone, while its credential is known to hold. Minutes later the name is all that is left: it keeps
+        its caller apart from noisy neighbours, and whoever holds a credential that ended in between cannot use up what
+        its owner may do.
+        """
         sent = self.sent(headers)
-        return self.cache.account_of(self.cache.key(sent[0][0].name, sent[0][1])) if len(sent) == 1 else None
+        source = client_prefix(address)
+        if len(sent) != 1:
+            return source
+        key = self.cache.key(sent[0][0].name, sent[0][1])
+        principal = self.cache.get(key)
+        if principal is not None:
+            return principal.id
+        account = self.cache.account_of(key)
+        return source if account is None else (account, source)
 
 
 def credentials_of(connection: HTTPConnection) -> Credentials:

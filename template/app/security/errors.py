@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security import events
-from app.security.events import Event
+from app.security.events import Event, OnceAMinute
 from app.security.problems import Problem, document
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ _QUOTES_INPUT = (
     "assertion_error",
     "url_parsing",
     "date_from_datetime_parsing",
+    "union_tag_invalid",
 )
 
 
@@ -46,19 +47,23 @@ def _request_id(request: Request) -> str:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response | None:
     error = cast(HTTPException, error)  # how Starlette types its handlers
-    problem = error if isinstance(error, Problem) else Problem(error.status_code, headers=_headers(error))
+    problem = _problem_of(error)
     if not isinstance(error, Problem) and error.status_code < 500:
         problem.detail = str(error.detail)
     return respond(problem, _request_id(request))
 
 
-def _headers(error: HTTPException) -> dict[str, str] | None:
-    return dict(error.headers) if error.headers else None
+def _problem_of(error: HTTPException) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    return Problem(error.status_code, headers=dict(error.headers) if error.headers else None)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     error = cast(RequestValidationError, error)
-    events.record(Event.INPUT_VALIDATION_FAIL, outcome="failure")
+    context, reported = request.scope["state"]["context"], request.scope["state"]["invalid_requests_reported"]
+    if reported.is_due(f"{context.client_ip} {context.route}"):
+        events.record(Event.INPUT_VALIDATION_FAIL, outcome="failure")
     found = [_explain(problem) for problem in error.errors()[:20]]
     if all(problem.get("type") == "json_invalid" for problem in error.errors()):
         return respond(Problem(400, detail="The body is not valid JSON."), _request_id(request))
@@ -108,7 +113,7 @@ class CatchAll:
         except Exception as error:
             request_id = scope["state"]["context"].request_id
             if isinstance(error, HTTPException):
-                problem = error if isinstance(error, Problem) else Problem(error.status_code)
+                problem = _problem_of(error)
             else:
                 problem = problem_for(error)
                 log.exception("unhandled exception, request %s", request_id)
@@ -124,6 +129,18 @@ def handle(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
 
 
+def handle_mounted(app: FastAPI) -> None:
+    """The same for an app below ours, which answers what it did not expect before we see it."""
+    handle(app)
+
+    async def on_crash(request: Request, error: Exception) -> Response:
+        return respond(problem_for(error), _request_id(request))
+
+    app.add_exception_handler(Exception, on_crash)
+    app.middleware_stack = None  # built anew with it
+
+
 def install(app: FastAPI) -> None:
+    app.state.invalid_requests_reported = OnceAMinute()
     handle(app)
     app.add_middleware(CatchAll)

@@ -23,7 +23,7 @@ from app.security.secret_keys import keys_for
 Outcome = Literal["success", "failure"]
 Fields = dict[str, object]
 EVERY_SECONDS = 60
-REMEMBERED = 1000
+MOST_NAMES = 20
 
 
 class Event(StrEnum):
@@ -162,18 +162,18 @@ def name_digest(login: str) -> str:
 
 
 class OnceAMinute:
-    """For events that somebody could cause without end: one a minute for each name."""
+    """For events that somebody could cause without end: one a minute for each name, and so many names a minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_NAMES) -> None:
+        self._most = most
         self._written: OrderedDict[str, float] = OrderedDict()
 
     def is_due(self, name: str) -> bool:
         """Whether nothing was written under this name in the last minute; it counts as written from now on."""
         now = time.monotonic()
-        if now - self._written.get(name, -EVERY_SECONDS) < EVERY_SECONDS:
+        while self._written and now - next(iter(self._written.values())) >= EVERY_SECONDS:
+            self._written.popitem(last=False)
+        if name in self._written or len(self._written) >= self._most:
             return False
         self._written[name] = now
-        self._written.move_to_end(name)
-        if len(self._written) > REMEMBERED:
-            self._written.popitem(last=False)
         return True

@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
@@ -24,10 +24,17 @@ Scope = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MOST_SCOPES = 40
 
 
+def _printable(name: str) -> str:
+    """It is shown on terminals. Raises: ValueError."""
+    if not name.isprintable():
+        raise ValueError
+    return name
+
+
 class KeyWanted(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = Field(min_length=1, max_length=LONGEST_NAME)
+    name: Annotated[str, AfterValidator(_printable)] = Field(min_length=1, max_length=LONGEST_NAME)
     scopes: list[Scope] = Field(min_length=1, max_length=MOST_SCOPES)
     expires_in_days: int = Field(DEFAULT_DAYS, ge=1, le=LONGEST_DAYS)
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import Database
 from app.security import events, login_throttle, sessions
 from app.security.client_address import client_prefix
-from app.security.events import Event
+from app.security.events import Event, OnceAMinute
 from app.security.login_throttle import Purpose, Throttled
 from app.security.passwords import PasswordHasher
 from app.security.sessions import Client, Grant
@@ -20,6 +20,7 @@ from app.security.tables import Account, normalise_login
 
 LOGINS_OF_ONE_SOURCE = 4  # that may wait for a hash at once, in one process
 LONGEST_LOGIN = 254
+LOCKS_A_MINUTE = 200  # log-in names whose refusal is an event, in one process
 
 
 _BY_LOGIN = select(Account.__table__).where(Account.login == bindparam("login"))
@@ -34,6 +35,7 @@ class PasswordLogin:
         self._database = database
         self._passwords = passwords
         self._waiting: Counter[str] = Counter()
+        self._locks_reported = OnceAMinute(LOCKS_A_MINUTE)
 
     async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
         """A session for who knows this password. Raises: LoginFailed, Throttled, Problem 503."""
@@ -74,7 +76,9 @@ class PasswordLogin:
         try:
             await login_throttle.count_attempt(self._database, login, client.address, known_id, purpose)
         except Throttled:
-            events.record(Event.LOGIN_LOCK, outcome="failure", subject=events.name_digest(normalise_login(login)))
+            name = events.name_digest(normalise_login(login))
+            if self._locks_reported.is_due(name):
+                events.record(Event.LOGIN_LOCK, outcome="failure", subject=name)
             raise
 
     async def _verify(self, password: str, account: Account | None, client: Client) -> bool:

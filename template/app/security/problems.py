@@ -22,16 +22,23 @@ class Problem(HTTPException):
         headers: dict[str, str] | None = None,
         **members: Any,
     ) -> None:
-        super().__init__(status, detail or HTTPStatus(status).phrase, headers)
+        super().__init__(status, detail or _phrase(status), headers)
         self.slug = slug
         self.members = members
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # a number of the owner's own
+        return "Error"
 
 
 def document(problem: Problem, request_id: str) -> dict[str, Any]:
     """The members of RFC 9457, section 3.1; `instance` is what to search the log for."""
     return {
         "type": problem.slug,
-        "title": HTTPStatus(problem.status_code).phrase,
+        "title": _phrase(problem.status_code),
         "status": problem.status_code,
         "detail": problem.detail,
         "instance": f"urn:request:{request_id}",

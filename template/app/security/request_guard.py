@@ -5,7 +5,6 @@ A route that needs more than others says so: `accepts("multipart/form-data", max
 
 import asyncio
 import re
-from collections import Counter
 from functools import lru_cache
 from typing import Any
 
@@ -13,20 +12,17 @@ from fastapi import Depends, FastAPI, params
 from pydantic import Field, field_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security.client_address import (
-    Network,
-    client_prefix,
-    contains,
-    parse_address,
-    parse_network,
-)
+from app.security.client_address import Network, contains, parse_address, parse_network
 from app.security.credentials import Credentials
 from app.security.errors import respond
+from app.security.in_flight import Room
 from app.security.problems import Problem
-from app.security.request_shape import Headers, check_body, check_target, counted, read_headers
-from app.security.route_policy import Declaration, Policy
+from app.security.request_body import Body, check_body
+from app.security.request_shape import Headers, check_query, check_target, read_headers
+from app.security.route_policy import Declaration, Policies, Policy
 from app.security.settings import CommaSeparated, SecuritySettings, in_production
 
+ON_THEIR_WAY = 4  # one place in so many may be taken by a body that has not arrived
 HEALTH_PATHS = ("/health/live", "/health/ready")  # asked by machines that know neither our name nor TLS
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 LOOPBACK = [parse_network("127.0.0.0/8"), parse_network("::1")]
@@ -46,8 +42,9 @@ class RequestGuardSettings(SecuritySettings):
     max_header_bytes: int = Field(16 * 1024, ge=1024)
     max_url_bytes: int = Field(4096, ge=256)
     max_body_bytes: int = Field(1024 * 1024, ge=1024)
-    max_in_flight: int = Field(256, ge=8)  # requests being answered at once, in one process
-    max_in_flight_of_one_source: int = Field(128, ge=4)  # so that half-sent requests of one do not stop all others
+    max_in_flight: int = Field(512, ge=8)  # requests being answered at once, in one process; sockets as many
+    max_in_flight_of_one_source: int = Field(128, ge=4)
+    body_seconds: float = Field(10, gt=0)  # until a body has arrived
     response_seconds: float = Field(30, gt=0)  # until the answer begins
 
     @field_validator("trusted_hosts")
@@ -96,34 +93,37 @@ class RequestGuard:
         self.production = in_production()
         self.hosts = {*settings.trusted_hosts, *(() if self.production else LOCAL_HOSTS)}
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
-        self.in_flight = 0
-        self.of_one_source: Counter[object] = Counter()  # an account where it is known, else an address
-        self.exceptions: list[Policy] | None = None
+        most, of_one = settings.max_in_flight, settings.max_in_flight_of_one_source
+        self.requests, self.sockets = Room(most, of_one), Room(most, of_one)
+        self.bodies = Room(most // ON_THEIR_WAY, of_one // ON_THEIR_WAY)
+        self.has_exceptions: bool | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         state = scope["state"]
+        room = self.sockets if scope["type"] == "websocket" else self.requests
+        source = None
         try:
             limits, headers = self._admit(scope)
-            account = self.credentials.remembered_account(headers)
-            source = account or client_prefix(state["context"].client_ip)
-            self._check_room(scope["path"], source)
+            state["headers"] = headers
+            counted_as = state["counted_as"] = self.credentials.remembered(headers, state["context"].client_ip)
+            if scope["path"] != HEALTH_PATHS[0]:
+                room.enter(counted_as)
+                source = counted_as
+            if room is self.sockets:
+                return await self.app(scope, receive, send)
+            await self._in_time(limits, scope, self._body(receive, headers, limits, counted_as), send)
         except Problem as problem:
-            return await self._answer(problem, scope, receive, send)
-        state["headers"], state["remembered_account"] = headers, account
-        if scope["type"] == "websocket":
-            return await self.app(scope, receive, send)
-        self.in_flight += 1
-        self.of_one_source[source] += 1
-        try:
-            body = counted(receive, headers, limits, self.settings.max_body_bytes)
-            await self._in_time(limits, scope, body, send)
+            await self._answer(problem, scope, receive, send)
         finally:
-            self.in_flight -= 1
-            self.of_one_source[source] -= 1
-            if not self.of_one_source[source]:
-                del self.of_one_source[source]
+            if source is not None:
+                room.leave(source)
+
+    def _body(self, receive: Receive, headers: Headers, limits: dict[str, Any], source: object) -> Receive:
+        usual = self.settings.response_seconds if "max_bytes" in limits else self.settings.body_seconds
+        body = Body(receive, headers, limits, self.settings.max_body_bytes, limits.get("seconds", usual))
+        return body.on_its_way(self.bodies, source)
 
     async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -132,31 +132,28 @@ class RequestGuard:
 
     def _admit(self, scope: Scope) -> tuple[dict[str, Any], Headers]:
         """What this route was allowed beyond the rest, and the headers. Raises: Problem."""
-        path = scope["path"]
         self._check_peer(scope["state"]["peer"])
         headers = read_headers(scope, self.settings.max_header_bytes)
         check_target(scope, self.settings.max_url_bytes)
-        if path not in HEALTH_PATHS:
+        if scope["path"] not in HEALTH_PATHS:
             self._check_destination(scope, headers)
-        limits = self._limits(path, scope.get("method"))
+        limits = self._check_query(scope)
         check_body(headers, limits, self.settings.max_body_bytes)
         return limits, headers
 
-    def _check_room(self, path: str, source: object) -> None:
-        if path == HEALTH_PATHS[0]:
-            return
-        if self.in_flight >= self.settings.max_in_flight:
-            raise Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
-        if self.of_one_source[source] >= self.settings.max_in_flight_of_one_source:
-            raise Problem(429, detail="Too many requests of yours are open.", headers={"Retry-After": "1"})
-
-    def _limits(self, path: str, method: str | None) -> dict[str, Any]:
-        if self.exceptions is None:
-            self.exceptions = [policy for policy in self.shared.state.policies.all if policy.limits]
-        for policy in self.exceptions:
-            if method in policy.methods and policy.pattern and policy.pattern.match(path):
-                return policy.limits
-        return {}
+    def _check_query(self, scope: Scope) -> dict[str, Any]:
+        """What the route that will answer was allowed; it is looked for where that can make a difference."""
+        policies: Policies = self.shared.state.policies
+        if self.has_exceptions is None:
+            self.has_exceptions = any(policy.limits for policy in policies.all)
+        query = scope["query_string"]
+        if not self.has_exceptions and b"&" not in query:
+            return {}
+        policy = policies.first_fitting(scope)
+        if policy is None:
+            return {}
+        check_query(query, policy.single)
+        return policy.limits
 
     def _check_peer(self, peer: str | None) -> None:
         # What has no address did not come over a network: a socket file, a test.

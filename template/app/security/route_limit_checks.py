@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.security.caller_limits import RateLimitSettings
 from app.security.hooks import hooks_of
 from app.security.route_limits import limiter
-from app.security.route_policy import Policies
+from app.security.route_policy import Policies, Policy
 
 Function = Callable[..., Any]
 
@@ -29,7 +29,8 @@ def silently_off(app: FastAPI, policies: Policies) -> list[str]:
         if len({inspect.unwrap(function) for function in functions}) > 1:
             reasons.append(f"two functions are called {name}: they would share their limits; rename one")
     for policy in policies.all:
-        reasons += [f"{policy.name}: {reason}" for reason in _misplaced(policy.endpoint)]
+        found = [*_misplaced(policy.endpoint), *_unmet(policy), *_on_dependencies(policy)]
+        reasons += [f"{policy.name}: {reason}" for reason in found]
     return reasons
 
 
@@ -44,6 +45,20 @@ def _misplaced(endpoint: Function | None) -> Iterator[str]:
         yield "its limit is of another Limiter: import limiter from app.security.rate_limits"
 
 
+def _unmet(policy: Policy) -> Iterator[str]:
+    """A limit that names methods is off for a route that has none of them."""
+    methods = {method.upper() for method in policy.methods}
+    for only_for in limiter.methods_of(policy.endpoint) if policy.endpoint else ():
+        if only_for is not None and methods.isdisjoint(method.upper() for method in only_for):
+            yield f"its limit is for {', '.join(only_for)} alone, which this route does not answer"
+
+
+def _on_dependencies(policy: Policy) -> Iterator[str]:
+    """slowapi counts once a request: a limit on a dependency takes the place of the route's own."""
+    if any(_limiters(call) for call in policy.calls if callable(call)):
+        yield "@limiter.limit stands on one of its dependencies: put it on the route"
+
+
 def _limiters(endpoint: Function) -> list[Limiter]:
     """Whose limits are wrapped around this function."""
     found = []
@@ -52,7 +67,8 @@ def _limiters(endpoint: Function) -> list[Limiter]:
         code = getattr(function, "__code__", None)
         if code is not None and code.co_filename == extension.__file__:
             cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-            found.append(cells["self"].cell_contents)
+            if "self" in cells:  # and else it is an exemption
+                found.append(cells["self"].cell_contents)
         function = getattr(function, "__wrapped__", None)
     return found
 

@@ -9,7 +9,7 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,7 +21,7 @@ from slowapi.errors import RateLimitExceeded
 from starlette.requests import Request
 
 from app.security.caller_limits import RateLimitSettings, limit_key, too_many
-from app.security.client_address import client_ip
+from app.security.client_address import client_ip, client_prefix
 from app.security.limit_storage import RETRY_SECONDS, Limits
 from app.security.problems import Problem
 from app.security.route_limit_storage import SharedOrAlone
@@ -32,7 +32,7 @@ KeyFunction = Callable[..., str]
 def caller_key(request: Request) -> str:
     """The account that calls, or else the address."""
     principal = request.scope["state"].get("principal")
-    return limit_key(principal.id if principal else None, client_ip(request.scope))
+    return limit_key(principal.id if principal else client_prefix(client_ip(request.scope)))
 
 
 class RouteLimiter(Limiter):
@@ -58,6 +58,12 @@ class RouteLimiter(Limiter):
         """The functions under each name that limits were put on."""
         return dict(self._Limiter__marked_for_limiting)  # type: ignore[attr-defined]
 
+    def methods_of(self, function: Callable[..., Any]) -> list[Sequence[str] | None]:
+        """For which methods each limit of a function counts; None is for all."""
+        name = _name(inspect.unwrap(function))
+        fixed = [limit.methods for limit in self._route_limits.get(name, ())]
+        return [*fixed, *(group.methods for group in self._dynamic_route_limits.get(name, ()))]
+
     def count_in(self, storage: MemoryStorage | SharedOrAlone) -> None:
         self._storage = storage
         self._shared = storage if isinstance(storage, SharedOrAlone) else None
@@ -72,6 +78,8 @@ class RouteLimiter(Limiter):
         **options: Any,
     ) -> Callable[..., Any]:
         """As slowapi's; a `critical` one refuses what cannot be counted. Raises: ValueError for what is no limit."""
+        if options.get("cost", 1) == 0:
+            raise ValueError("a request that costs nothing is never limited")
         decorator = super().limit(_checked(limit_value), key_func and _never_empty(key_func), **options)
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, params
+from fastapi._compat import field_annotation_is_sequence
 from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
@@ -38,6 +40,8 @@ class Policy:
     takes_dependencies: bool = False
     scopes: set[str] = field(default_factory=set)
     roles: set[frozenset[str]] = field(default_factory=set)  # of each group one
+    calls: list[Any] = field(default_factory=list)  # its dependencies
+    single: frozenset[str] = frozenset()  # query parameters that may stand once
     limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
 
     @property
@@ -69,9 +73,11 @@ class Policies:
         found = self._by_endpoint.get(scope.get("endpoint"), ())  # type: ignore[arg-type]
         if len(found) == 1:
             return found[0]
-        path, method = scope["path"], scope.get("method", "WEBSOCKET")
-        fitting = (policy for policy in found if method in policy.methods and policy.pattern)
-        return next((policy for policy in fitting if policy.pattern.match(path)), None)  # type: ignore[union-attr]
+        return _first_fitting(found, scope)
+
+    def first_fitting(self, scope: Scope) -> Policy | None:
+        """The policy of the route that will answer, before routing has chosen it."""
+        return _first_fitting(self.all, scope)
 
     def scopes(self) -> list[str]:
         """Every scope that a route asks for."""
@@ -84,6 +90,12 @@ class Policies:
             for policy in self.all
             if not policy.guarded and not policy.public
         ] + [f'public=["{path}"] names no route of this app' for path in sorted(self.public_paths - paths)]
+
+
+def _first_fitting(policies: Iterable[Policy], scope: Scope) -> Policy | None:
+    path, method = scope["path"], scope.get("method", "WEBSOCKET")
+    fitting = (policy for policy in policies if method in policy.methods and policy.pattern)
+    return next((policy for policy in fitting if policy.pattern.match(path)), None)  # type: ignore[union-attr]
 
 
 def _walk(router: Router, prefix: str, public: set[str]) -> Iterator[Policy]:
@@ -140,10 +152,19 @@ def _declared(dependant: Dependant | None, path: str, context: RouteContext | No
     if context is not None:
         methods = getattr(context, "methods", None) or ({"WEBSOCKET"} if context.endpoint else ())
         policy = Policy(path, frozenset(methods), context.endpoint, _pattern(path))
-    for call in _calls(dependant):
+    policy.calls = list(_calls(dependant))
+    for call in policy.calls:
         if isinstance(call, Declaration):
             call.declare(policy)
+    policy.single = frozenset(_single(dependant)) if dependant else frozenset()
     return policy
+
+
+def _single(dependant: Dependant) -> Iterator[str]:
+    for parameter in get_flat_params(dependant):
+        info = parameter.field_info
+        if isinstance(info, params.Query) and not field_annotation_is_sequence(info.annotation):
+            yield parameter.alias
 
 
 def _calls(dependant: Dependant | None) -> Iterator[Any]:

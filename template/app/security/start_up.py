@@ -19,6 +19,7 @@ from app.security.route_policy import InsecureApp, Policies, close, mounted_apps
 from app.security.settings import in_production
 
 log = logging.getLogger(__name__)
+FOREIGN_CORS = "a CORSMiddleware beside ours: the answer cors_origins says which pages may call"
 
 
 def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Policies:
@@ -29,8 +30,9 @@ def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Poli
         reasons += look(app, found)
     if app.user_middleware[: len(layers)] != layers:
         reasons.append("a layer was added outside the protections: secure(app) comes last")
-    if any(_is_cors(layer) for layer in app.user_middleware if layer not in layers):
-        reasons.append("a CORSMiddleware beside ours: the answer cors_origins says which pages may call")
+    mounted = [layer for below in mounted_apps(app.router) for layer in below.user_middleware]
+    if any(_is_cors(layer) for layer in (*app.user_middleware, *mounted) if layer not in layers):
+        reasons.append(FOREIGN_CORS)
     for served in (app, *mounted_apps(app.router)) if in_production() else ():
         if served.dependency_overrides:
             reasons.append("app.dependency_overrides replaces dependencies in production")
@@ -50,12 +52,22 @@ def _is_cors(layer: Middleware) -> bool:
     return isinstance(layer.cls, type) and issubclass(layer.cls, CORSMiddleware)
 
 
+def _has_foreign_cors(stack: object) -> bool:
+    """Whether a layer of a running app, made by whatever function, lets pages of its own choice read."""
+    while stack is not None:
+        if isinstance(stack, CORSMiddleware) and not type(stack).__module__.startswith(str(__package__)):
+            return True
+        stack = getattr(stack, "app", None)
+    return False
+
+
 class StartUp:
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app
         self.shared = shared
         self.production = in_production()
         self.routes: object = None  # the closed route table, once everything was found right
+        self.served: list[FastAPI] = []  # this app, and those mounted below it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -76,14 +88,17 @@ class StartUp:
             raise InsecureApp("this app was put together to be looked at, with settings too weak to serve with")
         if self.routes is None:
             self.shared.state.policies = check_app(self.shared)
-            for app in mounted_apps(self.shared.router):
-                errors.handle(app)
+            if _has_foreign_cors(self.shared.middleware_stack):
+                raise InsecureApp(FOREIGN_CORS)
+            self.served = [self.shared, *mounted_apps(self.shared.router)]
+            for app in self.served[1:]:
+                errors.handle_mounted(app)
             close(self.shared.router)
             self.routes = self.shared.router.routes
         router = self.shared.router
         if self.routes is not router.routes or router.default != router.not_found:
             raise InsecureApp("app.router was changed after the start")
-        if self.production and self.shared.dependency_overrides:
+        if self.production and any(app.dependency_overrides for app in self.served):
             raise InsecureApp("app.dependency_overrides replaces dependencies in production")
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -147,6 +147,13 @@ def test_a_refused_page_is_one_event_a_minute(client: TestClient, recorded: list
     assert found == ["https://evil.example", "https://other.example", "odd"]
 
 
+def test_a_flood_of_made_up_origins_is_twenty_events(client: TestClient, recorded: list[dict[str, Any]]) -> None:
+    for number in range(60):
+        client.get("/mine", headers={"Origin": f"https://o{number}.evil.example"})
+
+    assert len([event for event in recorded if event["event"] == "malicious_cors"]) == 20
+
+
 def test_development_adds_local_front_ends_and_production_does_not(make_client: MakeClient) -> None:
     local = {"Origin": "http://localhost:5173"}
     development = make_client(CORS_ORIGINS=ALLOWED).get("/mine", headers=local).headers

@@ -1,10 +1,13 @@
 """Errors are problem documents that say what went wrong for the caller, and nothing about us or of what was sent."""
 
 from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
 
 import pytest
 from fastapi import FastAPI, HTTPException
+from pydantic import BaseModel, Field
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import DbSession
 from app.security.compose import fastapi_options, secure
@@ -16,6 +19,26 @@ from tests.security.things import client_of_things  # noqa: F401
 
 CANARY = "canary-7f3a"
 JSON = {"Content-Type": "application/json"}
+
+
+class Circle(BaseModel):
+    kind: Literal["circle"]
+
+
+class Square(BaseModel):
+    kind: Literal["square"]
+
+
+class Raising:
+    """A layer of the owner's, which raises what only routes usually do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/layer":
+            raise HTTPException(460)
+        await self.app(scope, receive, send)
 
 
 @pytest.fixture
@@ -41,6 +64,18 @@ def failing(environment: Callable[..., None]) -> Iterator[TestClient]:
     async def raises_below() -> None:
         raise HTTPException(418, detail="short and stout")
 
+    @below.get("/crashes", dependencies=[public])
+    async def crashes_below() -> None:
+        raise RuntimeError(CANARY)
+
+    @app.get("/unheard-of", dependencies=[public])
+    async def unheard_of() -> None:
+        raise HTTPException(460, detail="of the owner's own")
+
+    @app.post("/shapes", dependencies=[public])
+    async def shapes(shape: Annotated[Circle | Square, Field(discriminator="kind")]) -> None: ...
+
+    app.add_middleware(Raising)
     app.mount("/below", below)
     secure(app)
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
@@ -72,10 +107,26 @@ def test_a_commit_that_fails_is_never_a_success(failing: TestClient) -> None:
 
 
 def test_an_app_mounted_below_answers_in_the_same_form(failing: TestClient) -> None:
-    for path, status in (("/below/raises", 418), ("/below/nothing", 404)):
+    for path, status in (("/below/raises", 418), ("/below/nothing", 404), ("/below/crashes", 500)):
         answer = failing.get(path)
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"
+        assert CANARY not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/unheard-of", "/layer"])
+def test_a_status_that_nobody_knows_is_answered_like_any_other(failing: TestClient, path: str) -> None:
+    answer = failing.get(path)
+
+    assert answer.status_code == answer.json()["status"] == 460
+    assert {name: answer.headers.get(name) for name in EXPECTED} == EXPECTED
+
+
+def test_a_shape_that_nobody_knows_is_not_echoed(failing: TestClient) -> None:
+    answer = failing.post("/shapes", json={"kind": CANARY})
+
+    assert answer.status_code == 422
+    assert CANARY not in answer.text
 
 
 BODIES = {

@@ -78,6 +78,15 @@ def test_what_is_not_valid_is_an_event(client: TestClient, as_caller: AsCaller, 
     assert [fields["event"] for fields in recorded] == [Event.INPUT_VALIDATION_FAIL, Event.REQUEST]
 
 
+def test_what_is_not_valid_again_and_again_is_one_event_a_minute(as_caller: AsCaller, recorded: Recorded) -> None:
+    caller = as_caller()
+
+    for _ in range(5):
+        caller.post("/things", json={})
+
+    assert len([fields for fields in recorded if fields["event"] == Event.INPUT_VALIDATION_FAIL]) == 1
+
+
 def test_every_event_that_is_written_has_a_test() -> None:
     written = re.findall(r"record(?:_change)?\((?:db, )?\s*Event\.([A-Z_]+)", _texts(ROOT / "app/security"))
     tests = _texts(Path(__file__).parent)

@@ -260,6 +260,22 @@ def test_one_account_from_many_addresses_is_one_account(
     assert set(answers) == {200, 429}
 
 
+def test_whoever_holds_a_credential_that_ended_uses_up_nothing_of_its_owner(
+    limited: MakeLimited, as_caller: AsCaller
+) -> None:
+    client = limited("5/minute", AUTH_CACHE_SECONDS="0.2")
+    owner = as_caller(client=client)
+    assert owner.get("/mine").status_code == 200
+    time.sleep(0.3)  # it was ended meanwhile, in another process
+    thief = client_from(client, CallerClient)
+    thief.headers.update(owner.headers)
+
+    while thief.get("/nowhere").status_code != 429:  # where nobody verifies it
+        pass
+
+    assert owner.get("/mine").status_code == 200
+
+
 def test_a_refused_credential_is_no_longer_counted_as_its_account(limited: MakeLimited, as_caller: AsCaller) -> None:
     client = limited("5/minute", AUTH_CACHE_SECONDS="0")
     caller = as_caller(client=client)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from slowapi import Limiter
 from slowapi.middleware import SlowAPIASGIMiddleware, SlowAPIMiddleware
 from starlette.testclient import TestClient
@@ -174,9 +174,25 @@ def another_limiter(app: FastAPI) -> None:
     def foreign(request: Request) -> None: ...
 
 
+def for_no_method_of_the_route(app: FastAPI) -> None:
+    @app.get("/wrong-method", dependencies=[public])
+    @limiter.limit("1/minute", methods=["POST"])
+    def wrong_method(request: Request) -> None: ...
+
+
+def on_a_dependency(app: FastAPI) -> None:
+    @limiter.limit("1/minute")
+    def dependency(request: Request) -> None: ...
+
+    @app.get("/dependency", dependencies=[public, Depends(dependency)])
+    def depends(request: Request) -> None: ...
+
+
 MISTAKES: dict[str, tuple[Callable[[FastAPI], Any], str]] = {
     "above the route": (decorated_above, "GET /above: @limiter.limit stands above the route"),
     "a name used twice": (two_of_one_name, "two functions are called tests.security.test_route_limits.twin"),
+    "for no method of the route": (for_no_method_of_the_route, "GET /wrong-method: its limit is for post alone"),
+    "on a dependency": (on_a_dependency, "GET /dependency: @limiter.limit stands on one of its dependencies"),
     "another limiter": (another_limiter, "GET /foreign: its limit is of another Limiter"),
     "a layer of slowapi": (lambda app: app.add_middleware(SlowAPIMiddleware), "SlowAPIMiddleware passes over"),
     "its other layer": (lambda app: app.add_middleware(SlowAPIASGIMiddleware), "SlowAPIASGIMiddleware passes over"),
@@ -207,6 +223,11 @@ def test_limits_may_be_stacked(environment: Callable[..., None]) -> None:
 
     with caller_of(assemble(add)) as client:
         assert client.get("/stacked").status_code == 200
+
+
+def test_what_costs_nothing_is_an_error_where_it_stands() -> None:
+    with pytest.raises(ValueError, match="costs nothing"):
+        limiter.limit("1/minute", cost=0)
 
 
 def test_what_is_no_limit_is_an_error_where_it_stands() -> None:

@@ -95,6 +95,43 @@ def test_there_is_no_cors_layer_beside_ours(environment: Callable[..., None]) ->
         pass
 
 
+def with_cors(app: Any) -> CORSMiddleware:
+    return CORSMiddleware(app, allow_origins=["*"])
+
+
+def test_a_function_that_makes_a_cors_layer_is_seen_too(environment: Callable[..., None]) -> None:
+    environment()
+
+    with (
+        pytest.raises(InsecureApp, match="cors_origins"),
+        TestClient(assemble(lambda app: app.add_middleware(with_cors))),
+    ):
+        pass
+
+
+def test_no_app_below_has_a_cors_layer(environment: Callable[..., None]) -> None:
+    environment()
+    below = FastAPI(**fastapi_options())
+    below.add_middleware(CORSMiddleware, allow_origins=["*"])
+
+    with (
+        pytest.raises(InsecureApp, match="cors_origins"),
+        TestClient(assemble(lambda app: app.mount("/below", below))),
+    ):
+        pass
+
+
+def test_production_replaces_no_dependency_of_a_running_app(environment: Callable[..., None]) -> None:
+    environment(**PRODUCTION_ENVIRONMENT)
+    below = FastAPI(**fastapi_options())
+    client = caller_of(assemble(lambda app: app.mount("/below", below)))
+    assert client.get("/health/live").status_code == 200
+
+    below.dependency_overrides[forgotten] = plain
+
+    assert client.get("/health/live").status_code == 500
+
+
 def test_production_replaces_no_dependency(environment: Callable[..., None]) -> None:
     environment(**PRODUCTION_ENVIRONMENT)
     app = assemble()

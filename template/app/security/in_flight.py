@@ -1,0 +1,34 @@
+"""How much is under way at once, in this process: bounded in all, and no source ever has all the room.
+
+A source is an account where the credential is known, else an address. So neither half-sent requests nor open sockets of
+one stop everybody else (OWASP API4:2023).
+"""
+
+from collections import Counter
+
+from app.security.problems import Problem
+
+
+class Room:
+    """Places that are taken and given back. `total` and `of_one_source` are numbers of places."""
+
+    def __init__(self, total: int, of_one_source: int) -> None:
+        self.total = total
+        self.of_one_source = of_one_source
+        self._taken = 0
+        self._taken_by: Counter[object] = Counter()
+
+    def enter(self, source: object) -> None:
+        """Take a place. Raises: Problem 503 when there is none, 429 when this source has its share."""
+        if self._taken >= self.total:
+            raise Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
+        if self._taken_by[source] >= self.of_one_source:
+            raise Problem(429, detail="Too many requests of yours are open.", headers={"Retry-After": "1"})
+        self._taken += 1
+        self._taken_by[source] += 1
+
+    def leave(self, source: object) -> None:
+        self._taken -= 1
+        self._taken_by[source] -= 1
+        if not self._taken_by[source]:
+            del self._taken_by[source]

@@ -1,0 +1,89 @@
+"""A body is of the right kind, counted while it is read, and on its way for a few seconds only.
+
+What nobody reads is never buffered. A body that has not arrived takes a place among those on their way, which are fewer
+than all that may be answered: half-sent requests never fill the service.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+from starlette.types import Message, Receive
+
+from app.security.in_flight import Room
+from app.security.problems import Problem
+from app.security.request_shape import CLOSE, Headers
+
+JSON = ("application/json",)
+_CHARSET = re.compile(r"(?: *; *charset=\"?utf-8\"? *)?\Z", re.IGNORECASE)
+
+
+def check_body(headers: Headers, limits: dict[str, Any], max_bytes: int) -> None:
+    """Whether a body of this length and media type is welcome here. Raises: Problem 400, 413 or 415."""
+    length = headers.get(b"content-length")
+    if length is not None and not (length.isdigit() and len(length) < 20):
+        raise Problem(400, detail="Content-Length is no number.")
+    size = int(length or 0)
+    if size > limits.get("max_bytes", max_bytes):
+        raise Problem(413)
+    if size == 0 and b"transfer-encoding" not in headers:
+        return
+    _check_media_type(headers, limits)
+
+
+def _check_media_type(headers: Headers, limits: dict[str, Any]) -> None:
+    media_type, separator, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
+    allowed = limits.get("media_types", JSON)
+    if media_type.strip().lower() not in allowed:
+        raise Problem(415, detail=f"Send {' or '.join(allowed)}.")
+    if allowed == JSON and not _CHARSET.match(separator + parameters):
+        raise Problem(415, detail="Send UTF-8.")
+
+
+class Body:
+    """Stands in for `receive` of one request. `seconds` is how long its body may be on its way; None is no limit."""
+
+    def __init__(
+        self, receive: Receive, headers: Headers, limits: dict[str, Any], max_bytes: int, seconds: float | None
+    ) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._limits = limits
+        self._left: int = limits.get("max_bytes", max_bytes)
+        self._seconds = seconds
+        self._until: float | None = None
+        self._arrived = False
+
+    def on_its_way(self, room: Room, source: object) -> Receive:
+        """What the app reads from: it raises Problem 408, 413, 415, 429 or 503."""
+
+        async def receive() -> Message:
+            if self._arrived:
+                return await self._receive()  # whether the caller is still there
+            room.enter(source)
+            try:
+                message = await self._next()
+            finally:
+                room.leave(source)
+            self._arrived = not message.get("more_body", False)
+            return self._counted(message)
+
+        return receive
+
+    async def _next(self) -> Message:
+        if self._until is None and self._seconds is not None:
+            self._until = asyncio.get_running_loop().time() + self._seconds
+        try:
+            async with asyncio.timeout_at(self._until):
+                return await self._receive()
+        except TimeoutError:
+            raise Problem(408, detail="The body took too long.", headers=CLOSE) from None
+
+    def _counted(self, message: Message) -> Message:
+        size = len(message.get("body", b""))
+        if size and b"content-length" not in self._headers:  # with one, the server holds the body to it
+            _check_media_type(self._headers, self._limits)  # HTTP/2 announces no body
+            self._left -= size
+            if self._left < 0:
+                raise Problem(413)
+        return message

@@ -1,0 +1,29 @@
+"""Requests made message by message, for what no client library would send."""
+
+import asyncio
+from typing import Any
+
+from starlette.testclient import TestClient
+from starlette.types import Message, Receive
+
+
+async def ask(client: TestClient, path: str, receive: Receive, method: str = "POST", **headers: str) -> int:
+    """The status of the answer to a request whose body comes out of `receive`; to be awaited in the app's loop."""
+    sent = {"host": "localhost", **headers}
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "2", "method": method, "scheme": "http"}
+    scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "state": {}}
+    scope |= {"headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()]}
+    scope |= {"client": client._transport.client, "server": ("localhost", 80)}  # type: ignore[attr-defined]
+    answers: list[Any] = []
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    await client.app(scope, receive, send)  # type: ignore[arg-type]
+    return int(answers[0]["status"])
+
+
+async def nothing_more() -> Message:
+    """The body that was announced and never comes."""
+    await asyncio.Event().wait()
+    raise AssertionError
