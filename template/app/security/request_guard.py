@@ -19,7 +19,7 @@ from app.security.in_flight import Room
 from app.security.problems import Problem
 from app.security.request_body import Body, check_body
 from app.security.request_shape import Headers, check_query, check_target, read_headers
-from app.security.route_policy import Declaration, Policies, Policy
+from app.security.route_policy import Declaration, Policies, Policy, first_fitting
 from app.security.settings import CommaSeparated, SecuritySettings, in_production
 
 ON_THEIR_WAY = 4  # one place in so many may be taken by a body that has not arrived
@@ -96,7 +96,6 @@ class RequestGuard:
         most, of_one = settings.max_in_flight, settings.max_in_flight_of_one_source
         self.requests, self.sockets = Room(most, of_one), Room(most, of_one)
         self.bodies = Room(most // ON_THEIR_WAY, of_one // ON_THEIR_WAY)
-        self.has_exceptions: bool | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -137,22 +136,21 @@ class RequestGuard:
         check_target(scope, self.settings.max_url_bytes)
         if scope["path"] not in HEALTH_PATHS:
             self._check_destination(scope, headers)
-        limits = self._check_query(scope)
+        limits = self._limits(scope)
         check_body(headers, limits, self.settings.max_body_bytes)
         return limits, headers
 
-    def _check_query(self, scope: Scope) -> dict[str, Any]:
-        """What the route that will answer was allowed; it is looked for where that can make a difference."""
+    def _limits(self, scope: Scope) -> dict[str, Any]:
+        """What the route that will answer was allowed beyond the rest. Raises: Problem 422 for a repeated parameter."""
         policies: Policies = self.shared.state.policies
-        if self.has_exceptions is None:
-            self.has_exceptions = any(policy.limits for policy in policies.all)
-        query = scope["query_string"]
-        if not self.has_exceptions and b"&" not in query:
-            return {}
-        policy = policies.first_fitting(scope)
+        several = b"&" in scope["query_string"]
+        if not several and first_fitting(policies.exceptions, scope) is None:
+            return {}  # as nearly always: which route it will be makes no difference
+        policy = first_fitting(policies.all, scope)
         if policy is None:
             return {}
-        check_query(query, policy.single)
+        if several:
+            check_query(scope["query_string"], policy.single)
         return policy.limits
 
     def _check_peer(self, peer: str | None) -> None:

@@ -62,6 +62,7 @@ class Policies:
     def __init__(self, app: FastAPI, public: Iterable[str] = ()) -> None:
         self.public_paths = set(public)
         self.all = list(_walk(app.router, "", self.public_paths))
+        self.exceptions = [policy for policy in self.all if policy.limits]
         self._by_endpoint: dict[Callable[..., Any], list[Policy]] = {}
         for policy in self.all:
             policy.public |= not policy.takes_dependencies and policy.path in self.public_paths
@@ -73,11 +74,7 @@ class Policies:
         found = self._by_endpoint.get(scope.get("endpoint"), ())  # type: ignore[arg-type]
         if len(found) == 1:
             return found[0]
-        return _first_fitting(found, scope)
-
-    def first_fitting(self, scope: Scope) -> Policy | None:
-        """The policy of the route that will answer, before routing has chosen it."""
-        return _first_fitting(self.all, scope)
+        return first_fitting(found, scope)
 
     def scopes(self) -> list[str]:
         """Every scope that a route asks for."""
@@ -92,10 +89,13 @@ class Policies:
         ] + [f'public=["{path}"] names no route of this app' for path in sorted(self.public_paths - paths)]
 
 
-def _first_fitting(policies: Iterable[Policy], scope: Scope) -> Policy | None:
+def first_fitting(policies: Iterable[Policy], scope: Scope) -> Policy | None:
+    """The policy of the first of these routes that would answer, as routing will choose it."""
     path, method = scope["path"], scope.get("method", "WEBSOCKET")
-    fitting = (policy for policy in policies if method in policy.methods and policy.pattern)
-    return next((policy for policy in fitting if policy.pattern.match(path)), None)  # type: ignore[union-attr]
+    for policy in policies:
+        if method in policy.methods and policy.pattern and policy.pattern.match(path):
+            return policy
+    return None
 
 
 def _walk(router: Router, prefix: str, public: set[str]) -> Iterator[Policy]:
