@@ -24,7 +24,7 @@ from app.security import errors, events, settings
 from app.security.credentials import Credentials, Principal, refuse
 from app.security.events import Event, OnceAMinute, RequestContext
 from app.security.hooks import hooks_of
-from app.security.limit_storage import Limits
+from app.security.limit_storage import Limits, Windows
 from app.security.problems import Problem
 from app.security.request_guard import HEALTH_PATHS
 from app.security.secret_keys import keys_for
@@ -45,10 +45,11 @@ class RateLimitSettings(SecuritySettings):
     @classmethod
     def _is_a_limit(cls, value: str) -> str:
         try:
-            if value:
-                parse(value)
+            fits = not value or parse(value).amount > 0
         except ValueError:
-            raise ValueError("write a limit such as 300/minute") from None
+            fits = False
+        if not fits:
+            raise ValueError("write a limit such as 300/minute")
         return value
 
     @field_validator("rate_limit_storage_url")
@@ -99,12 +100,12 @@ def limit_key(caller: object) -> str:
     return hmac.new(keys_for("limits")[0], str(caller).encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def too_many(item: RateLimitItem, wait: int) -> Problem:
+def too_many(item: RateLimitItem, wait: int, name: str) -> Problem:
     """429 with the headers of RFC 6585 and draft-ietf-httpapi-ratelimit-headers; `wait` in seconds."""
     headers = {
         "Retry-After": str(wait),
-        "RateLimit-Policy": f'"default";q={item.amount};w={item.get_expiry()}',
-        "RateLimit": f'"default";r=0;t={wait}',
+        "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',
+        "RateLimit": f'"{name}";r=0;t={wait}',
     }
     return Problem(429, detail="Too many requests.", headers=headers)
 
@@ -116,19 +117,22 @@ class Counting:
         self.limits = limits
         self.limit = limit
         self.burst = burst
+        self.bursts = Windows()  # counted in this process, wherever the rest is
         self.reported = OnceAMinute()
         self._keys: dict[object, str] = {}
 
     async def hit(self, caller: object, context: RequestContext) -> Problem | None:
         """Count a request of this caller; the refusal, when it is one too many."""
         key = self._key(caller)
-        wait = await self.limits.hit_alone(self.burst, key) or await self.limits.hit(self.limit, key)
+        refused, wait = self.burst, self.bursts.hit(key, self.burst.amount, self.burst.get_expiry())
+        if not wait:
+            refused, wait = self.limit, await self.limits.hit(self.limit, key)
         if not wait:
             return None
         context.reason = "rate_limit"
         if self.reported.is_due(key):
             events.record(Event.RATE_LIMIT_EXCEEDED, outcome="failure", subject=key)
-        return too_many(self.limit, wait)
+        return too_many(refused, wait, "burst" if refused is self.burst else "default")
 
     def _key(self, caller: object) -> str:
         known = self._keys.get(caller)

@@ -71,6 +71,15 @@ class CredentialKind(Protocol):
         """The security scheme object of OpenAPI; `scopes` are all that routes ask for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One credential of a request, and the key under which it is cached."""
+
+    kind: CredentialKind
+    text: str
+    key: bytes
+
+
 OnIdentified = Callable[[HTTPConnection, Principal], Awaitable[None]]
 
 
@@ -85,26 +94,29 @@ class Credentials:
     def kind(self, name: str) -> CredentialKind:
         return next(kind for kind in self.kinds if kind.name == name)
 
-    def sent(self, headers: Headers) -> list[tuple[CredentialKind, str]]:
+    def look(self, headers: Headers) -> list[Sent]:
         """What a request sends, of every kind."""
-        return [(kind, text) for kind in self.kinds if (text := kind.read(headers)) is not None]
+        found = []
+        for kind in self.kinds:
+            text = kind.read(headers)
+            if text is not None:
+                found.append(Sent(kind, text, self.cache.key(kind.name, text)))
+        return found
 
-    def remembered(self, headers: Headers, address: str) -> object:
+    def remembered(self, sent: list[Sent], address: str) -> object:
         """Under whose name a request counts before it is verified: an account, an account at its address, an address.
 
         An account alone, while its credential is known to hold. Minutes later the name is all that is left: it keeps
         its caller apart from noisy neighbours, and whoever holds a credential that ended in between cannot use up what
         its owner may do.
         """
-        sent = self.sent(headers)
         source = client_prefix(address)
         if len(sent) != 1:
             return source
-        key = self.cache.key(sent[0][0].name, sent[0][1])
-        principal = self.cache.get(key)
+        principal = self.cache.get(sent[0].key)
         if principal is not None:
             return principal.id
-        account = self.cache.account_of(key)
+        account = self.cache.account_of(sent[0].key)
         return source if account is None else (account, source)
 
 
@@ -135,18 +147,17 @@ async def identify(connection: HTTPConnection) -> Principal:
     Raises: Problem 401 without a credential that holds, 400 with two.
     """
     credentials = credentials_of(connection)
-    kind, text = _sent(connection, credentials)
+    sent = _sent(connection, credentials)
     cache = credentials.cache
-    key = cache.key(kind.name, text)
-    principal = cache.get(key)
+    principal = cache.get(sent.key)
     if principal is None:
         begun = cache.begin()
         try:
-            principal, ends = await _verify(kind, text, connection)
+            principal, ends = await _verify(sent, connection)
         except (Problem, WebSocketException):  # refused, and not only unable to look
-            cache.forget_name(key)
+            cache.forget_name(sent.key)
             raise
-        cache.keep(key, principal, principal.id, (ends - datetime.now(UTC)).total_seconds(), begun)
+        cache.keep(sent.key, principal, principal.id, (ends - datetime.now(UTC)).total_seconds(), begun)
         for tell in credentials.on_identified:
             await tell(connection, principal)
     connection.scope["state"]["context"].actor = str(principal.id)
@@ -155,12 +166,12 @@ async def identify(connection: HTTPConnection) -> Principal:
 
 async def identify_again(connection: HTTPConnection) -> Principal:
     """Verify the credential of an open connection once more, whatever is cached. Raises: as `identify`."""
-    principal, _ = await _verify(*_sent(connection, credentials_of(connection)), connection)
+    principal, _ = await _verify(_sent(connection, credentials_of(connection)), connection)
     return principal
 
 
-def _sent(connection: HTTPConnection, credentials: Credentials) -> tuple[CredentialKind, str]:
-    sent = credentials.sent(connection.scope["state"]["headers"])
+def _sent(connection: HTTPConnection, credentials: Credentials) -> Sent:
+    sent: list[Sent] = connection.scope["state"]["sent"]
     if len(sent) == 1:
         return sent[0]
     if sent:
@@ -169,11 +180,11 @@ def _sent(connection: HTTPConnection, credentials: Credentials) -> tuple[Credent
     raise refuse(connection, none, "no_credential")
 
 
-async def _verify(kind: CredentialKind, text: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
+async def _verify(sent: Sent, connection: HTTPConnection) -> tuple[Principal, datetime]:
     try:
-        return await kind.verify(text, connection)
+        return await sent.kind.verify(sent.text, connection)
     except InvalidCredential as error:
-        problem = challenge(kind, 401, "invalid_token", "The credential does not hold.")
+        problem = challenge(sent.kind, 401, "invalid_token", "The credential does not hold.")
         raise refuse(connection, problem, str(error)) from None
 
 

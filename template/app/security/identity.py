@@ -30,8 +30,9 @@ class Authenticate(Declaration):
         principal: Principal | None = state.get("principal")
         if principal is None:
             principal = state["principal"] = await identify(connection)
-        if principal.scopes is not None:
+        if principal.scopes is not None and not state.get("scope_checked"):
             self._check_scope(connection, principal.scopes)
+            state["scope_checked"] = True
         return principal
 
     def _check_scope(self, connection: HTTPConnection, scopes: frozenset[str]) -> None:

@@ -4,8 +4,6 @@ A source is an account where the credential is known, else an address. So neithe
 one stop everybody else (OWASP API4:2023).
 """
 
-from collections import Counter
-
 from app.security.problems import Problem
 
 
@@ -16,19 +14,22 @@ class Room:
         self.total = total
         self.of_one_source = of_one_source
         self._taken = 0
-        self._taken_by: Counter[object] = Counter()
+        self._taken_by: dict[object, int] = {}
 
     def enter(self, source: object) -> None:
         """Take a place. Raises: Problem 503 when there is none, 429 when this source has its share."""
         if self._taken >= self.total:
             raise Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
-        if self._taken_by[source] >= self.of_one_source:
+        taken = self._taken_by.get(source, 0)
+        if taken >= self.of_one_source:
             raise Problem(429, detail="Too many requests of yours are open.", headers={"Retry-After": "1"})
         self._taken += 1
-        self._taken_by[source] += 1
+        self._taken_by[source] = taken + 1
 
     def leave(self, source: object) -> None:
         self._taken -= 1
-        self._taken_by[source] -= 1
-        if not self._taken_by[source]:
+        taken = self._taken_by[source] - 1
+        if taken:
+            self._taken_by[source] = taken
+        else:
             del self._taken_by[source]

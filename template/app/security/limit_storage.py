@@ -12,7 +12,6 @@ from typing import Any
 
 from limits import RateLimitItem
 from limits.aio.storage import RedisStorage
-from limits.aio.storage.base import SlidingWindowCounterSupport, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -26,68 +25,31 @@ RETRY_SECONDS = 5.0  # that Redis is left alone after a failure
 Window = tuple[int, int, int]  # its number since 1970, hits in the one before it, hits in it
 
 
-class BoundedMemory(Storage, SlidingWindowCounterSupport):
-    """Sliding windows in a bounded mapping: a hit costs the same however many callers there are.
+class Windows:
+    """Sliding windows of this process in a bounded mapping: a hit costs the same however many callers there are.
 
     The library's own storage looks through all of them at every hit.
     """
 
-    STORAGE_SCHEME = ["async+bounded-memory"]
-
     def __init__(self) -> None:
-        super().__init__()
-        self._windows: OrderedDict[str, Window] = OrderedDict()
+        self._known: OrderedDict[str, Window] = OrderedDict()
 
-    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count a hit if it fits. There is no point where another one could come between."""
-        previous, previous_left, current, _ = self._window(key, expiry)
-        if math.floor(previous * previous_left / expiry) + current + amount > limit:
-            return False
-        self._windows[key] = (int(time.time() // expiry), previous, current + amount)
-        self._windows.move_to_end(key)
-        if len(self._windows) > CAPACITY:
-            self._windows.popitem(last=False)
-        return True
-
-    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Hits in the window before and for how long they still count, hits in this one and for how long."""
-        return self._window(key, expiry)
-
-    def _window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+    def hit(self, key: str, limit: int, expiry: int) -> int:
+        """Count a hit if it fits, and return 0; else how many whole seconds it has to wait. `expiry` is in seconds."""
         now = time.time()
         number, left = int(now // expiry), expiry - now % expiry
-        known, previous, current = self._windows.get(key, (number, 0, 0))
+        known, previous, current = self._known.get(key, (number, 0, 0))
         if known == number - 1:
             previous, current = current, 0
         elif known != number:
             previous, current = 0, 0
-        return previous, left, current, left + expiry
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return ValueError
-
-    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        raise NotImplementedError
-
-    async def get(self, key: str) -> int:
-        raise NotImplementedError
-
-    async def get_expiry(self, key: str) -> float:
-        raise NotImplementedError
-
-    async def check(self) -> bool:
-        return True
-
-    async def reset(self) -> int | None:
-        self._windows.clear()
-        return None
-
-    async def clear(self, key: str) -> None:
-        self._windows.pop(key, None)
-
-    async def clear_sliding_window(self, key: str, expiry: int) -> None:
-        self._windows.pop(key, None)
+        if math.floor(previous * left / expiry) + current + 1 > limit:
+            return seconds_to_wait(limit, expiry, previous, left, current, left + expiry)
+        self._known[key] = (number, previous, current + 1)
+        self._known.move_to_end(key)
+        if len(self._known) > CAPACITY:
+            self._known.popitem(last=False)
+        return 0
 
 
 class Breaker:
@@ -130,7 +92,7 @@ class Limits:
     """Counts requests. `url` is memory:// or that of a Redis; `processes` share a limit where each counts alone."""
 
     def __init__(self, url: str, processes: int) -> None:
-        self._alone = SlidingWindowCounterRateLimiter(BoundedMemory())
+        self._alone = Windows()
         self._processes = processes
         self.breaker = Breaker()
         self._together: SlidingWindowCounterRateLimiter | None = None
@@ -141,7 +103,9 @@ class Limits:
 
     async def hit(self, item: RateLimitItem, key: str) -> int:
         """Count one request; 0 when it may go on, else how many seconds it has to wait."""
-        if self._together is not None and self.breaker.may_ask():
+        if self._together is None:
+            return self._alone.hit(key, item.amount, item.get_expiry())
+        if self.breaker.may_ask():
             try:
                 wait = await _hit(self._together, item, key)
             except Exception as error:  # whatever it is, requests go on
@@ -149,13 +113,7 @@ class Limits:
             else:
                 self.breaker.succeeded()
                 return wait
-        if self._together is not None:
-            item = type(item)(share(item.amount, self._processes), item.multiples)
-        return await self.hit_alone(item, key)
-
-    async def hit_alone(self, item: RateLimitItem, key: str) -> int:
-        """The same, counted in this process whatever the storage is."""
-        return await _hit(self._alone, item, key)
+        return self._alone.hit(key, share(item.amount, self._processes), item.get_expiry())
 
     async def close(self) -> None:
         if self._together is not None:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.client_address import Network, contains, parse_address, parse_network
 from app.security.credentials import Credentials
+from app.security.deadlines import NEVER, Deadlines
 from app.security.errors import respond
 from app.security.in_flight import Room
 from app.security.problems import Problem
@@ -95,6 +96,7 @@ class RequestGuard:
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
         most, of_one = settings.max_in_flight, settings.max_in_flight_of_one_source
         self.requests, self.sockets = Room(most, of_one), Room(most, of_one)
+        self.deadlines = Deadlines(settings.response_seconds)
         self.bodies = Room(most // ON_THEIR_WAY, of_one // ON_THEIR_WAY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,8 +107,8 @@ class RequestGuard:
         source = None
         try:
             limits, headers = self._admit(scope)
-            state["headers"] = headers
-            counted_as = state["counted_as"] = self.credentials.remembered(headers, state["context"].client_ip)
+            sent = state["sent"] = self.credentials.look(headers)
+            counted_as = state["counted_as"] = self.credentials.remembered(sent, state["context"].client_ip)
             if scope["path"] != HEALTH_PATHS[0]:
                 room.enter(counted_as)
                 source = counted_as
@@ -144,7 +146,8 @@ class RequestGuard:
         """What the route that will answer was allowed beyond the rest. Raises: Problem 422 for a repeated parameter."""
         policies: Policies = self.shared.state.policies
         several = b"&" in scope["query_string"]
-        if not several and first_fitting(policies.exceptions, scope) is None:
+        exceptions = policies.exceptions.get(scope.get("method", "WEBSOCKET"), ())
+        if not several and first_fitting(exceptions, scope) is None:
             return {}  # as nearly always: which route it will be makes no difference
         policy = first_fitting(policies.all, scope)
         if policy is None:
@@ -171,18 +174,21 @@ class RequestGuard:
 
         async def sender(message: Message) -> None:
             nonlocal started
-            if not started:
-                started = True
-                timer.reschedule(None)
+            started = True
+            watched.until = NEVER
             await send(message)
 
+        watched = self.deadlines.watch(limits.get("seconds", self.settings.response_seconds))
         try:
-            async with asyncio.timeout(limits.get("seconds", self.settings.response_seconds)) as timer:
-                await self.app(scope, receive, sender)
-        except TimeoutError:
-            if started or not timer.expired():
+            await self.app(scope, receive, sender)
+        except asyncio.CancelledError:
+            if not watched.was_us():
                 raise
+            if started:
+                raise TimeoutError from None
             await self._answer(Problem(504, detail="The answer took too long."), scope, receive, send)
+        finally:
+            self.deadlines.forget(watched)
 
 
 def install(app: FastAPI) -> None:

@@ -108,7 +108,7 @@ class RouteLimiter(Limiter):
             super()._check_request_limit(request, endpoint_func, *rest)
         except RateLimitExceeded:
             item, names = request.state.view_rate_limit
-            raise too_many(item, self._wait(item, names)) from None
+            raise too_many(item, self._wait(item, names), "route") from None
         alone = self._shared is not None and self._shared.is_away
         if alone and endpoint_func is not None and _name(endpoint_func) in self._critical:
             raise Problem(503, detail="Try again in a moment.", headers={"Retry-After": str(int(RETRY_SECONDS))})

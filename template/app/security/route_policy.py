@@ -62,7 +62,10 @@ class Policies:
     def __init__(self, app: FastAPI, public: Iterable[str] = ()) -> None:
         self.public_paths = set(public)
         self.all = list(_walk(app.router, "", self.public_paths))
-        self.exceptions = [policy for policy in self.all if policy.limits]
+        self.exceptions: dict[str, list[Policy]] = {}  # by method: routes that were allowed more than the rest
+        for policy in self.all:
+            for method in policy.methods if policy.limits else ():
+                self.exceptions.setdefault(method, []).append(policy)
         self._by_endpoint: dict[Callable[..., Any], list[Policy]] = {}
         for policy in self.all:
             policy.public |= not policy.takes_dependencies and policy.path in self.public_paths

@@ -108,7 +108,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(300):
         hits(limits, 1, f"caller {number}")
 
-    assert len(limits._alone.storage._windows) == 100  # type: ignore[attr-defined]
+    assert len(limits._alone._known) == 100
 
 
 @pytest.mark.parametrize(("limit", "processes", "expected"), [(300, 4, 75), (5, 2, 2), (1, 8, 1), (3, 8, 1)])

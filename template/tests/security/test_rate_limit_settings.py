@@ -12,6 +12,7 @@ from tests.security.fixtures import MakeClient
         ({"RATE_LIMIT": "often"}, "RATE_LIMIT"),
         ({"RATE_LIMIT_BURST": ""}, None),
         ({"RATE_LIMIT_BURST": "0"}, "RATE_LIMIT_BURST"),
+        ({"RATE_LIMIT": "0/minute"}, "RATE_LIMIT"),
         ({"RATE_LIMIT_STORAGE_URL": "memcached://x"}, "RATE_LIMIT_STORAGE_URL"),
         ({"RATE_LIMIT_STORAGE_URL": "redis://u:hunter2@db:6379/0"}, "RATE_LIMIT_STORAGE_URL"),
         ({"RATE_LIMIT_STORAGE_URL": "redis://u:hunter2@127.0.0.1:6379/0"}, None),

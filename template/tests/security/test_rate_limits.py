@@ -104,6 +104,7 @@ def test_a_burst_is_limited_too(limited: MakeLimited) -> None:
 
     assert answers[:4] == [200] * 4
     assert answers.count(429) >= 15
+    assert client.get("/direct").headers.get("ratelimit-policy", '"burst";q=4;w=1') == '"burst";q=4;w=1'
 
 
 def test_a_socket_that_is_one_too_many_is_not_opened(limited: MakeLimited) -> None:

@@ -112,7 +112,7 @@ def test_its_refusal_looks_like_every_other(client: TestClient) -> None:
     answer = [client.get("/included/1") for _ in range(3)][-1]
 
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["ratelimit-policy"] == '"default";q=2;w=60'
+    assert answer.headers["ratelimit-policy"] == '"route";q=2;w=60'
     assert re.fullmatch(r"[1-9]\d?", answer.headers["retry-after"])
     assert "per 1 minute" not in answer.text
     assert answer.headers["x-frame-options"] == "DENY"
