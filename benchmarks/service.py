@@ -23,7 +23,7 @@ async def whoami(caller: Caller) -> dict[str, str | list[str]]:
 router.get("/by/whoami", dependencies=[require_scope("notes:read")])(whoami)
 """
 ON_THE_APP = """    app.get("/whoami", dependencies=[require_scope("notes:read")])(notes.whoami)
-    secure(app)
+    app.include_router(notes.router)
 """
 
 
@@ -38,7 +38,7 @@ def generate(folder: Path) -> None:
         file.write(WHOAMI)
     main = folder / "app/main.py"
     imported = "from app.security.identity import require_scope\nfrom app.security.compose import"
-    text = main.read_text().replace("    secure(app)\n", ON_THE_APP)
+    text = main.read_text().replace("    app.include_router(notes.router)\n", ON_THE_APP)
     main.write_text(text.replace("from app.security.compose import", imported))
     own = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     subprocess.run(["uv", "sync", "--quiet"], cwd=folder, env=own, check=True)
