@@ -118,12 +118,13 @@ def record_change(
     db: AsyncSession,
     event: Event,
     *,
+    outcome: Outcome = "success",
     actor: UUID | None = None,
     subject: UUID | str | None = None,
     reason: str | None = None,
 ) -> None:
     """Write one event when the change it speaks of is committed, and not if it is rolled back."""
-    fields = _fields(event, "success", actor, subject, reason)
+    fields = _fields(event, outcome, actor, subject, reason)
     _tell(db, fields)
     after_commit(db, lambda: _write(fields))
 
