@@ -49,11 +49,14 @@ def test_a_line_of_equals_signs_is_a_heading(copy: Copy) -> None:
     assert check(copy) == (0, [])
 
 
-@pytest.mark.parametrize("name", ["app/main.py", "app/security/cli.py", "app/security/settings.py"])
-def test_nothing_starts_and_the_places_are_said(copy: Copy, name: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("app.manage", "app/security/cli.py"), ("app.manage", "app/database.py"), ("uvicorn", "app/security/settings.py")],
+)
+def test_nothing_starts_and_the_places_are_said(copy: Copy, command: str, name: str) -> None:
     (copy.folder / name).write_text(LEFT)
 
-    done = copy.run("uvicorn", "app.main:app")
+    done = copy.run(command, *(["app.main:app"] if command == "uvicorn" else []))
 
     assert done.returncode == 1
     assert f"{name}, line 2: a conflict of an update" in done.stderr
