@@ -68,10 +68,10 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     logs.configure(app.version)
     app.state.database = database.Database()
     hooks.hooks_of(app).at_end.append(database.on_end)
+    migrations.install(app)
     # {% if features.audit_log.enabled %}
     audit_log.install(app)
     # {% endif %}
-    migrations.install(app)
     _add_callers(app)
     _add_layers(app, [*public, *api_docs.install(app)])
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from app.database import Database
 from app.security import migrations
-from app.security.hooks import hooks_of
+from app.security.hooks import Hint, hooks_of
 from app.security.route_policy import InsecureApp, Policies
 from app.security.settings import ROOT, environment, problems
 
@@ -46,10 +46,10 @@ async def _database_problems() -> list[str]:
     return [f"{behind} migrations are waiting: run `uv run manage migrate`"] if behind else []
 
 
-async def _hints(app: FastAPI, policies: Policies) -> list[str]:
+async def _ask(looks: list[Hint], policies: Policies) -> list[str]:
     found: list[str] = []
     database = Database()
-    for look in hooks_of(app).hints:
+    for look in looks:
         async with database.begin() as db:
             found += await look(db, policies)
     await database.close()
@@ -80,7 +80,8 @@ async def examine(load_app: Callable[[], FastAPI], check: Callable[[FastAPI], Po
         report.problems.append(str(error))
         return report
     if not report.problems:
-        report.hints = await _hints(app, policies)
+        report.hints = await _ask(hooks_of(app).hints, policies)
+        report.problems = await _ask(hooks_of(app).faults, policies)
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)
     report.exceptions = {policy.name: str(policy.limits) for policy in policies.all if policy.limits}
     return report

@@ -57,9 +57,14 @@ class Event(StrEnum):
     CRASH = "sys_crash"
     AUDIT_READ = "audit_read"
     AUDIT_PRUNED = "audit_pruned"
+    AUDIT_RESTARTED = "audit_restarted"
     AUDIT_VERIFIED = "audit_verified"
     AUDIT_CHECKPOINT = "audit_checkpoint"
     REQUEST = "request"
+
+
+class NotRecorded(ConnectionError):
+    """The change could not be kept in the audit log, so it is not made."""
 
 
 @dataclass(slots=True)
