@@ -9,10 +9,8 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parents[2]
 # Which answer brings which module; any of these may be missing, and nothing else.
 ANSWERS = {
-    # {% for feature in features.values() %}
-    # {% for module in feature.modules %}
-    "{{= module }}": "{{= feature.answer }}",
-    # {% endfor %}
+    # {% for module, answer in brought_by.items() %}
+    "{{= module }}": "{{= answer }}",
     # {% endfor %}
 }
 

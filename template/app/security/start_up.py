@@ -15,7 +15,8 @@ from app.security import errors, events, logs
 from app.security.events import Event
 from app.security.hooks import hooks_of
 from app.security.problems import Problem
-from app.security.route_policy import InsecureApp, Policies, close, mounted_apps
+from app.security.route_policy import InsecureApp, Policies
+from app.security.route_tables import close, mounted_apps
 from app.security.settings import in_production
 
 log = logging.getLogger(__name__)

@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from app.security.compose import fastapi_options, secure
 from app.security.identity import public
 from app.security.request_guard import accepts, deadline
-from tests.security.assembled import assemble
 from tests.security.by_hand import ask
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
@@ -231,42 +230,3 @@ def test_a_body_that_was_never_announced_is_held_to_the_same(client: TestClient)
     assert client.portal is not None
     assert client.portal.call(call, "application/json", 17) == 413
     assert client.portal.call(call, "text/evil", 1) == 415
-
-
-@pytest.mark.parametrize(
-    ("query", "status"),
-    [
-        ("limit=1&limit=100", 422),
-        ("limit=1&other=2&%6cimit=3", 422),
-        ("limit=1&limit", 422),
-        ("limit=1&tag=a&tag=b", 200),
-        ("limit=1&unknown=1&unknown=2", 200),
-    ],
-)
-def test_a_parameter_that_stands_once_is_not_repeated(make_client: MakeClient, query: str, status: int) -> None:
-    def add(app: FastAPI) -> None:
-        @app.get("/search", dependencies=[public])
-        async def search(limit: int = 0, tag: Annotated[list[str] | None, Query()] = None) -> int:
-            return limit
-
-    answer = make_client(build=lambda: assemble(add)).get(f"/search?{query}")
-
-    assert answer.status_code == status
-    if status == 422:
-        assert answer.json()["errors"] == [{"pointer": "/query/limit", "detail": "is repeated", "code": "repeated"}]
-        assert answer.headers["content-type"] == "application/problem+json"
-
-
-def test_what_one_route_was_allowed_no_earlier_one_is(make_client: MakeClient) -> None:
-    def add(app: FastAPI) -> None:
-        @app.post("/files/fixed", dependencies=[public])
-        async def fixed(body: dict[str, int]) -> None: ...
-
-        @app.post("/files/{name}", dependencies=[public, accepts("text/csv")])
-        async def upload(name: str) -> None: ...
-
-    client = make_client(build=lambda: assemble(add))
-
-    assert client.post("/files/fixed", content=b"x", headers={"Content-Type": "text/csv"}).status_code == 415
-    assert client.post("/files/fixed", json={"a": 1}).status_code == 200
-    assert client.post("/files/other", content=b"x", headers={"Content-Type": "text/csv"}).status_code == 200

@@ -1,20 +1,15 @@
 """`@limiter.limit` on single routes: it counts each caller wherever the route hangs, and is never silently off."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Request
-from slowapi import Limiter
-from slowapi.middleware import SlowAPIASGIMiddleware, SlowAPIMiddleware
+from fastapi import APIRouter, FastAPI, Request
 from starlette.testclient import TestClient
 
 from app.security.identity import Caller, public, require_scope
 from app.security.rate_limits import limiter
-from app.security.route_limit_checks import blocking
-from app.security.route_policy import InsecureApp
-from tests.security.assembled import assemble, caller_of
+from tests.security.assembled import assemble
 from tests.security.callers import AsCaller, CallerClient, client_from
 from tests.security.fixtures import MakeClient
 from tests.security.timing import later
@@ -143,111 +138,3 @@ def test_nothing_of_a_caller_is_logged(client: TestClient, caplog: pytest.LogCap
     statuses(client, *["/included/1"] * 3)
 
     assert "127.0.0.1" not in caplog.text
-
-
-# What would be off without a word
-
-
-def decorated_above(app: FastAPI) -> None:
-    @limiter.limit("1/minute")
-    @app.get("/above", dependencies=[public])
-    def above(request: Request) -> None: ...
-
-
-def two_of_one_name(app: FastAPI) -> None:
-    def make(path: str) -> None:
-        @app.get(path, dependencies=[public])
-        @limiter.limit("1/minute")
-        def twin(request: Request) -> None: ...
-
-    make("/one")
-
-    @app.get("/other", dependencies=[public])
-    @limiter.limit("1/minute")
-    def twin(request: Request) -> str:
-        return "other"
-
-
-def another_limiter(app: FastAPI) -> None:
-    @app.get("/foreign", dependencies=[public])
-    @Limiter(key_func=lambda: "").limit("1/minute")
-    def foreign(request: Request) -> None: ...
-
-
-def for_no_method_of_the_route(app: FastAPI) -> None:
-    @app.get("/wrong-method", dependencies=[public])
-    @limiter.limit("1/minute", methods=["POST"])
-    def wrong_method(request: Request) -> None: ...
-
-
-def on_a_dependency(app: FastAPI) -> None:
-    @limiter.limit("1/minute")
-    def dependency(request: Request) -> None: ...
-
-    @app.get("/dependency", dependencies=[public, Depends(dependency)])
-    def depends(request: Request) -> None: ...
-
-
-MISTAKES: dict[str, tuple[Callable[[FastAPI], Any], str]] = {
-    "above the route": (decorated_above, "GET /above: @limiter.limit stands above the route"),
-    "a name used twice": (two_of_one_name, "two functions are called tests.security.test_route_limits.twin"),
-    "for no method of the route": (for_no_method_of_the_route, "GET /wrong-method: its limit is for post alone"),
-    "on a dependency": (on_a_dependency, "GET /dependency: @limiter.limit stands on one of its dependencies"),
-    "another limiter": (another_limiter, "GET /foreign: its limit is of another Limiter"),
-    "a layer of slowapi": (lambda app: app.add_middleware(SlowAPIMiddleware), "SlowAPIMiddleware passes over"),
-    "its other layer": (lambda app: app.add_middleware(SlowAPIASGIMiddleware), "SlowAPIASGIMiddleware passes over"),
-}
-
-
-@pytest.mark.parametrize(("add", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_stops_the_start(environment: Callable[..., None], add: Callable[[FastAPI], Any], said: str) -> None:
-    with pytest.raises(InsecureApp, match=re.escape(said)), caller_of(assemble(add)):
-        pass
-
-
-def test_a_limiter_that_is_switched_off_stops_the_start(
-    environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limiter, "enabled", False)
-
-    with pytest.raises(InsecureApp, match=r"limiter\.enabled is off"), caller_of(assemble()):
-        pass
-
-
-def test_limits_may_be_stacked(environment: Callable[..., None]) -> None:
-    def add(app: FastAPI) -> None:
-        @app.get("/stacked", dependencies=[public])
-        @limiter.limit("100/minute")
-        @limiter.limit("1/second")
-        def stacked(request: Request) -> None: ...
-
-    with caller_of(assemble(add)) as client:
-        assert client.get("/stacked").status_code == 200
-
-
-def test_what_costs_nothing_is_an_error_where_it_stands() -> None:
-    with pytest.raises(ValueError, match="costs nothing"):
-        limiter.limit("1/minute", cost=0)
-
-
-def test_what_is_no_limit_is_an_error_where_it_stands() -> None:
-    with pytest.raises(ValueError, match="often"):
-        limiter.limit("often")
-
-
-def test_a_function_without_its_request_is_an_error_where_it_stands() -> None:
-    with pytest.raises(Exception, match="request"):
-        limiter.limit("1/minute")(lambda: None)
-
-
-@pytest.mark.parametrize(("url", "named"), [("memory://", []), ("redis://127.0.0.1:1/0", ["GET /included/by/caller"])])
-def test_doctor_names_what_waits_for_redis(
-    environment: Callable[..., None], make_client: MakeClient, url: str, named: list[str]
-) -> None:
-    client = make_client(build=lambda: assemble(lambda app: app.include_router(included)), RATE_LIMIT_STORAGE_URL=url)
-
-    async def ask() -> list[str]:
-        return await blocking(None, client.app.state.policies)  # type: ignore[arg-type, attr-defined]
-
-    assert client.portal
-    assert [line.partition(":")[0] for line in client.portal.call(ask)] == named
