@@ -7,7 +7,6 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
 
-
 ELSEWHERE: tuple[Match, Scope] = (Match.NONE, {})
 
 

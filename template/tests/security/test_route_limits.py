@@ -14,7 +14,7 @@ from app.security.identity import Caller, public, require_scope
 from app.security.rate_limits import limiter
 from app.security.route_limit_checks import blocking
 from app.security.route_policy import InsecureApp
-from tests.security.assembled import assemble, caller_of
+from tests.security.assembled import assemble, caller_of, forgotten
 from tests.security.callers import AsCaller, CallerClient, client_from
 from tests.security.fixtures import MakeClient
 from tests.security.timing import later
@@ -236,8 +236,9 @@ def test_what_is_no_limit_is_an_error_where_it_stands() -> None:
 
 
 def test_a_function_without_its_request_is_an_error_where_it_stands() -> None:
-    with pytest.raises(Exception, match="request"):
-        limiter.limit("1/minute")(lambda: None)
+    for decorator in (limiter.limit("1/minute"), limiter.shared_limit("1/minute", "all")):
+        with pytest.raises(TypeError, match=r"forgotten has to see who calls: add request: Request"):
+            decorator(forgotten)
 
 
 @pytest.mark.parametrize(("url", "named"), [("memory://", []), ("redis://127.0.0.1:1/0", ["GET /included/by/caller"])])
