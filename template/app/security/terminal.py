@@ -6,7 +6,7 @@ from typing import NoReturn, TypeVar
 
 import typer
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.database import Database
 from app.security import logs
@@ -23,6 +23,7 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
     async def transaction() -> T:
         database = Database()
         try:
+            await reach(database.engine, "DATABASE_URL")
             async with database.begin() as db:
                 return await work(db)
         finally:
@@ -36,8 +37,23 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         fail("There is an account of this name already.")
     except BadName:
         fail("A name has 1 to 254 printable characters, and no space around them.")
-    except (OperationalError, ProgrammingError, OSError):  # no such table, or no such server
-        fail("The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`.")
+    except (OperationalError, ProgrammingError, OSError):  # no such table, most often
+        fail("The database is not up to date: run `uv run manage migrate`, or see `uv run manage doctor`.")
+
+
+async def reach(engine: AsyncEngine, variable: str) -> None:
+    """Connect once, so that a lost database is never taken for a missing table."""
+    try:
+        async with engine.connect():
+            pass
+    except Exception as error:  # whatever the driver says, it may hold the address
+        fail(f"The database cannot be reached ({await kind_of(error)}): check {variable}.")
+
+
+async def kind_of(error: Exception) -> str:
+    """The name of what a database said, of the driver's own error where SQLAlchemy stands in for it."""
+    await asyncio.sleep(0.1)  # aiosqlite's thread tells this loop that it ends, and fails when the loop is closed
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 def fail(message: str) -> NoReturn:
