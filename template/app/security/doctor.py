@@ -149,6 +149,8 @@ async def _hints(app: FastAPI, policies: Policies) -> list[str]:
     found: list[str] = []
     database = Database()
     try:
+        async with database.engine.connect():
+            pass  # whether the app reaches what migrations do
         for look in hooks_of(app).hints:
             async with database.begin() as db:
                 found += await look(db, policies)

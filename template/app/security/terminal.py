@@ -53,7 +53,7 @@ async def reach(engine: AsyncEngine, variable: str) -> None:
 async def kind_of(error: Exception) -> str:
     """The name of what a database said, of the driver's own error where SQLAlchemy stands in for it."""
     await asyncio.sleep(0.1)  # aiosqlite's thread tells this loop that it ends, and fails when the loop is closed
-    return type(getattr(error, "orig", None) or error).__name__
+    return type(getattr(error, "driver_exception", None) or error).__name__
 
 
 def fail(message: str) -> NoReturn:
