@@ -73,7 +73,7 @@ async def create(
         raise AccountExists from None
     db.add_all([AccountRole(account_id=account.id, role=role) for role in sorted(set(roles))])
     await db.flush()
-    events.record_change(db, Event.USER_CREATED, subject=account.id)
+    events.record_change(db, Event.USER_CREATED, subject=account.id, reason=kind)
     return account
 
 

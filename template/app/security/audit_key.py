@@ -9,7 +9,7 @@ from typing import cast
 from pydantic import SecretStr, ValidationError, field_validator
 
 from app.security.secret_keys import SecretSettings, decode_secret, derive, listed
-from app.security.settings import SecuritySettings, read
+from app.security.settings import SecuritySettings, in_production, read
 
 
 class AuditSettings(SecuritySettings):
@@ -51,24 +51,27 @@ class AuditSettings(SecuritySettings):
 class AuditKey:
     id: str  # 8 hex digits, to find it by in a row
     secret: bytes
+    age: int  # 0 for the one that writes; of two others the older one has more
 
     def sign(self, *parts: bytes) -> bytes:
         return hmac.digest(self.secret, b"".join(parts), "sha256")
 
 
 def audit_keys() -> dict[str, AuditKey]:
-    """Every key by its id, the one that writes first.
+    """Every key by its id, the one that writes first, then from the newest to the oldest.
 
-    The one derived from SECRET_KEY verifies too: it wrote the rows of the time before there was an AUDIT_KEY.
+    The ones derived from SECRET_KEY are the oldest: they wrote the rows of the time before there was an AUDIT_KEY. In
+    production they verify nothing beside it, or whoever learns SECRET_KEY could sign the whole chain again.
     """
-    return _keys(AuditSettings.current(), SecretSettings.current())
+    return _keys(AuditSettings.current(), SecretSettings.current(), in_production())
 
 
 @lru_cache(maxsize=4)
-def _keys(settings: AuditSettings, secrets: SecretSettings) -> dict[str, AuditKey]:
-    derived = [derive(root, "audit") for root in secrets.roots()]
-    own = [derive(root, "audit") for root in settings.roots()]
-    keys = [AuditKey(hashlib.sha256(secret).hexdigest()[:8], secret) for secret in (*own, *derived)]
+def _keys(settings: AuditSettings, secrets: SecretSettings, production: bool) -> dict[str, AuditKey]:
+    alone = production and settings.audit_key.get_secret_value()
+    roots = settings.roots() if alone else [*settings.roots(), *secrets.roots()]
+    derived = dict.fromkeys(derive(root, "audit") for root in roots)
+    keys = [AuditKey(hashlib.sha256(secret).hexdigest()[:8], secret, age) for age, secret in enumerate(derived)]
     return {key.id: key for key in keys}
 
 

@@ -17,6 +17,7 @@ from app.security import (
     # {% if features.audit_routes.enabled %}
     audit_routes,
     # {% endif %}
+    body_shapes,
     client_address,
     # {% if features.cors.enabled %}
     cors,
@@ -67,10 +68,10 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     logs.configure()
     app.state.database = database.Database()
     hooks.hooks_of(app).at_end.append(database.on_end)
+    migrations.install(app)
     # {% if features.audit_log.enabled %}
     audit_log.install(app)
     # {% endif %}
-    migrations.install(app)
     _add_callers(app)
     _add_layers(app, [*public, *api_docs.install(app)])
 
@@ -79,6 +80,7 @@ def _add_callers(app: FastAPI) -> None:
     """Who may call and how they say who they are; each brings its own routes."""
     identity.install(app)
     health.install(app)
+    body_shapes.install(app)
     # {% if features.roles.enabled %}
     people.install(app)
     # {% endif %}

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from app.database import Database, DatabaseSettings
 from app.security import logs, migrations, policy_words, settings, start_up
-from app.security.hooks import hooks_of
+from app.security.conflicts import conflicts, project_files
+from app.security.hooks import Hint, hooks_of
 from app.security.route_policy import InsecureApp, Policies
 from app.security.settings import ROOT, environment, in_production, problems
 from app.security.terminal import kind_of
@@ -75,6 +76,8 @@ def _load(load_app: Callable[[], FastAPI]) -> tuple[FastAPI | None, list[str]]:
         return None, _reasons(written.getvalue()) or [f"the app ends while it is put together (exit code {error.code})"]
     except InsecureApp as error:
         return None, _reasons(str(error))
+    except SyntaxError as error:
+        return None, list(conflicts(project_files())) or [_in_words(error)]
     except Exception as error:  # your code, so anything
         return None, [_in_words(error)]
     sys.stderr.write(written.getvalue())
@@ -140,18 +143,19 @@ async def _look(app: FastAPI, report: Report) -> None:
     report.exceptions = {name: words for name, words in found.items() if words}
     if not report.problems:
         try:
-            report.hints = await _hints(app, policies)
+            report.hints = await _ask(hooks_of(app).hints, policies)
+            report.problems += await _ask(hooks_of(app).faults, policies)
         except Exception as error:
             report.problems.append(await _unreachable(error))
 
 
-async def _hints(app: FastAPI, policies: Policies) -> list[str]:
+async def _ask(looks: list[Hint], policies: Policies) -> list[str]:
     found: list[str] = []
     database = Database()
     try:
         async with database.engine.connect():
             pass  # whether the app reaches what migrations do
-        for look in hooks_of(app).hints:
+        for look in looks:
             async with database.begin() as db:
                 found += await look(db, policies)
     finally:

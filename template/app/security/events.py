@@ -57,9 +57,14 @@ class Event(StrEnum):
     CRASH = "sys_crash"
     AUDIT_READ = "audit_read"
     AUDIT_PRUNED = "audit_pruned"
+    AUDIT_RESTARTED = "audit_restarted"
     AUDIT_VERIFIED = "audit_verified"
     AUDIT_CHECKPOINT = "audit_checkpoint"
     REQUEST = "request"
+
+
+class NotRecorded(ConnectionError):
+    """The change could not be kept in the audit log, so it is not made."""
 
 
 @dataclass(slots=True)
@@ -118,12 +123,13 @@ def record_change(
     db: AsyncSession,
     event: Event,
     *,
+    outcome: Outcome = "success",
     actor: UUID | None = None,
     subject: UUID | str | None = None,
     reason: str | None = None,
 ) -> None:
     """Write one event when the change it speaks of is committed, and not if it is rolled back."""
-    fields = _fields(event, "success", actor, subject, reason)
+    fields = _fields(event, outcome, actor, subject, reason)
     _tell(db, fields)
     after_commit(db, lambda: _write(fields))
 

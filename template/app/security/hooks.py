@@ -16,11 +16,12 @@ Hint = Callable[[AsyncSession, Policies], Awaitable[list[str]]]
 
 @dataclass
 class Hooks:
-    """`checks` name what must not be served; `hints` are what `manage doctor` says beside problems."""
+    """`checks` name what must not be served; `manage doctor` asks for `faults`, which are problems, and for `hints`."""
 
     at_start: list[LifeHook] = field(default_factory=list)
     at_end: list[LifeHook] = field(default_factory=list)  # in the opposite order: what came first ends last
     checks: list[Check] = field(default_factory=list)
+    faults: list[Hint] = field(default_factory=list)
     hints: list[Hint] = field(default_factory=list)
 
 

@@ -44,12 +44,8 @@ class PasswordLogin:
         await self._count(login, account, client, "token")
         right = await self._verify(password, account, client)
         if account is None or not right or not account.is_active or account.kind != "person":
-            events.record(
-                Event.LOGIN_FAIL,
-                outcome="failure",
-                actor=account.id if account else None,
-                subject=events.name_digest(login),
-            )
+            subject = account.id if account else events.name_digest(login)
+            events.record(Event.LOGIN_FAIL, outcome="failure", subject=subject)
             raise LoginFailed
         renewed = await self._renewed(password, account)
         async with self._database.begin() as db:

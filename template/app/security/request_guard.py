@@ -116,6 +116,8 @@ class RequestGuard:
                 return await self.app(scope, receive, send)
             await self._in_time(limits, scope, self._body(receive, headers, limits, counted_as), send)
         except Problem as problem:
+            known = problem.slug != "about:blank"
+            state["context"].reason = problem.slug.replace("-", "_") if known else "request_guard"
             await self._answer(problem, scope, receive, send)
         finally:
             if source is not None:

@@ -143,11 +143,16 @@ def _reused(db: AsyncSession, used: RefreshToken, session: Session, client: Clie
     session.reuse_refusals += 1
     just_now = used.used_at is not None and now - used.used_at <= leeway and used.used_from == client.place
     if just_now and session.reuse_refusals < REUSES_REFUSED:
-        events.record_change(db, Event.TOKEN_REUSE, actor=session.account_id, subject=session.id, reason="leeway")
+        _record_reuse(db, session, "leeway")
         return Refused("token_reuse_within_leeway")
     session.ended_at = now
-    events.record_change(db, Event.TOKEN_REUSE, actor=session.account_id, subject=session.id, reason="session_ended")
+    _record_reuse(db, session, "session_ended")
     return Refused("token_reuse", ended=session.account_id)
+
+
+def _record_reuse(db: AsyncSession, session: Session, reason: str) -> None:
+    found = {"actor": session.account_id, "subject": session.id}
+    events.record_change(db, Event.TOKEN_REUSE, outcome="failure", reason=reason, **found)
 
 
 async def _grant(db: AsyncSession, account: Account, session: Session) -> Grant:

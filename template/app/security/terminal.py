@@ -11,7 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.database import Database
 from app.security import logs
 from app.security.accounts import AccountExists, BadName, UnknownAccount
+from app.security.events import NotRecorded
 
+NOT_RECORDED = "The audit log cannot take this change, so it was not made: run `uv run manage audit verify`."
+NOT_READY = "The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`."
 T = TypeVar("T")
 
 
@@ -37,8 +40,10 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         fail("There is an account of this name already.")
     except BadName:
         fail("A name has 1 to 254 printable characters, and no space around them.")
+    except NotRecorded:
+        fail(NOT_RECORDED)
     except (OperationalError, ProgrammingError, OSError):  # no such table, most often
-        fail("The database is not up to date: run `uv run manage migrate`, or see `uv run manage doctor`.")
+        fail(NOT_READY)
 
 
 async def reach(engine: AsyncEngine, variable: str) -> None:

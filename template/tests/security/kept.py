@@ -1,5 +1,6 @@
 """An app that changes something when asked, and what its audit log keeps; import the fixtures to use them."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -7,14 +8,14 @@ from uuid import uuid4
 import pytest
 from click.testing import Result
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from app.database import DbSession
 from app.manage import cli
-from app.security import accounts, audit_log, events, logs
+from app.security import accounts, audit_writer, events, logs
 from app.security.events import Event
 from app.security.identity import public
 from app.security.problems import Problem
@@ -22,7 +23,12 @@ from app.security.tables import Account, AuditEvent
 from tests.security.assembled import assemble
 from tests.security.fixtures import Database, MakeClient
 
+NAME = "billing"
+# Either way in has commands that change an account.
+COMMAND = ["users"] if "users" in [group.name for group in cli.registered_groups] else ["keys"]
+ACCOUNT = [NAME] if COMMAND == ["users"] else ["--account", NAME]
 Audit = Callable[..., Result]
+Head = tuple[Any, ...]
 
 
 def add_changes(app: FastAPI) -> None:
@@ -38,8 +44,8 @@ def add_changes(app: FastAPI) -> None:
         events.record_change(db, Event.LOGIN_SUCCESS)
 
     @app.post("/failures", dependencies=[public])
-    async def fail() -> None:
-        events.record(Event.AUTHZ_FAIL, outcome="failure")
+    async def fail(event: Event = Event.AUTHZ_FAIL) -> None:
+        events.record(event, outcome="failure")
 
 
 def app_of_changes() -> FastAPI:
@@ -49,7 +55,7 @@ def app_of_changes() -> FastAPI:
 @pytest.fixture(name="client")
 def client_of_changes(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """What waits in memory stays there until `written`."""
-    monkeypatch.setattr(audit_log, "WRITE_EVERY_SECONDS", 3600)
+    monkeypatch.setattr(audit_writer, "WRITE_EVERY_SECONDS", 3600)
     return make_client(build=app_of_changes)
 
 
@@ -81,3 +87,34 @@ def kept(client: TestClient) -> list[AuditEvent]:
 
 def kept_events(client: TestClient) -> list[str]:
     return [row.event for row in kept(client)]
+
+
+def tamper(client: TestClient, *statements: str) -> None:
+    async def work(db: AsyncSession) -> None:
+        for statement in statements:
+            await db.execute(text(statement))
+
+    Database(client).run(work)
+
+
+def remembered(client: TestClient) -> Head:
+    return Database(client).rows("SELECT seq, hash, mac FROM audit_chain WHERE name = 'head'")[0]
+
+
+def put_back(client: TestClient, head: Head) -> None:
+    """The state of the time when this was the head."""
+    tamper(client, f"DELETE FROM audit_events WHERE seq > {head[0]}")  # noqa: S608
+    restored = "UPDATE audit_chain SET seq = :seq, hash = :hash, mac = :mac WHERE name = 'head'"
+    Database(client).rows(restored, seq=head[0], hash=head[1], mac=head[2])
+
+
+def assert_broken(audit: Audit, seq: int, *words: str) -> None:
+    result = audit("verify", *words)
+    assert result.exit_code == 1
+    assert re.search(rf"^Row {seq} ", result.stderr, re.MULTILINE), result.stderr
+
+
+def head_of(audit: Audit) -> str:
+    result = audit("verify")
+    assert result.exit_code == 0, result.stderr
+    return str(result.stdout.split()[-1])

@@ -14,6 +14,9 @@ from app.security.events import Event
 from tests.security.copied import Copy
 from tests.security.fixtures import Database
 from tests.security.kept import (
+    ACCOUNT,
+    COMMAND,
+    NAME,
     Audit,
     audit_command,  # noqa: F401
     change,
@@ -23,10 +26,6 @@ from tests.security.kept import (
 )
 from tests.security.timing import later
 
-NAME = "billing"
-# Either way in has commands that change an account.
-COMMAND = ["users"] if "users" in [group.name for group in cli.registered_groups] else ["keys"]
-ACCOUNT = [NAME] if COMMAND == ["users"] else ["--account", NAME]
 MAKE_ACCOUNT = """INSERT INTO accounts (id, kind, name, login, created_at)
     VALUES ('00112233445566778899aabbccddeeff', 'service', 'billing', 'billing', '2026-01-01 00:00:00')"""
 

@@ -3,22 +3,25 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from secrets import token_hex
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
-from app.security import audit_log, settings
+from app.security import audit_log, audit_writer, logs
+from app.security.audit_marks import Mark
+from app.security.cli import command_line
 from app.security.events import Event
 from app.security.settings import ROOT
-from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT, Database, MakeClient
+from tests.security.fixtures import Database, MakeClient
 from tests.security.kept import (
     app_of_changes,
     change,
     client_of_changes,  # noqa: F401
     kept,
     kept_events,
+    tamper,
     written,
 )
 
@@ -35,8 +38,9 @@ PRIVILEGED = {
     Event.AUTHZ_ADMIN,
     Event.AUDIT_READ,
     Event.AUDIT_PRUNED,
+    Event.AUDIT_RESTARTED,
 }
-KEY = token_hex(32)
+NOISE = ["authz_fail", "authn_login_lock", "excess_rate_limit_exceeded", "input_validation_fail", "malicious_cors"]
 Recorded = list[dict[str, Any]]
 
 
@@ -113,15 +117,32 @@ def test_a_fault_of_the_change_itself_is_answered_as_such(client: TestClient) ->
 def test_the_memory_for_what_waits_is_bounded_and_what_is_left_out_is_said(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(audit_log, "WAITING_AT_MOST", 3)
+    monkeypatch.setattr(audit_writer, "WAITING_AT_MOST", 3)
     written(client)
 
     for _ in range(5):
-        client.post("/failures")
+        client.post("/arrivals")
     written(client)
 
     assert "2 events are not in the audit log" in capsys.readouterr().out
-    assert kept_events(client).count(Event.AUTHZ_FAIL) == 3
+    assert kept_events(client).count(Event.LOGIN_SUCCESS) == 3
+
+
+@pytest.mark.parametrize("noise", NOISE)
+def test_what_anybody_can_cause_pushes_out_nothing_else(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], noise: str
+) -> None:
+    monkeypatch.setattr(audit_writer, "WAITING_AT_MOST", 6)
+    written(client)
+
+    for _ in range(9):
+        client.post("/failures", params={"event": noise})
+    for _ in range(4):
+        client.post("/arrivals")
+    written(client)
+
+    assert "7 events are not in the audit log" in capsys.readouterr().out
+    assert kept_events(client)[-6:] == [noise] * 3 + [Event.LOGIN_SUCCESS] * 3
 
 
 def test_what_waits_is_written_when_the_service_ends(client: TestClient, make_client: MakeClient) -> None:
@@ -136,7 +157,7 @@ def test_what_waits_is_written_when_the_service_ends(client: TestClient, make_cl
 def test_what_waits_is_written_soon(
     client: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_log, "WRITE_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(audit_writer, "WRITE_EVERY_SECONDS", 0.01)
     other = make_client(build=app_of_changes)
     other.post("/failures")
 
@@ -150,8 +171,8 @@ def test_what_waits_is_written_soon(
 def test_requests_and_checkpoints_are_no_rows(client: TestClient) -> None:
     client.get("/health/live")
     written(client)
-    audit_log.checkpoints.reached(audit_log.Mark(1, bytes(32)))
-    audit_log.checkpoints.say()
+    audit_writer.checkpoints.reached(Mark(1, bytes(32)))
+    audit_writer.checkpoints.say()
     written(client)
 
     assert set(kept_events(client)) <= {Event.STARTUP, Event.SHUTDOWN}
@@ -160,14 +181,14 @@ def test_requests_and_checkpoints_are_no_rows(client: TestClient) -> None:
 def test_stdout_says_from_time_to_time_where_the_chain_ends(
     client: TestClient, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_log, "CHECKPOINT_ROWS", 3)
-    monkeypatch.setattr(audit_log, "checkpoints", audit_log.Checkpoints())
+    monkeypatch.setattr(audit_writer, "CHECKPOINT_ROWS", 3)
+    monkeypatch.setattr(audit_writer, "checkpoints", audit_writer.Checkpoints())
 
     for _ in range(4):
         change(client)
     by_rows = [fields["subject"] for fields in recorded if fields["event"] == Event.AUDIT_CHECKPOINT]
-    audit_log.checkpoints.said_at -= audit_log.CHECKPOINT_SECONDS
-    audit_log.checkpoints.tick()
+    audit_writer.checkpoints.said_at -= audit_writer.CHECKPOINT_SECONDS
+    audit_writer.checkpoints.tick()
     by_time = [fields["subject"] for fields in recorded if fields["event"] == Event.AUDIT_CHECKPOINT][len(by_rows) :]
 
     rows = kept(client)
@@ -183,30 +204,43 @@ def test_every_change_is_one_of_a_log_in_or_fails_with_its_row() -> None:
     assert not PRIVILEGED & audit_log.AUTHENTICATION
 
 
-@pytest.mark.parametrize(
-    ("variables", "said"),
-    [
-        ({"AUDIT_KEY": ""}, "AUDIT_KEY: is missing"),
-        ({"AUDIT_KEY": "abcd"}, "AUDIT_KEY: must be"),
-        ({"AUDIT_KEY": BASE_ENVIRONMENT["SECRET_KEY"]}, "AUDIT_KEY: is a SECRET_KEY too"),
-        ({"AUDIT_KEY": KEY, "SECRET_KEY_FALLBACKS": KEY.upper()}, "AUDIT_KEY: is a"),
-        ({"AUDIT_KEY_FALLBACKS": BASE_ENVIRONMENT["SECRET_KEY"]}, "AUDIT_KEY: is a SECRET_KEY too"),
-        ({"AUDIT_KEY_FALLBACKS": PRODUCTION_ENVIRONMENT["AUDIT_KEY"]}, "AUDIT_KEY_FALLBACKS: names a secret twice"),
-        ({"AUDIT_KEY_FALLBACKS": "abcd"}, "AUDIT_KEY_FALLBACKS: must be"),
-    ],
-)
-def test_production_needs_a_key_of_its_own(
-    environment: Callable[..., None], variables: dict[str, str], said: str
+# What is said before the first change fails
+
+
+@pytest.fixture
+def forged(client: TestClient) -> TestClient:
+    """The head is not one that was written with a key of ours."""
+    change(client)
+    tamper(client, "UPDATE audit_chain SET seq = 7")
+    return client
+
+
+def test_a_service_that_starts_says_that_the_chain_is_broken(
+    forged: TestClient, make_client: MakeClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment(**PRODUCTION_ENVIRONMENT | variables)
+    capsys.readouterr()
 
-    found = settings.problems()
+    make_client(build=app_of_changes)
 
-    assert [problem for problem in found if problem.startswith(said)]
-    assert [value for value in variables.values() if value and value in "".join(found)] == []
+    assert "critical" in (said := capsys.readouterr().out)
+    assert "Row 7 is named by a head" in said
 
 
-def test_a_bad_secret_key_is_named_beside_the_key(environment: Callable[..., None]) -> None:
-    environment(**PRODUCTION_ENVIRONMENT | {"SECRET_KEY": "abcd"})
+def test_a_broken_chain_is_said_by_what_waits_too(forged: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = forged.app.state.audit_writer  # type: ignore[attr-defined]
+    assert forged.portal is not None
 
-    assert [problem for problem in settings.problems() if problem.startswith("SECRET_KEY: ")]
+    assert not any(forged.portal.call(writer.write) for _ in range(2))
+
+    assert capsys.readouterr().out.count("the audit chain is broken") == 1
+
+
+def test_a_chain_that_is_broken_is_a_problem(
+    forged: TestClient, environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs._Output, "to_stderr", False)
+
+    result = CliRunner().invoke(command_line(app_of_changes), ["doctor"])
+
+    assert result.exit_code == 1
+    assert "Problem: the audit log takes no change: Row 7 " in result.stdout

@@ -55,6 +55,8 @@ def test_a_page_is_filtered(boss: Person, as_person: AsPerson) -> None:
     assert {row["event"] for row in page(boss, event="user_created")} == {"user_created"}
     assert {row["actor"] for row in page(boss, actor=str(boss.id))} == {str(boss.id)}
     assert page(boss, event="no_such_event") == []
+    for actor in ("system", "anonymous"):
+        assert {row["actor"] for row in page(boss, actor=actor)} <= {actor}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ BROKEN = {
     "from app.security.gone import anything": f"app/api/__init__.py, line 2 imports {LEFT_OUT}",
     "import no_such_module": "app/api/__init__.py, line 2: ModuleNotFoundError: No module named 'no_such_module'",
     "def half(": "app/api/__init__.py, line 2: SyntaxError: '(' was never closed",
+    "<<<<<<< before updating": "app/api/__init__.py, line 2: a conflict of an update",
     "raise SystemExit(3)": "the app ends while it is put together (exit code 3)",
     "raise ValueError('postgresql://api:hunter2@db')": (
         "app/api/__init__.py, line 2: ValueError: postgresql://[redacted]@db"
@@ -96,7 +97,9 @@ def test_waiting_migrations_and_a_lost_database_are_problems(
 # Your code
 
 
-@pytest.mark.parametrize(("code", "said"), BROKEN.items(), ids=["left out", "import", "syntax", "exit", "secret"])
+@pytest.mark.parametrize(
+    ("code", "said"), BROKEN.items(), ids=["left out", "import", "syntax", "conflict", "exit", "secret"]
+)
 def test_an_app_that_cannot_be_put_together_is_one_problem_among_the_others(
     tmp_path: Path, code: str, said: str
 ) -> None:

@@ -90,7 +90,7 @@ def test_it_is_written_once_where_it_happens(alice: Person, recorded: Recorded, 
 
     found = [fields for fields in recorded if fields["event"] == event]
     assert len(found) == 1
-    bad = event.endswith(("fail", "lock", "crash"))
+    bad = event.endswith(("fail", "lock", "crash", "reuse"))
     assert found[0].get("outcome", "success") == ("failure" if bad else "success")
 
 

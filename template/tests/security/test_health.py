@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
+from tests.security.assembled import assemble
 from tests.security.fixtures import MakeClient
 
 
@@ -33,5 +34,5 @@ def test_without_its_database_it_lives_and_is_not_ready(client: TestClient, monk
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/debug", "/status", "/health", "/version"])
-def test_nothing_else_tells_about_us(client: TestClient, path: str) -> None:
-    assert client.get(path).status_code == 404
+def test_nothing_of_ours_tells_more(make_client: MakeClient, path: str) -> None:
+    assert make_client(build=assemble).get(path).status_code == 404

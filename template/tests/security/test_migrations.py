@@ -199,3 +199,10 @@ def test_a_later_revision_is_named_and_not_run(
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes")
 def test_a_new_database_file_is_for_its_owner_alone(migrated: Copy) -> None:
     assert stat.S_IMODE(migrated.database.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+def test_so_is_one_that_a_start_has_made(make_client: MakeClient, tmp_path: Path) -> None:
+    make_client(DATABASE_URL=sqlite_url(tmp_path))
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.sqlite3")] == [0o600]
