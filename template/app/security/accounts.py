@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -89,6 +89,17 @@ async def roles_of(db: AsyncSession, account: UUID) -> frozenset[str]:
     return frozenset(await db.scalars(select(AccountRole.role).where(AccountRole.account_id == account)))
 
 
+async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, actor: UUID | None = None) -> str:
+    """Replace the roles of an account; what changed, as `before->after`."""
+    wanted, before = sorted(set(roles)), sorted(await roles_of(db, account))
+    await db.execute(delete(AccountRole).where(AccountRole.account_id == account))
+    db.add_all([AccountRole(account_id=account, role=role) for role in wanted])
+    await db.flush()
+    change = f"{','.join(before)}->{','.join(wanted)}"
+    events.record_change(db, Event.AUTHZ_CHANGE, actor=actor, subject=account, reason=change)
+    return change
+
+
 async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = None) -> None:
     """End every session of an account, but one that is kept."""
     live = (Session.account_id == account, Session.ended_at.is_(None))
@@ -96,12 +107,17 @@ async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = N
     await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
 
 
-async def revoke_keys(db: AsyncSession, account: UUID) -> None:
-    """End every API key of an account at once; also those from before keys were switched off in this project."""
+async def revoke_keys(db: AsyncSession, account: UUID) -> int:
+    """End every API key of an account at once; also those from before keys were switched off in this project.
+
+    How many they were.
+    """
     live = (ApiKey.account_id == account, ApiKey.revoked_at.is_(None), ApiKey.expires_at > utc_now())
     ended = update(ApiKey).where(*live).values(revoked_at=utc_now()).returning(ApiKey.id)
-    for key in await db.scalars(ended):
+    keys = (await db.scalars(ended)).all()
+    for key in keys:
         events.record_change(db, Event.KEY_REVOKED, subject=key)
+    return len(keys)
 
 
 async def set_active(db: AsyncSession, account: Account, active: bool) -> None:

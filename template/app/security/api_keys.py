@@ -105,9 +105,10 @@ async def _note_use(database: Database, row: Any) -> None:
 
 
 async def _live_ones(db: AsyncSession, policies: Policies) -> list[str]:
-    """For `manage doctor`: keys from before the feature was switched off open something again."""
+    """For `manage doctor`: keys from before the feature was switched off open something again, and nobody was asked."""
     owners = select(Account.name, func.count()).join(ApiKey).where(*is_live()).group_by(Account.name)
-    return [f"{number} live API keys of {name}" for name, number in await db.execute(owners)]
+    why = "they open something again since api_keys is on; revoke what you do not know: uv run manage keys revoke …"
+    return [f"{number} live API keys of {name}: {why}" for name, number in await db.execute(owners)]
 
 
 def install(app: FastAPI) -> None:

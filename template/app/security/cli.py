@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from fastapi import FastAPI
 
+from app.database import DatabaseSettings
 from app.security import (
     # {% if features.audit_log.enabled %}
     audit_commands,
@@ -17,6 +18,7 @@ from app.security import (
     key_commands,
     # {% endif %}
     migrations,
+    policy_words,
     # {% if features.roles.enabled %}
     roles,
     # {% endif %}
@@ -27,8 +29,9 @@ from app.security import (
     user_commands,
     # {% endif %}
 )
-from app.security.route_policy import Policies
+from app.security.route_policy import InsecureApp, Policies
 from app.security.settings import ROOT
+from app.security.terminal import fail, reach
 
 LoadApp = Callable[[], FastAPI]
 
@@ -57,8 +60,14 @@ def command_line(load_app: LoadApp) -> typer.Typer:
 
 def migrate() -> None:
     """Bring the database to the newest revision: the tables of the protections, then yours."""
-    asyncio.run(migrations.migrate())
+    asyncio.run(_migrate())
     typer.echo("The database is up to date.")
+
+
+async def _migrate() -> None:
+    own_role = DatabaseSettings.current().migration_database_url
+    await reach(migrations.new_engine(), "MIGRATION_DATABASE_URL" if own_role else "DATABASE_URL")
+    await migrations.migrate()
 
 
 def _secrets() -> typer.Typer:
@@ -88,15 +97,20 @@ def _secrets() -> typer.Typer:
     return secrets
 
 
-def _policies(app: FastAPI) -> Policies:
-    return start_up.check_app(app)
+def _looked_at(load_app: LoadApp) -> tuple[FastAPI, Policies]:
+    """The app, which weak settings do not stop and which never serves, and its policies."""
+    settings.looking_only = True
+    app = load_app()
+    try:
+        return app, start_up.check_app(app)
+    except InsecureApp as error:
+        fail(str(error))
 
 
 # {% if features.api_keys.enabled %}
 def _scopes(load_app: LoadApp) -> Callable[[], list[str]]:
     def scopes() -> list[str]:
-        settings.looking_only = True
-        return _policies(load_app()).scopes()
+        return _looked_at(load_app)[1].scopes()
 
     return scopes
 
@@ -105,18 +119,11 @@ def _scopes(load_app: LoadApp) -> Callable[[], list[str]]:
 def _routes(load_app: LoadApp) -> Callable[[], None]:
     def routes() -> None:
         """Who may call what, computed from the app."""
-        settings.looking_only = True
-        for policy in sorted(_policies(load_app()).all, key=lambda policy: policy.path):
-            needs = [
-                *(f"scope {scope}" for scope in sorted(policy.scopes)),
-                *(f"role {' or '.join(sorted(group))}" for group in sorted(policy.roles, key=sorted)),
-            ]
-            who = (
-                "everyone"
-                if policy.public and not policy.guarded
-                else "callers" + "".join(f", {need}" for need in needs)
-            )
-            typer.echo(f"{policy.name:<40} {who}")
+        app, policies = _looked_at(load_app)
+        people = not all(kind.always_limited for kind in app.state.credentials.kinds)
+        for policy in sorted(policies.all, key=lambda policy: policy.path):
+            words = filter(None, [policy_words.who_may_call(policy, people=people), policy_words.exceptions(policy)])
+            typer.echo(f"{policy.name:<40} {'; '.join(words)}")
 
     return routes
 
@@ -124,7 +131,7 @@ def _routes(load_app: LoadApp) -> Callable[[], None]:
 def _doctor(load_app: LoadApp) -> Callable[[bool], None]:
     def check(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         """What is wrong with this configuration; exit code 1 when anything is."""
-        report = asyncio.run(doctor.examine(load_app, _policies))
+        report = asyncio.run(doctor.examine(load_app))
         typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
         raise typer.Exit(1 if report.problems else 0)
 

@@ -5,10 +5,13 @@ from functools import lru_cache
 
 from fastapi import FastAPI
 from pydantic import field_validator
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.security.settings import CommaSeparated, SecuritySettings
+from app.security.hooks import hooks_of
+from app.security.route_policy import Policies
+from app.security.settings import CommaSeparated, SecuritySettings, in_production
 
 UNKNOWN = "unknown"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -90,5 +93,13 @@ def client_ip(scope: Scope) -> str:
     return str(address) if address else UNKNOWN
 
 
+async def _without_proxy(db: AsyncSession, policies: Policies) -> list[str]:
+    if not in_production() or ProxySettings.current().trusted_proxies:
+        return []
+    alone = "TRUSTED_PROXIES is empty: requests must arrive over TLS at this process itself"
+    return [f"{alone}; behind a proxy name its address in TRUSTED_PROXIES"]
+
+
 def install(app: FastAPI) -> None:
+    hooks_of(app).hints.append(_without_proxy)
     app.add_middleware(ClientAddress, proxies=ProxySettings.current().trusted_proxies)

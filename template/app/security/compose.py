@@ -65,7 +65,7 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     if reasons and not settings.looking_only:
         settings.refuse(reasons)
     app.state.may_serve = not reasons
-    logs.configure(app.version)
+    logs.configure()
     app.state.database = database.Database()
     hooks.hooks_of(app).at_end.append(database.on_end)
     migrations.install(app)

@@ -86,6 +86,10 @@ def require_scope(scope: str) -> Any:
 class RequireRecentLogin(Authenticate):
     """The log-in must be at most 15 minutes old; refreshing does not renew it (RFC 9470)."""
 
+    def declare(self, policy: Policy) -> None:
+        super().declare(policy)
+        policy.fresh_login = True
+
     async def __call__(self, connection: HTTPConnection) -> Principal:
         principal = await super().__call__(connection)
         proved = principal.credential.authenticated_at

@@ -7,18 +7,19 @@ from typing import Annotated, NoReturn
 from uuid import UUID
 
 import typer
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security import accounts, key_store
 from app.security.accounts import UnknownAccount
-from app.security.key_store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, KeyGone, NewKey, TooManyKeys
+from app.security.key_store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, KeyGone, NewKey, TooManyKeys, is_live
 from app.security.settings import Environment, environment, problems
 from app.security.tables import Account, ApiKey
 from app.security.terminal import fail, run
 
 KnownScopes = Callable[[], list[str]]
 AccountName = Annotated[str, typer.Option(help="The service account, such as billing.")]
-KeyId = Annotated[UUID, typer.Argument(help="The id that `manage keys list` shows.")]
+KeyId = Annotated[UUID, typer.Argument(help="The id that `manage keys list --account …` shows.")]
 
 
 def commands(known_scopes: KnownScopes) -> typer.Typer:
@@ -42,9 +43,11 @@ def commands(known_scopes: KnownScopes) -> typer.Typer:
     return keys
 
 
-def _list(account: AccountName) -> None:
-    """The live keys of an account."""
-    for line in run(lambda db: _lines(db, account)):
+def _list(
+    account: Annotated[str | None, typer.Option(help="An account; without one, every service account.")] = None,
+) -> None:
+    """The live keys of an account, or every service account with the number of its live keys."""
+    for line in run(lambda db: _accounts(db) if account is None else _lines(db, account)):
         typer.echo(line)
 
 
@@ -59,20 +62,23 @@ def rotate(
 
 def revoke(
     account: AccountName,
-    key: Annotated[UUID | None, typer.Argument(help="Its id; without one, every key of the account ends.")] = None,
+    key: Annotated[UUID | None, typer.Argument(help="Its id, as `manage keys list --account …` shows it.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every key of the account.")] = False,
 ) -> None:
-    """End a key, or every key of an account, at once."""
-    run(lambda db: _revoke(db, account, key))
+    """End a key, or with --all every key of an account, at once."""
+    if every == (key is not None):
+        raise typer.BadParameter("name one key by its id, or every key of the account with --all")
+    typer.echo(run(lambda db: _revoke(db, account, key)))
 
 
 def disable(account: AccountName) -> None:
     """Let no key of an account open anything, until it is enabled again."""
-    run(lambda db: _set_active(db, account, False))
+    typer.echo(f"Disabled {run(lambda db: _set_active(db, account, False))}.")
 
 
 def enable(account: AccountName) -> None:
     """Let the keys of a disabled account open again what they did."""
-    run(lambda db: _set_active(db, account, True))
+    typer.echo(f"Enabled {run(lambda db: _set_active(db, account, True))}.")
 
 
 def _environment() -> Environment:
@@ -117,11 +123,14 @@ async def _rotate(db: AsyncSession, account: str, key: UUID, overlap: timedelta)
         _refuse_more()
 
 
-async def _revoke(db: AsyncSession, account: str, key: UUID | None) -> None:
+async def _revoke(db: AsyncSession, account: str, key: UUID | None) -> str:
+    owner = await accounts.by_name(db, account)
     if key is None:
-        await accounts.revoke_keys(db, (await accounts.by_name(db, account)).id)
+        ended = await accounts.revoke_keys(db, owner.id)
     else:
+        ended = 1
         await key_store.revoke(db, await _live(db, account, key))
+    return f"Revoked {_keys(ended)} of {owner.name}."
 
 
 async def _live(db: AsyncSession, account: str, key: UUID) -> ApiKey:
@@ -132,12 +141,27 @@ async def _live(db: AsyncSession, account: str, key: UUID) -> ApiKey:
     return found
 
 
-async def _set_active(db: AsyncSession, account: str, active: bool) -> None:
-    await accounts.set_active(db, await accounts.by_name(db, account), active)
+async def _set_active(db: AsyncSession, account: str, active: bool) -> str:
+    owner = await accounts.by_name(db, account)
+    await accounts.set_active(db, owner, active)
+    return owner.name
 
 
 def _refuse_more() -> NoReturn:
     fail("This account has as many keys as it may have: revoke one first.")
+
+
+async def _accounts(db: AsyncSession) -> list[str]:
+    live = select(func.count()).where(ApiKey.account_id == Account.id, *is_live()).scalar_subquery()
+    programs = select(Account.name, Account.is_active, live).where(Account.kind == "service").order_by(Account.login)
+    return [
+        f"{name:<40} {_keys(number)}{'' if is_active else ', disabled'}"
+        for name, is_active, number in await db.execute(programs)
+    ]
+
+
+def _keys(number: int) -> str:
+    return f"{number} key" if number == 1 else f"{number} keys"
 
 
 async def _lines(db: AsyncSession, account: str) -> list[str]:

@@ -26,7 +26,7 @@ class _LeftOut:
             return None
         from app.security.settings import refuse
 
-        update = f"copier update --data {ANSWERS[module]}"
+        update = f"uvx copier update --data {ANSWERS[module]}"
         refuse([f"{_importer()} imports {name}, which is left out here; it comes with: {update}"])
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from app.security.project import version
 from app.security.settings import ServiceSettings, in_production
 
 _CREDENTIAL = re.compile(
@@ -26,10 +27,9 @@ _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi")
 
 
 class _Output:
-    """Which form lines have, and the app's version in them."""
+    """Which form lines have, and where they go."""
 
     readable = False
-    version = "0"
     to_stderr = False
 
 
@@ -45,8 +45,8 @@ def now() -> str:
 
 
 def app_version() -> str:
-    """The version that the app was put together with; "0" at the terminal, where none is."""
-    return _Output.version
+    """The version of this project, the same in what the app writes and in what is done at the terminal."""
+    return version()
 
 
 def write(fields: MutableMapping[str, Any], *, flush: bool) -> None:
@@ -55,7 +55,7 @@ def write(fields: MutableMapping[str, Any], *, flush: bool) -> None:
         line = _readable(fields)
     else:
         fields["time"] = now()
-        fields["app_version"] = _Output.version
+        fields["app_version"] = version()
         line = _encode(fields)
     stream = sys.stderr if _Output.to_stderr else sys.stdout
     stream.write(line + "\n")
@@ -101,10 +101,9 @@ class _Stdout(logging.StreamHandler[Any]):
         super().emit(record)
 
 
-def configure(version: str = "0") -> None:
+def configure() -> None:
     """Send every logger through ours; the server's access log is off, since it shows query strings."""
     _Output.readable = not in_production()
-    _Output.version = version
     handler = _Stdout()
     known = structlog.stdlib
     chain: list[Any] = [known.add_log_level, known.add_logger_name, structlog.processors.format_exc_info]

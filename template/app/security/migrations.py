@@ -46,7 +46,7 @@ def configs() -> tuple[Config, Config]:
     return security, Config(toml_file=ROOT / "pyproject.toml")
 
 
-def _engine() -> AsyncEngine:
+def new_engine() -> AsyncEngine:
     url, arguments = engine_options(migration_url())
     if url.get_backend_name() == "sqlite":
         arguments["timeout"] = 60
@@ -71,7 +71,7 @@ async def migrate() -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
-    async with _engine().connect() as connection, _one_at_a_time(connection):
+    async with new_engine().connect() as connection, _one_at_a_time(connection):
         await connection.run_sync(upgrade)
 
 
@@ -101,7 +101,7 @@ class State:
 
 async def state() -> State:
     """How the database stands to the revisions in this checkout."""
-    async with _engine().connect() as connection:
+    async with new_engine().connect() as connection:
         return await connection.run_sync(_state)
 
 
@@ -181,7 +181,7 @@ def _run(metadata: MetaData, before: Callable[[Connection], None] | None = None,
 async def _from_command_line(run: Callable[[Connection], None], before: Callable[[Connection], None] | None) -> None:
     logging.basicConfig(format="%(levelname)s  %(message)s")
     logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
-    async with _engine().connect() as connection:
+    async with new_engine().connect() as connection:
         if before is not None:
             await connection.run_sync(before)
         await connection.run_sync(run)

@@ -9,6 +9,7 @@ from app.database import Database
 from app.security import accounts, auth_routes, credentials, passwords, pruning, users
 from app.security.bearer import BearerToken
 from app.security.hooks import hooks_of
+from app.security.route_policy import Policies
 from app.security.settings import in_production
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,10 @@ async def _first_line(app: FastAPI) -> None:
     except SQLAlchemyError:
         return  # the line about migrations says what to do
     if not someone:
-        log.info("Nobody can log in yet. Create the first person: uv run manage users create you@example.com")
+        policies: Policies = app.state.policies
+        administrated = any("admin" in group for policy in policies.all for group in policy.roles)
+        who, role = ("administrator", " --role admin") if administrated else ("first person", "")
+        log.info("Nobody can log in yet. Create the %s: uv run manage users create you@example.com%s", who, role)
 
 
 def install(app: FastAPI) -> None:

@@ -121,7 +121,7 @@ class PasswordHasher:
             raise WeakPassword(f"Use {minimum} to {MAXIMUM_LENGTH} characters.")
         words = _words((*self._service_names, *names))
         if _is_made_of(words, _letters(password)):
-            raise WeakPassword("This is only a name that an attacker knows, with signs around it.")
+            raise WeakPassword("Too easy to guess: built from this service's or your own name.")
         # zxcvbn knows common words, repeats, sequences and keyboard walks.
         if await self._in_thread(lambda: _guessability(password, words)) < 3:
             raise WeakPassword("This is easy to guess; several unrelated words are not.")

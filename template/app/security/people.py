@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
@@ -143,12 +143,7 @@ async def end_sessions(request: Request, person_id: UUID, caller: Caller, db: Db
 async def _set_roles(db: AsyncSession, account: Account, wanted: set[str], caller: Principal) -> None:
     if account.id == caller.id:
         raise Problem(403, detail="Nobody changes their own roles.")
-    before = await accounts.roles_of(db, account.id)
-    await db.execute(delete(AccountRole).where(AccountRole.account_id == account.id))
-    db.add_all([AccountRole(account_id=account.id, role=role) for role in sorted(wanted)])
-    await db.flush()
-    change = f"{','.join(sorted(before))}->{','.join(sorted(wanted))}"
-    events.record_change(db, Event.AUTHZ_CHANGE, actor=caller.id, subject=account.id, reason=change)
+    await accounts.set_roles(db, account.id, wanted, actor=caller.id)
 
 
 def _who_administrate() -> Select[UUID]:

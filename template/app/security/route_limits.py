@@ -77,12 +77,16 @@ class RouteLimiter(Limiter):
         critical: bool = False,
         **options: Any,
     ) -> Callable[..., Any]:
-        """As slowapi's; a `critical` one refuses what cannot be counted. Raises: ValueError for what is no limit."""
+        """As slowapi's; a `critical` one refuses what cannot be counted.
+
+        Raises: ValueError for what is no limit, TypeError for a function that takes no request.
+        """
         if options.get("cost", 1) == 0:
             raise ValueError("a request that costs nothing is never limited")
         decorator = super().limit(_checked(limit_value), key_func and _never_empty(key_func), **options)
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            _check_takes_request(function)
             if critical:
                 self._critical.add(_name(function))
             decorated: Callable[..., Any] = decorator(function)
@@ -97,11 +101,17 @@ class RouteLimiter(Limiter):
         key_func: KeyFunction | None = None,
         **options: Any,
     ) -> Callable[..., Any]:
-        """As slowapi's: one count for every route of this scope. Raises: ValueError for what is no limit."""
+        """As slowapi's: one count for every route of this scope. Raises: as `limit`."""
         decorator: Callable[..., Any] = super().shared_limit(
             _checked(limit_value), scope, key_func and _never_empty(key_func), **options
         )
-        return decorator
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            _check_takes_request(function)
+            decorated: Callable[..., Any] = decorator(function)
+            return decorated
+
+        return decorate
 
     def _check_request_limit(self, request: Request, endpoint_func: Callable[..., Any] | None, *rest: Any) -> None:
         try:
@@ -121,6 +131,12 @@ class RouteLimiter(Limiter):
 def _name(function: Callable[..., Any]) -> str:
     """How slowapi calls a function."""
     return f"{function.__module__}.{function.__name__}"
+
+
+def _check_takes_request(function: Callable[..., Any]) -> None:
+    """slowapi finds out who calls by a parameter of that name. Raises: TypeError."""
+    if {"request", "websocket"}.isdisjoint(inspect.signature(function).parameters):
+        raise TypeError(f"@limiter.limit on {_name(function)} has to see who calls: add request: Request")
 
 
 def _checked(limit_value: str | Callable[..., str]) -> str | Callable[..., str]:

@@ -37,6 +37,7 @@ class Policy:
     pattern: re.Pattern[str] | None = None
     guarded: bool = False
     public: bool = False
+    fresh_login: bool = False  # the caller has proved only just who they are, which no program ever does
     takes_dependencies: bool = False
     scopes: set[str] = field(default_factory=set)
     roles: set[frozenset[str]] = field(default_factory=set)  # of each group one

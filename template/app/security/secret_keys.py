@@ -30,13 +30,13 @@ def decode_secret(text: str) -> bytes:
     Raises: ValueError, which never quotes the text.
     """
     if any(word in text.lower() for word in _PLACEHOLDERS):
-        raise ValueError("is a placeholder; make a real one with: manage secrets new")
+        raise ValueError("is a placeholder; make a real one with: uv run manage secrets new")
     try:
         decoded = bytes.fromhex(text)
     except ValueError:
         decoded = _base64url(text)
     if len(decoded) < MINIMUM_BYTES or len(set(decoded)) < MINIMUM_BYTES // 2:
-        raise ValueError(f"must be at least {MINIMUM_BYTES} random bytes; make one with: manage secrets new")
+        raise ValueError(f"must be at least {MINIMUM_BYTES} random bytes; make one with: uv run manage secrets new")
     return decoded
 
 
@@ -44,11 +44,11 @@ def _base64url(text: str) -> bytes:
     try:
         return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("must be hex or base64url; make one with: manage secrets new") from None
+        raise ValueError("must be hex or base64url; make one with: uv run manage secrets new") from None
 
 
 class SecretSettings(SecuritySettings):
-    secret_key: SecretStr = Field(description="make one with: manage secrets new --write")
+    secret_key: SecretStr = Field(description="make one with: uv run manage secrets new --write")
     secret_key_fallbacks: SecretStr = SecretStr("")  # comma separated, newest first
 
     @field_validator("secret_key")

@@ -143,6 +143,15 @@ def _classes(base: type[SecuritySettings] = SecuritySettings) -> list[type[Secur
     return [cls for sub in base.__subclasses__() for cls in (sub, *_classes(sub))]
 
 
+def known_names() -> set[str]:
+    """Every variable that a settings class reads, your own included."""
+    return {
+        str(field.validation_alias or f"{cls.model_config.get('env_prefix', '')}{name}").upper()
+        for cls in _classes()
+        for name, field in cls.model_fields.items()
+    }
+
+
 def problems() -> list[str]:
     """Everything wrong with every settings class, your own included; in production also what is weak."""
     found: list[str] = []

@@ -105,7 +105,7 @@ class StartUp:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         first = await receive()
         try:
-            logs.configure(self.shared.version)  # again: the server has set up its own logging by now
+            logs.configure()  # again: the server has set up its own logging by now
             self._ensure()
             for hook in hooks_of(self.shared).at_start:
                 await hook(self.shared)

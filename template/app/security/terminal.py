@@ -6,7 +6,7 @@ from typing import NoReturn, TypeVar
 
 import typer
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.database import Database
 from app.security import logs
@@ -26,6 +26,7 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
     async def transaction() -> T:
         database = Database()
         try:
+            await reach(database.engine, "DATABASE_URL")
             async with database.begin() as db:
                 return await work(db)
         finally:
@@ -41,8 +42,23 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         fail("A name has 1 to 254 printable characters, and no space around them.")
     except NotRecorded:
         fail(NOT_RECORDED)
-    except (OperationalError, ProgrammingError, OSError):  # no such table, or no such server
+    except (OperationalError, ProgrammingError, OSError):  # no such table, most often
         fail(NOT_READY)
+
+
+async def reach(engine: AsyncEngine, variable: str) -> None:
+    """Connect once, so that a lost database is never taken for a missing table."""
+    try:
+        async with engine.connect():
+            pass
+    except Exception as error:  # whatever the driver says, it may hold the address
+        fail(f"The database cannot be reached ({await kind_of(error)}): check {variable}.")
+
+
+async def kind_of(error: Exception) -> str:
+    """The name of what a database said, of the driver's own error where SQLAlchemy stands in for it."""
+    await asyncio.sleep(0.1)  # aiosqlite's thread tells this loop that it ends, and fails when the loop is closed
+    return type(getattr(error, "driver_exception", None) or error).__name__
 
 
 def fail(message: str) -> NoReturn:

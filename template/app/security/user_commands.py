@@ -1,7 +1,7 @@
 """`manage users …`: the first person, invitations, and who may log in. A password is asked for, never an argument."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -21,8 +21,10 @@ Name = Annotated[str, typer.Argument(help="The name to log in with, such as an e
 
 def _ask_password(name: str) -> str:
     """A good new password, typed twice, as its hash."""
-    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    hasher = PasswordHasher(PasswordSettings.current(), (SLUG,))
+    chosen = PasswordSettings.current()
+    asked = f"Password ({chosen.minimum_length} characters or more)"
+    password = typer.prompt(asked, hide_input=True, confirmation_prompt="Repeat it")
+    hasher = PasswordHasher(chosen, (SLUG,))
 
     async def judged_hash() -> str:
         await hasher.judge(password, name)
@@ -40,7 +42,7 @@ def _check_roles(roles: list[str], known: Iterable[str]) -> None:
         fail(f"The roles of this project: {', '.join(known) or 'none'}.")
 
 
-def commands(known_roles: Iterable[str] = (), first_roles: frozenset[str] = frozenset()) -> typer.Typer:
+def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = frozenset()) -> typer.Typer:
     """The commands of a project with these roles; a new person gets the first ones unless others are named."""
     users = typer.Typer(no_args_is_help=True)
 
@@ -65,10 +67,21 @@ def commands(known_roles: Iterable[str] = (), first_roles: frozenset[str] = froz
         typer.echo(run(lambda db: _invite(db, name, chosen)))
         typer.echo("It sets a password at POST /auth/activate, once, within 24 hours.", err=True)
 
+    if known_roles:
+        users.command("roles")(_roles(known_roles))
     users.command("list")(_list)
     for command in (disable, enable, unlock):
         users.command()(command)
     return users
+
+
+def _roles(known: Sequence[str]) -> Callable[[str, list[str]], None]:
+    def roles(name: Name, role: Annotated[list[str], typer.Option(help="A role; may be repeated.")]) -> None:
+        """Give a person these roles and no others; nothing stops you from taking the last administrator's."""
+        _check_roles(role, known)
+        typer.echo(run(lambda db: _set_roles(db, name, role)))
+
+    return roles
 
 
 def _list() -> None:
@@ -79,17 +92,17 @@ def _list() -> None:
 
 def disable(name: Name) -> None:
     """End every session of a person, and let nobody log in as them."""
-    run(lambda db: _set_active(db, name, False))
+    typer.echo(f"Disabled {run(lambda db: _set_active(db, name, False))}.")
 
 
 def enable(name: Name) -> None:
     """Let a disabled person log in again."""
-    run(lambda db: _set_active(db, name, True))
+    typer.echo(f"Enabled {run(lambda db: _set_active(db, name, True))}.")
 
 
 def unlock(name: Name) -> None:
     """Forget the failed log-ins of a person."""
-    run(lambda db: _unlock(db, name))
+    typer.echo(f"Unlocked {run(lambda db: _unlock(db, name))}.")
 
 
 async def _invite(db: AsyncSession, name: str, roles: Iterable[str]) -> str:
@@ -112,11 +125,22 @@ async def _line(db: AsyncSession, person: Account) -> str:
     return f"{person.name:<40} {state:<10} {roles}".rstrip()
 
 
-async def _set_active(db: AsyncSession, name: str, active: bool) -> None:
-    await accounts.set_active(db, await accounts.by_name(db, name), active)
+async def _set_roles(db: AsyncSession, name: str, roles: list[str]) -> str:
+    account = await accounts.by_name(db, name)
+    if account.kind != "person":
+        fail("This is a service account: what its keys may do is in their scopes.")
+    before, _, after = (await accounts.set_roles(db, account.id, roles)).partition("->")
+    return f"Roles of {account.name}: {after} (before: {before or 'none'})."
 
 
-async def _unlock(db: AsyncSession, name: str) -> None:
+async def _set_active(db: AsyncSession, name: str, active: bool) -> str:
+    account = await accounts.by_name(db, name)
+    await accounts.set_active(db, account, active)
+    return account.name
+
+
+async def _unlock(db: AsyncSession, name: str) -> str:
     account = await accounts.by_name(db, name)
     await login_throttle.unlock(db, account.name)
     events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="unlocked")
+    return account.name

@@ -26,7 +26,7 @@ from app.security import settings
 
 POSTGRES = os.environ.get("TEST_DATABASE_URL")
 # How callers say who they are is a feature each; the tests of one come with it.
-PLUGINS = ("callers", "persons", "programs", "redis_server")
+PLUGINS = ("callers", "persons", "programs", "redis_server", "terminal")
 pytest_plugins = [f"tests.security.{name}" for name in PLUGINS if find_spec(f"tests.security.{name}")]
 SCRATCH = Path(tempfile.mkdtemp(prefix="service-tests-"))
 T = TypeVar("T")

@@ -3,6 +3,7 @@
 import importlib
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,11 @@ def number(name: str) -> object:
 def in_words(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(f"{limit.attempts} in {limit.seconds} s" for limit in value)
-    return str(value)
+    if isinstance(value, timedelta):
+        number, unit = (value.days, "day") if value.days else (value.seconds // 60, "minute")
+        assert value == timedelta(**{f"{unit}s": number})
+        return f"{number} {unit}" + ("" if number == 1 else "s")
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def test_every_module_stands_in_a_control_and_every_named_one_is_there() -> None:

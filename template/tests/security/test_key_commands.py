@@ -1,19 +1,17 @@
 """`manage keys`: keys of service accounts, made and ended at the terminal."""
 
-from collections.abc import Callable
-
 import pytest
-from click.testing import Result
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from app.security import logs, settings
 from app.security.cli import command_line
 from app.security.key_format import parse
+from tests.security.assembled import assemble, forgotten
 from tests.security.fixtures import MakeClient
+from tests.security.terminal import Manage
 from tests.security.vault import app_with_a_vault
 
-Manage = Callable[..., Result]
 ISSUE = ("issue", "--account", "billing", "--scope", "vault:read")
 
 
@@ -64,18 +62,40 @@ def test_a_revoked_key_opens_nothing(keys: Manage, client: TestClient) -> None:
     key, other = keys(*ISSUE).stdout.strip(), keys(*ISSUE).stdout.strip()
     newest = listed(keys)[0]
 
-    assert keys("revoke", "--account", "billing", newest).exit_code == 0
+    assert keys("revoke", "--account", "billing", newest).stdout == "Revoked 1 key of billing.\n"
 
     assert (status(client, key), status(client, other)) == (200, 401)
 
 
-def test_without_an_id_every_key_of_the_account_ends(keys: Manage, client: TestClient) -> None:
+def test_every_key_of_an_account_ends_when_all_are_named(keys: Manage, client: TestClient) -> None:
     made = [keys(*ISSUE).stdout.strip() for _ in range(2)]
 
-    keys("revoke", "--account", "billing")
+    result = keys("revoke", "--account", "billing", "--all")
 
+    assert result.stdout == "Revoked 2 keys of billing.\n"
     assert [status(client, key) for key in made] == [401, 401]
     assert listed(keys) == []
+
+
+def test_a_forgotten_id_ends_no_key(keys: Manage, client: TestClient) -> None:
+    key = keys(*ISSUE).stdout.strip()
+
+    results = [keys("revoke", "--account", "billing"), keys("revoke", "--account", "billing", *listed(keys), "--all")]
+
+    assert [result.exit_code for result in results] == [2, 2]
+    assert status(client, key) == 200
+
+
+def test_without_an_account_every_service_account_is_listed(keys: Manage) -> None:
+    for _ in range(2):
+        keys(*ISSUE)
+    keys("issue", "--account", "shipping", "--scope", "vault:read")
+    keys("revoke", "--account", "shipping", "--all")
+    keys("disable", "--account", "shipping")
+
+    lines = [line.split(maxsplit=1) for line in keys("list").stdout.splitlines()]
+
+    assert lines == [["billing", "2 keys"], ["shipping", "0 keys, disabled"]]
 
 
 def test_a_rotated_key_goes_on_for_the_overlap(keys: Manage, client: TestClient) -> None:
@@ -104,7 +124,7 @@ def test_a_disabled_account_opens_nothing_until_it_is_enabled(keys: Manage, clie
         (("issue", "--account", "", "--scope", "vault:read"), "1 to 254 printable"),
         ((*ISSUE, "--name", ""), "1 to 100 printable"),
         (("list", "--account", "nobody"), "Nobody has this name"),
-        (("revoke", "--account", "nobody"), "Nobody has this name"),
+        (("revoke", "--account", "nobody", "--all"), "Nobody has this name"),
     ],
 )
 def test_a_mistake_is_one_line(keys: Manage, arguments: tuple[str, ...], said: str) -> None:
@@ -113,6 +133,14 @@ def test_a_mistake_is_one_line(keys: Manage, arguments: tuple[str, ...], said: s
     assert result.exit_code == 1
     assert said in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_forgotten_route_is_named_instead_of_a_key(manage: Manage) -> None:
+    result = manage("keys", *ISSUE, load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "GET /forgotten asks for no caller" in result.stderr
+    assert isinstance(result.exception, SystemExit)
 
 
 def test_no_key_lives_longer_than_a_year(keys: Manage) -> None:

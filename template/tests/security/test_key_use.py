@@ -132,7 +132,7 @@ def test_doctor_says_whose_keys_are_live(client: TestClient, as_program: AsProgr
     async def said(db: AsyncSession) -> list[str]:
         return [line for look in hooks.hints for line in await look(db, client.app.state.policies)]  # type: ignore[attr-defined]
 
-    assert "1 live API keys of billing" in Database(client).run(said)
+    assert "1 live API keys of billing: they open something" in str(Database(client).run(said))
     assert "gone" not in str(Database(client).run(said))
 
 

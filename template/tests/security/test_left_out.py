@@ -31,7 +31,7 @@ def test_one_line_names_the_file_the_import_and_the_answer(copy: Copy, module: s
     refusal = [line for line in result.stderr.splitlines() if line.startswith("  - ")]
     assert refusal == [
         f"  - app/api/__init__.py, line 3 imports app.security.{module}, which is left out here; "
-        f"it comes with: copier update --data {ANSWERS[module]}"
+        f"it comes with: uvx copier update --data {ANSWERS[module]}"
     ]
     assert "Traceback" not in result.stderr
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tomllib
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.security.identity import public
+from app.security.settings import ROOT
 from tests.security.assembled import assemble
 from tests.security.callers import AsCaller
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
@@ -72,6 +74,8 @@ def test_in_production_every_line_is_one_json_object(make_client: MakeClient, ca
 
     lines = [json.loads(line) for line in written(capsys).splitlines()]
     assert [line["event"] for line in lines] == ["request", "log"]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert lines[0]["app_version"] == version
 
 
 def assemble_in_production(make_client: MakeClient) -> FastAPI:

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from app.security import tokens
+from app.security.events import Event
 from app.security.roles import ADMIN, Role, first_role
 from app.security.route_policy import Policy
 from tests.security.fixtures import Database
 from tests.security.persons import Person
+from tests.security.terminal import Manage
 
 AsPerson = Callable[..., Person]
 NOBODY = "00000000-0000-4000-8000-000000000000"
+OTHER = next((role.value for role in Role if role is not ADMIN), "")
 ROLES = [*(role.value for role in Role), None]
 
 
@@ -100,3 +104,41 @@ def test_a_role_that_this_project_does_not_have_any_more_grants_nothing(
 def test_a_new_person_is_never_the_administrator() -> None:
     assert ADMIN not in first_role()
     assert len(first_role()) == min(1, len(Role) - 1)
+
+
+# At the terminal
+
+
+def test_the_terminal_replaces_the_roles_of_a_person(
+    manage: Manage, as_person: AsPerson, make_client: Callable[..., TestClient], recorded: list[dict[str, Any]]
+) -> None:
+    person = as_person(role=OTHER, client=make_client(AUTH_CACHE_SECONDS="0"))
+
+    result = manage("users", "roles", person.name, "--role", ADMIN)
+
+    changes = [(row["subject"], row["reason"]) for row in recorded if row["event"] == Event.AUTHZ_CHANGE]
+    assert result.stdout == f"Roles of {person.name}: {ADMIN} (before: {OTHER}).\n"
+    assert changes == [(str(person.id), f"{OTHER}->{ADMIN}")]
+    person.log_in()
+    assert person.get("/users").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--role", "no_such_role"), 1), ((), 2)],
+)
+def test_roles_that_are_not_there_and_none_change_nothing(
+    manage: Manage, as_person: AsPerson, arguments: tuple[str, ...], code: int
+) -> None:
+    boss = as_person(role=ADMIN)
+
+    assert manage("users", "roles", boss.name, *arguments).exit_code == code
+    assert boss.get("/users").status_code == 200
+
+
+def test_the_first_person_that_a_fresh_project_asks_for_is_its_administrator(
+    capsys: pytest.CaptureFixture[str], client: TestClient
+) -> None:
+    said = f"Create the administrator: uv run manage users create you@example.com --role {ADMIN}\n"
+
+    assert said in capsys.readouterr().out

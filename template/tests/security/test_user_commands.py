@@ -1,6 +1,8 @@
 """`manage users …`: who may log in, decided at the terminal; a password is asked for, and nowhere else taken from."""
 
+import json
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 
 from app.manage import cli
 from app.security import logs
+from app.security.settings import ROOT
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, create_person, log_in
 
@@ -36,7 +39,18 @@ def test_a_created_person_logs_in_with_the_password_typed(manage: Manage, client
 
     assert result.exit_code == 0
     assert PASSWORD not in result.output
+    assert "Password (15 characters or more): " in result.stdout
     assert log_in(client, ALICE).status_code == 200
+
+
+def test_what_the_first_start_says_to_type_makes_the_first_person(
+    manage: Manage, capsys: pytest.CaptureFixture[str], client: TestClient
+) -> None:
+    said = re.search(r"uv run manage users (create .*)", capsys.readouterr().out)
+    assert said
+
+    assert manage(*said[1].split(), typed=TWICE).exit_code == 0
+    assert log_in(client, "you@example.com").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -74,7 +88,7 @@ def test_no_variable_stands_in_for_the_typing(
     [
         ("short\nshort\n", "15 to 128 characters"),
         ("passwordpassword1\npasswordpassword1\n", "easy to guess"),
-        (f"{ALICE} {ALICE}\n" * 2, "a name"),
+        (f"{ALICE} {ALICE}\n" * 2, "built from this service's or your own name"),
         (f"{PASSWORD}\nanother one\n", ""),
         ("", ""),
     ],
@@ -167,7 +181,7 @@ def test_unlocking_lets_somebody_in_again(manage: Manage, client: TestClient, ma
         log_in(make_client(client.app, address=f"127.71.0.{number}"), ALICE, "wrong")  # type: ignore[arg-type]
     assert log_in(client, ALICE).status_code == 429
 
-    assert manage("unlock", ALICE).exit_code == 0
+    assert manage("unlock", ALICE).stdout == f"Unlocked {ALICE}.\n"
 
     assert log_in(client, ALICE).status_code == 200
 
@@ -182,12 +196,15 @@ def test_who_is_not_there_is_said_in_one_line(manage: Manage, command: str) -> N
 
 def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(manage: Manage, tmp_path: Path) -> None:
     results = [manage("create", ALICE, typed=TWICE), manage("invite", ALICE), manage("disable", ALICE)]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
     written = "".join(result.stderr for result in results)
     assert [
         event for event in ("user_created", "authn_invitation_created", "user_updated") if event not in written
     ] == []
     assert [secret for secret in (PASSWORD, "ot_", "argon2", ALICE) if secret in written] == []
+    assert results[2].stdout == f"Disabled {ALICE}.\n"
+    assert {json.loads(line)["app_version"] for line in results[2].stderr.splitlines()} == {version}
 
 
 @pytest.mark.parametrize("name", ["", " ", " alice", "al\u2028ice", "al\x1bice", "a" * 255, "\ufdfa" * 254])
@@ -200,13 +217,24 @@ def test_a_name_that_nobody_could_log_in_with_is_refused(
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
 
 
-def test_an_empty_database_is_said_in_one_line(
-    manage: Manage, environment: Callable[..., None], tmp_path: Path
+LOST = "The database cannot be reached ({}): check DATABASE_URL."
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite:///{}/empty.sqlite3", "manage migrate"),
+        ("sqlite:///{}/no/folder", LOST.format("OperationalError")),
+        ("postgresql://a:b@127.0.0.1:1/c", LOST.format("ConnectionRefusedError")),
+    ],
+)
+def test_an_empty_database_and_a_lost_one_are_said_in_one_line(
+    manage: Manage, environment: Callable[..., None], tmp_path: Path, url: str, said: str
 ) -> None:
-    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    environment(DATABASE_URL=url.format(tmp_path))
 
     result = manage("list")
 
     assert result.exit_code == 1
-    assert "manage migrate" in result.stderr
+    assert said in result.stderr
     assert "Traceback" not in result.output

@@ -1,0 +1,28 @@
+"""A terminal for tests: `manage("doctor")` types `manage doctor`, in a project that lies in `tmp_path`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from fastapi import FastAPI
+from typer.testing import CliRunner
+
+from app.main import create_app
+from app.security import cli, logs, settings
+from app.security.cli import command_line
+
+Manage = Callable[..., Result]
+
+
+@pytest.fixture
+def manage(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Manage:
+    """Type `manage …`, and these lines where it asks; `load` makes the app, where it is not yours."""
+    monkeypatch.setattr(logs._Output, "to_stderr", False)  # commands write events to stderr: put it back afterwards
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr(settings, "looking_only", False)
+
+    def run(*arguments: str, load: Callable[[], FastAPI] = create_app, typed: str = "") -> Result:
+        return CliRunner().invoke(command_line(load), arguments, input=typed)
+
+    return run

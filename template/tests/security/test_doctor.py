@@ -1,0 +1,174 @@
+"""`manage doctor`: what is wrong is said, whatever else is wrong, and no value is shown."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.security import settings
+from app.security.identity import public
+from app.security.request_guard import accepts, deadline
+from tests.security.assembled import assemble, forgotten
+from tests.security.copied import Copy
+from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
+from tests.security.terminal import Manage
+
+Environment = Callable[..., None]
+LEFT_OUT = "app.security.gone, which is left out here; it comes with: uvx copier update --data gone=yes"
+BROKEN = {
+    "from app.security.gone import anything": f"app/api/__init__.py, line 2 imports {LEFT_OUT}",
+    "import no_such_module": "app/api/__init__.py, line 2: ModuleNotFoundError: No module named 'no_such_module'",
+    "def half(": "app/api/__init__.py, line 2: SyntaxError: '(' was never closed",
+    "<<<<<<< before updating": "app/api/__init__.py, line 2: a conflict of an update",
+    "raise SystemExit(3)": "the app ends while it is put together (exit code 3)",
+    "raise ValueError('postgresql://api:hunter2@db')": (
+        "app/api/__init__.py, line 2: ValueError: postgresql://[redacted]@db"
+    ),
+}
+
+
+def test_a_sound_configuration_is_found_sound(manage: Manage) -> None:
+    result = manage("doctor")
+
+    assert result.exit_code == 0
+    assert "Environment: development" in result.stdout
+    assert "Public: GET /health/live" in result.stdout
+    assert "No problem found." in result.stdout
+    assert manage("doctor", "--json").exit_code == 0
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_every_weakness_is_named_and_no_value_is_shown(
+    manage: Manage, environment: Environment, form: tuple[str, ...]
+) -> None:
+    environment(FASTAPI_ENV="production", SECRET_KEY="changethis-changethis", DATABASE_URL="mysql://u:hunter2@db/x")
+
+    result = manage("doctor", *form)
+
+    assert result.exit_code == 1
+    for name in ("SECRET_KEY", "DATABASE_URL", "PUBLIC_BASE_URL", "TRUSTED_HOSTS"):
+        assert f"{name}: " in result.stdout
+    assert [secret for secret in ("changethis", "hunter2", "mysql") if secret in result.output] == []
+
+
+def test_the_same_is_said_as_json(manage: Manage, environment: Environment) -> None:
+    environment(FASTAPI_ENV="production")
+
+    result = manage("doctor", "--json")
+
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert report.keys() == {"environment", "problems", "hints", "not_provided", "public_routes", "exceptions"}
+    assert any(problem.startswith("PUBLIC_BASE_URL") for problem in report["problems"])
+
+
+def test_a_forgotten_route_is_a_problem(manage: Manage) -> None:
+    result = manage("doctor", load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
+
+    assert result.exit_code == 1
+    assert "/forgotten" in result.stdout
+
+
+def test_declared_exceptions_are_listed(manage: Manage) -> None:
+    upload = [public, accepts("multipart/form-data", max_bytes=5_000_000), deadline(None)]
+
+    result = manage("doctor", load=lambda: assemble(lambda app: app.post("/upload", dependencies=upload)(forgotten)))
+
+    assert "Public: POST /upload" in result.stdout
+    said = "accepts multipart/form-data, bodies up to 5000000 bytes, no deadline"
+    assert f"Exception: POST /upload: {said}\n" in result.stdout
+
+
+def test_waiting_migrations_and_a_lost_database_are_problems(
+    manage: Manage, environment: Environment, tmp_path: Path
+) -> None:
+    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    waiting = manage("doctor")
+    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'no/such/folder.sqlite3'}")
+    lost = manage("doctor")
+
+    assert (waiting.exit_code, lost.exit_code) == (1, 1)
+    assert "manage migrate" in waiting.stdout
+    assert "cannot be reached" in lost.stdout
+    assert "no/such/folder" not in lost.output
+
+
+# Your code
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), BROKEN.items(), ids=["left out", "import", "syntax", "conflict", "exit", "secret"]
+)
+def test_an_app_that_cannot_be_put_together_is_one_problem_among_the_others(
+    tmp_path: Path, code: str, said: str
+) -> None:
+    copy = Copy(tmp_path)
+    (tmp_path / "app/api/__init__.py").write_text(f"import math\n{code}\n")
+    with (tmp_path / "app/security/left_out.py").open("a") as file:
+        file.write('ANSWERS["gone"] = "gone=yes"\n')
+    copy.variables |= {"FASTAPI_ENV": "development", "MAX_URL_BYTES": "1"}
+
+    result = copy.run("app.manage", "doctor", "--json")
+
+    problems = json.loads(result.stdout)["problems"]
+    assert (result.returncode, result.stderr) == (1, "")
+    assert said in problems
+    assert [problem for problem in problems if problem.startswith("MAX_URL_BYTES: ")]
+    assert [problem for problem in problems if problem.endswith("run `uv run manage migrate`")]
+
+
+def test_a_database_that_only_migrations_reach_is_a_problem(
+    manage: Manage, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(
+        MIGRATION_DATABASE_URL=BASE_ENVIRONMENT["DATABASE_URL"], DATABASE_URL="sqlite:////no/such/folder.sqlite3"
+    )
+    manage("migrate")
+
+    result = manage("doctor")
+
+    assert result.exit_code == 1
+    assert "Problem: the database cannot be reached (OperationalError)\n" in result.stdout
+
+
+# Notes
+
+
+def test_problems_come_first_then_notes_then_the_rest(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FASTAPI_ENV")
+    settings.forget()
+
+    printed = manage("doctor").stdout
+
+    kinds = [line.partition(":")[0] for line in printed.splitlines()]
+    assert list(dict.fromkeys(kinds)) == ["Environment", "Problem", "Note", "Not provided"]
+    assert "for development: FASTAPI_ENV=development uv run manage doctor\n" in printed
+
+
+def test_what_stands_in_the_env_file_for_nothing_is_named(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("MAX_URL_BYTES=5000\nFASTAPI_ENV=production\nexport SECRET_KYE='hunter2'\n")
+    monkeypatch.setattr(settings, "env_file", tmp_path / ".env")
+
+    result = manage("doctor", "--json")
+
+    hints = [hint for hint in json.loads(result.stdout)["hints"] if ".env" in hint]
+    assert result.exit_code == 0
+    assert hints == [
+        "FASTAPI_ENV in .env is not read: set it in the process",
+        "SECRET_KYE in .env is no setting of this service: is it misspelt?",
+    ]
+
+
+@pytest.mark.parametrize(("proxies", "notes"), [("", 1), ("10.0.0.5", 0)])
+def test_production_without_a_proxy_is_a_note(
+    manage: Manage, environment: Environment, proxies: str, notes: int
+) -> None:
+    environment(**PRODUCTION_ENVIRONMENT | {"TRUSTED_PROXIES": proxies})
+
+    result = manage("doctor")
+
+    assert result.exit_code == 0
+    assert result.stdout.count("Note: TRUSTED_PROXIES is empty") == notes
