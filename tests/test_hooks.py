@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hooks import check_committed_files, check_questions_documented
+from hooks import check_committed_files, check_questions_documented, check_release
 from tests.rendering import ROOT
 
 HOOKS: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
@@ -88,3 +88,57 @@ def test_ordinary_files_are_let_through(tmp_path: Path) -> None:
     path.write_text("A heading\n=======\n\nThe index url of our documents: see index.html.\n")
 
     assert check_committed_files.main([path]) == 0
+
+
+def test_the_release_is_told_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_release.main() == 0, capsys.readouterr().out
+
+
+CHANGELOG = """# Changelog
+
+## 0.2.0 - 2027-01-01
+
+### Security
+
+- Keys of a disabled account no longer open anything. *(concerns: api_keys)*
+
+## 0.1.0 - 2026-12-01
+"""
+NOTICE = "[{version: 0.2.0, fix: Keys of a disabled account no longer open anything., features: [api_keys]}]"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A repository in which everything tells of the same release."""
+    texts = {
+        "CHANGELOG.md": CHANGELOG,
+        "UPGRADING.md": "## Versions\n\n### 0.2.0\n\n### 0.1.0\n",
+        "pyproject.toml": '[project]\nversion = "0.2.0"\n',
+        "copier.yml": f'features: {{default: "{{api_keys: {{}}}}"}}\nsecurity_notices: {{default: "{NOTICE}"}}\n',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_a_release_that_is_told_alike_passes(release: Path) -> None:
+    assert list(check_release.complaints(release)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("pyproject.toml", "0.2.0", "0.1.0", "pyproject.toml: says version 0.1.0"),
+        ("UPGRADING.md", "### 0.2.0\n", "", "UPGRADING.md: tells of 0.1.0"),
+        ("CHANGELOG.md", " *(concerns: api_keys)*", "", "CHANGELOG.md: end this line with"),
+        ("CHANGELOG.md", "concerns: api_keys", "concerns: keys", "no feature is called keys"),
+        ("copier.yml", "no longer open", "still open", "copier.yml: security_notices are not"),
+        ("copier.yml", "features: [api_keys]", "features: []", "copier.yml: security_notices are not"),
+    ],
+)
+def test_a_release_that_is_told_otherwise_is_named(release: Path, name: str, old: str, new: str, said: str) -> None:
+    path = release / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+    assert any(said in complaint for complaint in check_release.complaints(release))
