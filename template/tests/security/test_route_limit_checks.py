@@ -13,7 +13,7 @@ from app.security.identity import public
 from app.security.rate_limits import limiter
 from app.security.route_limit_checks import blocking
 from app.security.route_policy import InsecureApp
-from tests.security.assembled import assemble, caller_of
+from tests.security.assembled import assemble, caller_of, forgotten
 from tests.security.fixtures import MakeClient
 
 
@@ -116,8 +116,9 @@ def test_what_is_no_limit_is_an_error_where_it_stands() -> None:
 
 
 def test_a_function_without_its_request_is_an_error_where_it_stands() -> None:
-    with pytest.raises(Exception, match="request"):
-        limiter.limit("1/minute")(lambda: None)
+    for decorator in (limiter.limit("1/minute"), limiter.shared_limit("1/minute", "all")):
+        with pytest.raises(TypeError, match=r"forgotten has to see who calls: add request: Request"):
+            decorator(forgotten)
 
 
 def two_routes(app: FastAPI) -> None:
