@@ -15,6 +15,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The matrix of updates, as a table."""
+    reports = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])]
+    rows = sorted(
+        f"{value:<110} {report.outcome} in {report.duration:.0f} s"
+        for report in reports
+        for name, value in report.user_properties
+        if name == "update" and report.when == "call"
+    )
+    if rows:
+        terminalreporter.section(f"{len(rows)} updates of projects that are lived in")
+        terminalreporter.write("\n".join(rows) + "\n")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def same_everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of a developer's git or Copier settings reaches a test, and no test asks for a password."""

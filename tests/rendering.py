@@ -3,13 +3,16 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import copier
 import yaml
+
+from tests.releases import releases
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "template"
@@ -55,6 +58,10 @@ class Project:
     def write(self, name: str, text: str) -> None:
         self.file(name).parent.mkdir(parents=True, exist_ok=True)
         self.file(name).write_text(text)
+
+    def append(self, name: str, text: str) -> None:
+        with self.file(name).open("a") as file:
+            file.write(text)
 
     def replace(self, name: str, old: str, new: str) -> None:
         """Edit a file as a person would; the place has to be there."""
@@ -131,6 +138,10 @@ class Template:
         )
         return Project(destination, self.environment)
 
+    def at(self, version: str) -> "Template":
+        """The same template at a released version, `v0.1.0`."""
+        return replace(self, version=version, scratch=self.scratch / version, _rendered={})
+
     def copy_of(self, project: Project, destination: Path) -> Project:
         """The same project once more, to be changed."""
         shutil.copytree(project.path, destination)
@@ -183,14 +194,23 @@ def snapshot(folder: Path) -> Path:
         if name and source.is_file():  # a file that was just deleted is still listed
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
+    for version, commit in releases().items():
+        _git(folder, "tag", "--force", f"v{version}", commit)
     _commit(folder, "The working tree", NEWEST)
     return folder
 
 
-def install(project: Project, folder: Path) -> Environment:
-    """Bring the shared environment to what this project depends on."""
+def interpreter(python: str) -> str:
+    """A Python of this version beside the one that runs the tests; where there is none, uv finds or fetches it."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = sorted(root.glob(f"versions/{python}.*/bin/python"))
+    return str(found[-1]) if found else python
+
+
+def install(project: Project, folder: Path, python: str = sys.executable) -> Environment:
+    """Bring an environment to what this project depends on."""
     environment = Environment(folder)
-    command = ["uv", "sync", "--quiet", "--no-install-project", "--compile-bytecode"]
+    command = ["uv", "sync", "--quiet", "--no-install-project", "--compile-bytecode", "--python", python]
     done = subprocess.run(command, cwd=project.path, env=environment.variables(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return environment

@@ -1,0 +1,154 @@
+"""From every release, with everything that people do to a project, an update leaves no conflict and loses no line.
+
+Each project is then what a new one would be, but for its owners' own changes; and features come and go on the way.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.lived_in import USES_FEATURES, everything_else, live_in, theirs
+from tests.releases import OLDEST, RELEASES
+from tests.rendering import Environment, Project, Template, install, interpreter
+from tests.variants import RUN_THEIR_SUITE, Answers, is_valid, shaping, values_of
+
+pytestmark = pytest.mark.slow
+
+PYTHONS = ("3.11", "3.12", "3.13")
+Record = Callable[[str, object], None]
+
+
+def other_value(answers: Answers, question: str) -> object:
+    """What turns it off where it is on, and on where it is off."""
+    on, off = values_of(question)
+    return off if answers[question] else on
+
+
+def flips() -> Iterator[tuple[str, str]]:
+    """Every question of every set of answers that can be answered otherwise."""
+    for variant, answers in RUN_THEIR_SUITE.items():
+        for question in shaping():
+            if is_valid(answers | {question: other_value(answers, question)}):
+                yield variant, question
+
+
+class Life:
+    """Makes projects that are lived in, and compares what updates make of them with new ones. Each is made once."""
+
+    def __init__(self, template: Template, folder: Path) -> None:
+        self._versions = {f"v{version}": template.at(f"v{version}") for version in RELEASES}
+        self._newest = template
+        self._folder = folder
+        self._made: dict[str, Project] = {}
+
+    def begin(self, version: str, answers: Answers, uses: Collection[str], folder: Path) -> Project:
+        """A project of this version; its owners' code uses these features."""
+        project = self._newest.copy_of(self._lived_in(self._versions[f"v{version}"], answers, uses), folder)
+        project.commit("Live in it")
+        return project
+
+    def update(self, project: Project, answers: Answers, uses: Collection[str]) -> None:
+        """Update to the working tree with these answers, and look at everything."""
+        before = theirs(project)
+        self._newest.update(project, **answers)
+        assert project.must("git", "diff", "--name-only", "--diff-filter=U") == ""
+        assert theirs(project) == before
+        assert everything_else(project) == everything_else(self._lived_in(self._newest, answers, uses))
+        project.commit("Update")
+
+    def _lived_in(self, template: Template, answers: Answers, uses: Collection[str]) -> Project:
+        key = repr((template.version, answers, sorted(uses)))
+        if key not in self._made:
+            made = template.copy_of(template.render(**answers), self._folder / f"lived-in-{len(self._made)}")
+            live_in(made, uses)
+            self._made[key] = made
+        return self._made[key]
+
+
+def used(*sets: Answers) -> list[str]:
+    """What their owners' code can use of features, with each of these answers."""
+    return [name for name in USES_FEATURES if all(answers[name] for answers in sets)]
+
+
+@pytest.fixture(scope="session")
+def life(runnable: Template, tmp_path_factory: pytest.TempPathFactory) -> Life:
+    return Life(runnable, tmp_path_factory.mktemp("life"))
+
+
+@pytest.mark.parametrize("variant", RUN_THEIR_SUITE)
+@pytest.mark.parametrize("version", RELEASES)
+def test_an_update_leaves_no_conflict_and_loses_no_line(
+    life: Life, tmp_path: Path, version: str, variant: str, record_property: Record
+) -> None:
+    record_property("update", f"{version}  {variant}")
+    answers = RUN_THEIR_SUITE[variant]
+    project = life.begin(version, answers, used(answers), tmp_path / "project")
+
+    life.update(project, answers, used(answers))
+
+
+@pytest.mark.parametrize(("variant", "question"), list(flips()))
+def test_a_feature_comes_and_goes_on_the_way(
+    life: Life, tmp_path: Path, variant: str, question: str, record_property: Record
+) -> None:
+    answers = RUN_THEIR_SUITE[variant]
+    flipped = answers | {question: other_value(answers, question)}
+    there = "off and on" if answers[question] else "on and off"
+    record_property("update", f"{OLDEST}  {variant}  {question} {there}")
+    project = life.begin(OLDEST, answers, used(answers), tmp_path / "project")
+
+    life.update(project, flipped, used(answers))
+    life.update(project, answers, used(answers))
+
+
+# Their suites
+
+
+@pytest.fixture(scope="session")
+def environments(template: Template, pytestconfig: pytest.Config) -> Callable[[str], Environment]:
+    """One for each Python; kept between runs, like the first."""
+    assert pytestconfig.cache is not None
+    folder = pytestconfig.cache.mkdir("generated-projects")
+
+    def of(python: str) -> Environment:
+        with FileLock(folder / "lock"):
+            return install(template.render(), folder / f"environment-{python}", interpreter(python))
+
+    return of
+
+
+def suites() -> Iterator[tuple[str, str, str, str]]:
+    """Each set of answers, a Python, a release to come from, and a question that was answered otherwise before."""
+    for number, (variant, answers) in enumerate(RUN_THEIR_SUITE.items()):
+        questions = [name for name in shaping() if is_valid(answers | {name: other_value(answers, name)})]
+        yield (
+            variant,
+            PYTHONS[number % len(PYTHONS)],
+            RELEASES[number % len(RELEASES)],
+            questions[number % len(questions)],
+        )
+
+
+@pytest.mark.parametrize(("variant", "python", "version", "question"), list(suites()))
+def test_its_suite_passes_after_an_update_that_changed_an_answer(
+    life: Life,
+    tmp_path: Path,
+    environments: Callable[[str], Environment],
+    variant: str,
+    python: str,
+    version: str,
+    question: str,
+) -> None:
+    answers = RUN_THEIR_SUITE[variant]
+    before = answers | {question: other_value(answers, question)}
+    begun = life.begin(version, before, used(before, answers), tmp_path / "project")
+    lived_in = Project(begun.path, environments(python))
+    lived_in.must("python", "-m", "app.manage", "migrate")
+
+    life.update(lived_in, answers, used(before, answers))
+
+    lived_in.must("python", "-m", "app.manage", "migrate")
+    lived_in.must("alembic", "check")
+    lived_in.must("python", "-m", "pytest", "--quiet", CI="true")
