@@ -1,0 +1,185 @@
+"""What UPGRADING.md says of files of ours that somebody changed: merged or left to decide, never lost in silence."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lived_in import live_in
+from tests.rendering import Project, Template
+
+pytestmark = pytest.mark.slow
+
+EDITED = "app/security/identity.py"
+RECENT = "RECENT = timedelta(minutes=15)"
+Next = Callable[[str, str], None]
+
+
+@pytest.fixture
+def fork(runnable: Template, tmp_path: Path) -> Template:
+    """The template, to release another version of."""
+    return runnable.fork(tmp_path / "template")
+
+
+@pytest.fixture
+def lived_in(fork: Template, tmp_path: Path) -> Project:
+    project = fork.copy(tmp_path / "project")
+    live_in(project, ["roles", "rate_limits"])
+    project.commit()
+    return project
+
+
+def release(fork: Template, old: str, new: str, name: str = EDITED) -> None:
+    fork.replace(f"template/{name}", old, new)
+    fork.release("v9999.1.0")
+
+
+def unresolved(project: Project) -> str:
+    return project.must("git", "diff", "--name-only", "--diff-filter=U")
+
+
+def test_a_change_on_other_lines_is_merged(fork: Template, lived_in: Project) -> None:
+    lived_in.replace(EDITED, '"""Who is calling.', '"""Who is calling here.')
+    lived_in.commit()
+    release(fork, RECENT, "RECENT = timedelta(minutes=10)")
+
+    fork.update(lived_in)
+
+    text = lived_in.read(EDITED)
+    assert unresolved(lived_in) == ""
+    assert '"""Who is calling here.' in text
+    assert "RECENT = timedelta(minutes=10)" in text
+
+
+@pytest.fixture
+def conflict(fork: Template, lived_in: Project) -> Project:
+    """A project after an update of the line that its owner changed."""
+    lived_in.replace(EDITED, RECENT, "RECENT = timedelta(minutes=60)")
+    lived_in.commit()
+    release(fork, RECENT, "RECENT = timedelta(minutes=10)")
+    fork.update(lived_in)
+    return lived_in
+
+
+def test_a_change_of_the_same_line_is_left_to_decide(conflict: Project) -> None:
+    text = conflict.read(EDITED)
+
+    assert unresolved(conflict) == f"{EDITED}\n"
+    assert "<<<<<<< before updating\nRECENT = timedelta(minutes=60)\n=======\nRECENT = timedelta(minutes=10)\n" in text
+
+
+PLACE = f"{EDITED}, line 20: a conflict of an update"
+
+
+def refusals(project: Project) -> dict[str, "subprocess.CompletedProcess[str]"]:
+    """Everything that refuses a conflict, even one that was committed."""
+    project.must("git", "init", "--quiet")
+    return {
+        "the hook": project.run("pre-commit", "run", "--all-files", "conflicts", UV_NO_SYNC="1"),
+        "CI's step": project.run("python3", "app/security/conflicts.py"),
+        "doctor": project.run("python", "-m", "app.manage", "doctor", FASTAPI_ENV="development"),
+        "a start": project.run("python", "-c", "import app.main", FASTAPI_ENV="development"),
+    }
+
+
+def test_a_conflict_is_refused_by_hook_ci_and_doctor(conflict: Project) -> None:
+    conflict.must("git", "add", "--all")
+
+    found = refusals(conflict)
+
+    assert {name: done.returncode for name, done in found.items()} == dict.fromkeys(found, 1)
+    assert {name for name, done in found.items() if EDITED not in done.stdout + done.stderr} == set()
+
+
+def test_what_ci_is_told_to_do_is_what_refuses(conflict: Project) -> None:
+    assert "run: python3 app/security/conflicts.py\n" in conflict.read(".github/workflows/ci.yml")
+
+
+def test_a_file_of_ours_that_was_deleted_stays_deleted(fork: Template, lived_in: Project) -> None:
+    lived_in.file("docs/security/not-provided.md").unlink()
+    lived_in.commit()
+    release(fork, "# Not provided", "# What is not provided", "docs/security/not-provided.md")
+
+    fork.update(lived_in)
+
+    assert unresolved(lived_in) == ""
+    assert not lived_in.file("docs/security/not-provided.md").exists()
+
+
+def test_a_file_of_yours_where_a_new_one_of_ours_goes_is_left_to_decide(fork: Template, lived_in: Project) -> None:
+    lived_in.write("app/security/brought.py", "OURS = 1\n")
+    lived_in.commit()
+    Project(fork.path).write("template/app/security/brought.py", '"""Brought by an update."""\n')
+    fork.release("v9999.1.0")
+
+    fork.update(lived_in)
+
+    assert unresolved(lived_in) == "app/security/brought.py\n"
+    text = lived_in.read("app/security/brought.py")
+    assert "OURS = 1" in text
+    assert '"""Brought by an update."""' in text
+
+
+def test_what_was_changed_in_an_unticked_feature_goes_with_it_and_comes_back_new(
+    fork: Template, lived_in: Project
+) -> None:
+    lived_in.append("app/security/audit_log.py", "# ours\n")
+    lived_in.commit()
+
+    fork.update(lived_in, audit_log=False)
+    gone = not lived_in.file("app/security/audit_log.py").exists()
+    lived_in.commit()
+    fork.update(lived_in, audit_log=True)
+
+    assert gone
+    assert unresolved(lived_in) == ""
+    assert not lived_in.read("app/security/audit_log.py").endswith("# ours\n")
+
+
+def test_code_that_uses_what_is_unticked_stops_the_start_with_one_line(fork: Template, lived_in: Project) -> None:
+    fork.update(lived_in, roles="")
+    lived_in.commit()
+    refused = lived_in.run("python", "-c", "import app.main", FASTAPI_ENV="development")
+
+    fork.update(lived_in, roles="user, admin")
+    lived_in.commit()
+
+    assert refused.returncode == 78
+    reasons = [line for line in refused.stderr.splitlines() if line.startswith("  - ")]
+    assert len(reasons) == 1
+    assert "app/api/statistics.py, line 5 imports app.security.roles" in reasons[0]
+    assert "copier update --data roles='user, admin'" in reasons[0]
+    lived_in.must("python", "-c", "import app.main", FASTAPI_ENV="development")
+
+
+def test_resetting_begins_again_from_before_the_update(conflict: Project) -> None:
+    secret = conflict.read(".env")
+
+    conflict.must("git", "reset", "--quiet", "--hard")
+    conflict.must("git", "clean", "--quiet", "-d", "--force")
+
+    assert conflict.must("git", "status", "--porcelain") == ""
+    assert "RECENT = timedelta(minutes=60)" in conflict.read(EDITED)
+    assert conflict.read(".env") == secret
+
+
+NOTICES = (
+    "[{version: 0.2.0, fix: Keys close., features: [api_keys]}, {version: 0.2.0, fix: Rows hold., features: "
+    "[audit_log]}, {version: 0.2.0, fix: Answers say less., features: []}]"
+)
+
+
+def test_an_update_says_which_security_fixes_concern_these_answers(fork: Template, tmp_path: Path) -> None:
+    project = fork.copy(tmp_path / "project", audit_log=False)
+    project.commit()
+    fork.replace("copier.yml", 'default: "[]"', f'default: "{NOTICES}"')
+    fork.release("v9999.1.0")
+
+    said = project.run(sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", fork.version).stderr
+
+    fixes = [line for line in said.splitlines() if line.startswith("Security fix of 0.2.0")]
+    assert [line.partition("this project: ")[2] for line in fixes] == ["Keys close.", "Answers say less."]
+    assert "A feature that you untick loses its files" in said
+    assert project.read(".github/security/update_notice.py").count('"audit_log"') == 0
