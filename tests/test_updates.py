@@ -82,7 +82,7 @@ def is_ours(name: str) -> bool:
 def assert_no_conflict(project: Project) -> None:
     assert project.must("git", "diff", "--name-only", "--diff-filter=U") == ""
     rejected = [name for name in project.files() if name.endswith(".rej")]
-    marked = [name for name, text in project.files().items() if b"<<<<<<<" in text]
+    marked = [name for name, text in project.files().items() if re.search(rb"^<<<<<<< ", text, re.MULTILINE)]
     assert rejected + marked == []
 
 

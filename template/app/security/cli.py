@@ -17,6 +17,7 @@ from app.security import (
     # {% if features.api_keys.enabled %}
     key_commands,
     # {% endif %}
+    logs,
     migrations,
     policy_words,
     # {% if features.roles.enabled %}
@@ -131,6 +132,7 @@ def _routes(load_app: LoadApp) -> Callable[[], None]:
 def _doctor(load_app: LoadApp) -> Callable[[bool], None]:
     def check(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         """What is wrong with this configuration; exit code 1 when anything is."""
+        logs.to_stderr()  # stdout is for the report
         report = asyncio.run(doctor.examine(load_app))
         typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
         raise typer.Exit(1 if report.problems else 0)

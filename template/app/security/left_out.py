@@ -8,11 +8,12 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 # Which answer brings which module; any of these may be missing, and nothing else.
-ANSWERS = {
+_BROUGHT_BY = [
     # {% for module, answer in brought_by.items() %}
-    "{{= module }}": "{{= answer }}",
+    ("{{= module }}", "{{= answer }}"),
     # {% endfor %}
-}
+]
+ANSWERS = dict(_BROUGHT_BY)
 
 
 class _LeftOut:

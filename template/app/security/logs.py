@@ -91,13 +91,13 @@ def _final(logger: object, name: str, event: MutableMapping[str, Any]) -> str:
 
 
 class _Stdout(logging.StreamHandler[Any]):
-    """Writes to whatever sys.stdout is at that moment."""
+    """Writes to whatever sys.stdout is at that moment, and in commands to sys.stderr."""
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stdout
+        self.stream = sys.stderr if _Output.to_stderr else sys.stdout
         super().emit(record)
 
 

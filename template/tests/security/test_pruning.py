@@ -1,11 +1,14 @@
 """What has outlived its use is removed, and nothing else: an attack can be looked into, and no counter is forgotten."""
 
 import time
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from app.security import pruning
+from app.security.tables import Session, utc_now
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import log_in
 from tests.security.throttled import ALICE, From, at, guesses, service
@@ -84,7 +87,7 @@ def test_many_rows_go_part_by_part(lived_in: TestClient, monkeypatch: pytest.Mon
 def test_a_running_service_does_it_by_itself(
     lived_in: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Database(lived_in).rows("UPDATE sessions SET ended_at = :long_ago", long_ago="2020-01-01 00:00:00+00:00")
+    Database(lived_in).run(lambda db: db.execute(update(Session).values(ended_at=utc_now() - timedelta(days=90))))
     monkeypatch.setattr(pruning, "FIRST_AFTER_SECONDS", (0, 1))
 
     make_client(AUTH_CACHE_SECONDS="0")
