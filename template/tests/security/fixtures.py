@@ -84,6 +84,7 @@ def migrated_database() -> Path:
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, migrated_database: Path) -> Iterator[Callable[..., None]]:
     """Set variables for this test: `environment(AUTH_CACHE_SECONDS="0")`."""
+    monkeypatch.setattr(logs._Output, "to_stderr", False)  # a command that an earlier test ran had set it
     path = SCRATCH / f"{secrets.token_hex(8)}.sqlite3"
     if POSTGRES:
         asyncio.run(_empty_tables())

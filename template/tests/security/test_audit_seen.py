@@ -38,7 +38,7 @@ def test_a_service_that_runs_adds_nothing_to_an_older_state(
 
     assert change(chain) == 503
 
-    assert "critical" in (said := capsys.readouterr().out)
+    assert "critical" in (said := "".join(capsys.readouterr()))
     assert f"--head {seen}" in said
     assert len(kept(chain)) == ROWS
 
