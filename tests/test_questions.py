@@ -325,7 +325,10 @@ HOSTILE = {
 FEATURES = re.findall(r"^    (\w+):", (ROOT / "copier.yml").read_text().partition("features:\n")[2], re.MULTILINE)
 HIDDEN = {
     "role_names": ['pwned"}); import os #'],
-    "features": {name: {"enabled": True, "modules": ["pwned"], "tests": ["pwned"]} for name in FEATURES},
+    "features": {
+        name: {"enabled": True, "answer": "pwned", "modules": ["pwned"], "tests": ["pwned"]} for name in FEATURES
+    },
+    "brought_by": {"pwned": "pwned"},
     "_copier_operation": "pwned",
     "_exclude": ["pwned", "app"],
     "_tasks": ["touch pwned"],
