@@ -326,7 +326,8 @@ FEATURES = re.findall(r"^    (\w+):", (ROOT / "copier.yml").read_text().partitio
 HIDDEN = {
     "role_names": ['pwned"}); import os #'],
     "features": {
-        name: {"enabled": True, "answer": "pwned", "modules": ["pwned"], "tests": ["pwned"]} for name in FEATURES
+        name: {"enabled": True, "answer": "pwned", "modules": ["pwned"], "tests": ["pwned"], "scripts": ["pwned"]}
+        for name in FEATURES
     },
     "brought_by": {"pwned": "pwned"},
     "_copier_operation": "pwned",
