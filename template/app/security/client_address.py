@@ -1,7 +1,7 @@
 """Which address a request comes from, as seen through configured proxies only (ASVS 5.0 V15.3.4)."""
 
 import ipaddress
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from fastapi import FastAPI
 from pydantic import field_validator
@@ -50,6 +50,13 @@ def parse_address(text: str | None) -> Address | None:
 
 
 @lru_cache(maxsize=4096)
+def canonical(text: str | None) -> str:
+    """The one way to write this address, or "unknown"."""
+    address = parse_address(text)
+    return UNKNOWN if address is None else str(address)
+
+
+@lru_cache(maxsize=4096)
 def client_prefix(text: str, ipv6_bits: int = 64) -> str:
     """What counts as one source: an IPv4 address, or the /64 that one IPv6 customer has."""
     address = parse_address(text)
@@ -73,7 +80,8 @@ class ClientAddress:
 
     def __init__(self, app: ASGIApp, proxies: list[str]) -> None:
         self.app = app
-        self.networks = [parse_network(item) for item in proxies]
+        networks = [parse_network(item) for item in proxies]
+        self.trusts = lru_cache(maxsize=4096)(partial(contains, networks))
         self.forwarded = ProxyHeadersMiddleware(app, proxies) if proxies else app  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,15 +90,14 @@ class ClientAddress:
         peer = scope.get("client")
         state = scope.setdefault("state", {})
         state["peer"] = peer[0] if peer else None
-        state["trusted_peer"] = bool(self.networks) and contains(self.networks, state["peer"])
+        state["trusted_peer"] = self.trusts(state["peer"])
         await self.forwarded(scope, receive, send)  # type: ignore[arg-type]
 
 
 def client_ip(scope: Scope) -> str:
     """The caller's address in its canonical form, or "unknown"."""
     client = scope.get("client")
-    address = parse_address(client[0]) if client else None
-    return str(address) if address else UNKNOWN
+    return canonical(client[0] if client else None)
 
 
 async def _without_proxy(db: AsyncSession, policies: Policies) -> list[str]:

@@ -7,7 +7,7 @@ is kept for some seconds (`credential_cache.py`).
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -71,8 +71,7 @@ class CredentialKind(Protocol):
         """The security scheme object of OpenAPI; `scopes` are all that routes ask for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """One credential of a request, and the key under which it is cached."""
 
     kind: CredentialKind
@@ -96,8 +95,12 @@ class Credentials:
 
     def look(self, headers: Headers) -> list[Sent]:
         """What a request sends, of every kind."""
-        read = ((kind, kind.read(headers)) for kind in self.kinds)
-        return [Sent(kind, text, self.cache.key(kind.name, text)) for kind, text in read if text is not None]
+        sent = []
+        for kind in self.kinds:
+            text = kind.read(headers)
+            if text is not None:
+                sent.append(Sent(kind, text, self.cache.key(kind.name, text)))
+        return sent
 
     def remembered(self, sent: list[Sent], address: str) -> object:
         """Under whose name a request counts before it is verified: an account, an account at its address, an address.

@@ -2,27 +2,35 @@
 
 import asyncio
 import math
-from typing import cast
+from typing import Protocol, cast
 
 NEVER = math.inf
 LONGEST_PAUSE_SECONDS = 0.5  # between two looks; so much later than said may be given up
 
 
+class Answered(Protocol):
+    """What says whether the answer has begun: then its status is known, and nothing is given up any more."""
+
+    status: int
+
+
 class Watched:
-    """One request. It is given up when `until` has come, a time of the event loop."""
+    """One request. It is given up when `until` has come, a time of the event loop, and no answer has begun."""
 
-    __slots__ = ("_cancelling", "_task", "given_up", "until")
+    __slots__ = ("_answered", "_cancelling", "_task", "given_up", "until")
 
-    def __init__(self, task: "asyncio.Task[object]", until: float) -> None:
+    def __init__(self, task: "asyncio.Task[object]", until: float, answered: Answered) -> None:
         self.until = until
         self.given_up = False
+        self._answered = answered
         self._task = task
         self._cancelling = task.cancelling()
 
     def give_up(self) -> None:
-        self.given_up = True
         self.until = NEVER
-        self._task.cancel()
+        if not self._answered.status:
+            self.given_up = True
+            self._task.cancel()
 
     def was_us(self) -> bool:
         """Whether a cancellation that arrived was ours alone; it counts as handled then (as in asyncio.timeout)."""
@@ -35,11 +43,11 @@ class Deadlines:
         self._watched: set[Watched] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def watch(self, seconds: float | None) -> Watched:
-        """Watch the running task from now on; None is for ever."""
+    def watch(self, seconds: float | None, answered: Answered) -> Watched:
+        """Watch the running task until its answer begins; None is for ever."""
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[object]", asyncio.current_task())
-        watched = Watched(task, NEVER if seconds is None else loop.time() + seconds)
+        watched = Watched(task, NEVER if seconds is None else loop.time() + seconds, answered)
         self._watched.add(watched)
         if self._loop is not loop:
             self._loop = loop

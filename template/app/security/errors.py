@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.security import events
 from app.security.events import Event, OnceAMinute
@@ -101,24 +101,18 @@ class CatchAll:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        started = False
-
-        async def sender(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
         try:
-            await self.app(scope, receive, sender)
+            await self.app(scope, receive, send)
         except Exception as error:
-            request_id = scope["state"]["context"].request_id
+            context = scope["state"]["context"]
+            request_id = context.request_id
             if isinstance(error, HTTPException):
                 problem = _problem_of(error)
             else:
                 problem = problem_for(error)
                 log.exception("unhandled exception, request %s", request_id)
                 events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
-            if started:  # too late to answer: the connection ends, so that half an answer never looks whole
+            if context.status:  # too late to answer: the connection ends, so that half an answer never looks whole
                 raise
             await respond(problem, request_id)(scope, receive, send)
 

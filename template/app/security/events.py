@@ -78,6 +78,7 @@ class RequestContext:
     client_request_id: str | None = None  # what a peer we do not trust called this request
     actor: str = "anonymous"
     reason: str | None = None
+    status: int = 0  # of the answer, as soon as it has begun
     scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
 
     @property
@@ -159,7 +160,7 @@ def _fields(
 
 
 def _write(fields: Fields) -> None:
-    logs.write(fields, flush=True)
+    logs.write(fields, at_once=True)
 
 
 def name_digest(login: str) -> str:

@@ -30,6 +30,7 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
         self.app = app
         self.headers = _raw(headers)
+        self.names = frozenset(name for name, _ in self.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,8 +39,11 @@ class SecurityHeaders:
         async def sender(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent = message.get("headers", [])
-                names = {name.lower() for name, _ in sent}
-                message["headers"] = [*sent, *(item for item in self.headers if item[0] not in names)]
+                own = {name.lower() for name, _ in sent} & self.names
+                message["headers"] = [
+                    *sent,
+                    *([item for item in self.headers if item[0] not in own] if own else self.headers),
+                ]
             await send(message)
 
         await self.app(scope, receive, sender)

@@ -36,7 +36,7 @@ class Authenticate(Declaration):
         return principal
 
     def _check_scope(self, connection: HTTPConnection, scopes: frozenset[str]) -> None:
-        policies: Policies = connection.state.policies
+        policies: Policies = connection.scope["state"]["policies"]
         policy = policies.of(connection.scope)
         if policy is None or not policy.scopes or not policy.scopes <= scopes:
             needed = " ".join(sorted(policy.scopes)) if policy else ""
@@ -106,6 +106,8 @@ recent_login = Depends(RequireRecentLogin())
 
 
 class _Public(Declaration):
+    asks_nothing = True
+
     async def __call__(self) -> None: ...
 
     def declare(self, policy: Policy) -> None:

@@ -3,6 +3,7 @@
 Whatever a library logs passes a last filter that hides what looks like a credential (ASVS 5.0 V16.2.5).
 """
 
+import atexit
 import json
 import logging
 import re
@@ -11,9 +12,10 @@ import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
+from pydantic_core import PydanticSerializationError, to_json
 
 from app.security.project import version
 from app.security.settings import ServiceSettings, in_production
@@ -26,11 +28,15 @@ _CHATTY = ("alembic", "httpx", "httpx2", "watchfiles")
 _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi")
 
 
+MOST_WAITING = 256  # lines; so many are written at once in any case
+
+
 class _Output:
     """Which form lines have, and where they go."""
 
     readable = False
     to_stderr = False
+    waiting: ClassVar[list[str]] = []
 
 
 @lru_cache(maxsize=2)
@@ -49,18 +55,40 @@ def app_version() -> str:
     return version()
 
 
-def write(fields: MutableMapping[str, Any], *, flush: bool) -> None:
-    """Write one event as one line; control characters and line separators are escaped, so it stays one."""
+def write(fields: MutableMapping[str, Any], *, at_once: bool) -> None:
+    """Write one event as one line; control characters and line separators are escaped, so it stays one.
+
+    A line that need not be written at once waits for the next that must, or for `flush`: a write for each costs more
+    than making it.
+    """
     if _Output.readable:
         line = _readable(fields)
     else:
         fields["time"] = now()
         fields["app_version"] = version()
-        line = _encode(fields)
+        line = _one_line(fields)
+    _Output.waiting.append(line)
+    if at_once or len(_Output.waiting) >= MOST_WAITING:
+        flush()
+
+
+@atexit.register
+def flush() -> None:
+    """Write what waits, in the order in which it happened."""
+    if not _Output.waiting:
+        return
+    lines = "".join(f"{line}\n" for line in _Output.waiting)
+    _Output.waiting.clear()
     stream = sys.stderr if _Output.to_stderr else sys.stdout
-    stream.write(line + "\n")
-    if flush:
-        stream.flush()
+    stream.write(lines)
+    stream.flush()
+
+
+def _one_line(fields: MutableMapping[str, Any]) -> str:
+    try:
+        return to_json(fields, ensure_ascii=True).decode()  # four times as fast as the standard library
+    except PydanticSerializationError:  # half a surrogate pair, for example
+        return _encode(fields)
 
 
 def to_stderr() -> None:
@@ -97,6 +125,7 @@ class _Stdout(logging.StreamHandler[Any]):
         super().__init__(sys.stdout)
 
     def emit(self, record: logging.LogRecord) -> None:
+        flush()  # so lines stand in the order in which things happened
         self.stream = sys.stderr if _Output.to_stderr else sys.stdout
         super().emit(record)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, params
 from pydantic import Field, field_validator
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.security.client_address import Network, contains, parse_address, parse_network
 from app.security.credentials import Credentials
-from app.security.deadlines import NEVER, Deadlines
+from app.security.deadlines import Deadlines
 from app.security.errors import respond
 from app.security.in_flight import Room
 from app.security.problems import Problem
@@ -66,6 +66,8 @@ class RequestGuardSettings(SecuritySettings):
 
 
 class _Limits(Declaration):
+    asks_nothing = True
+
     def __init__(self, **limits: Any) -> None:
         self.limits = limits
 
@@ -172,21 +174,14 @@ class RequestGuard:
             raise Problem(403, "https-required", "Use https.")
 
     async def _in_time(self, limits: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def sender(message: Message) -> None:
-            nonlocal started
-            started = True
-            watched.until = NEVER
-            await send(message)
-
-        watched = self.deadlines.watch(limits.get("seconds", self.settings.response_seconds))
+        context = scope["state"]["context"]
+        watched = self.deadlines.watch(limits.get("seconds", self.settings.response_seconds), context)
         try:
-            await self.app(scope, receive, sender)
+            await self.app(scope, receive, send)
         except asyncio.CancelledError:
             if not watched.was_us():
                 raise
-            if started:
+            if context.status:
                 raise TimeoutError from None
             await self._answer(Problem(504, detail="The answer took too long."), scope, receive, send)
         finally:

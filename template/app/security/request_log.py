@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import sys
 import time
 from typing import Any
 
@@ -16,7 +15,7 @@ from app.security.events import Event, RequestContext
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 IDS_AT_ONCE = 256
-FLUSH_SECONDS = 0.1  # access lines are written in batches, security events at once
+FLUSH_SECONDS = 0.1  # that an access line waits for others; security events are written at once
 
 
 class RequestLog:
@@ -38,7 +37,7 @@ class RequestLog:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        started, status = time.perf_counter(), 0
+        started = time.perf_counter()
         context = self._context(scope)
         state = scope["state"]
         state.update(self.shared_values)
@@ -46,9 +45,8 @@ class RequestLog:
         identifier = (b"x-request-id", context.request_id.encode())
 
         async def sender(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                context.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), identifier]
             await send(message)
 
@@ -57,7 +55,7 @@ class RequestLog:
             await self.app(scope, receive, sender)
         finally:
             events.current.reset(token)
-            self._access(context, status, started)
+            self._access(context, started)
             context.scope = {}  # or each would keep the other until the garbage collector comes
 
     def _context(self, scope: Scope) -> RequestContext:
@@ -80,7 +78,7 @@ class RequestLog:
             context.client_request_id = inbound.decode()
         return context
 
-    def _access(self, context: RequestContext, status: int, started: float) -> None:
+    def _access(self, context: RequestContext, started: float) -> None:
         fields: dict[str, Any] = {
             "event": Event.REQUEST,
             "actor": context.actor,
@@ -89,18 +87,18 @@ class RequestLog:
             "milliseconds": round((time.perf_counter() - started) * 1000, 1),
             "request_id": context.request_id,
             "route": context.route,
-            "status": status,
+            "status": context.status,
         }
         if context.reason:
             fields["reason"] = context.reason
-        logs.write(fields, flush=False)
+        logs.write(fields, at_once=False)
         if not self.flushing:
             self.flushing = True
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
 
     def _flush(self) -> None:
         self.flushing = False
-        sys.stdout.flush()
+        logs.flush()
 
 
 def install(app: FastAPI) -> None:

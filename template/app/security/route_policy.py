@@ -53,6 +53,8 @@ class Policy:
 class Declaration:
     """A dependency that says something about its route; it stands in `dependencies=[…]` or in the signature."""
 
+    asks_nothing = False  # it only says something, and refuses nobody
+
     def declare(self, policy: Policy) -> None:
         raise NotImplementedError
 

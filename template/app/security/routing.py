@@ -1,12 +1,14 @@
 """Our routes stand first, and cost the routes behind them next to nothing."""
 
+from copy import copy
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
-from starlette.routing import Match
-from starlette.types import Scope
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+ANY = "*"  # instead of the first segment of a path: it may be any
 ELSEWHERE: tuple[Match, Scope] = (Match.NONE, {})
 
 
@@ -23,6 +25,43 @@ class OurRoute(APIRoute):
 
 def our_router(prefix: str, **options: Any) -> APIRouter:
     return APIRouter(prefix=prefix, route_class=OurRoute, **options)
+
+
+def look_up_by_first_segment(app: FastAPI) -> None:
+    """Requests are looked up only among the routes whose paths begin as theirs does, in the same order.
+
+    A table with everything of ours would cost every request of the routes behind it.
+    """
+    router = app.router
+    segments = {segment for route in router.routes for segment in _first_segments(route)}
+    tables = {segment: _table(router, segment) for segment in segments}
+    whole, elsewhere = router.middleware_stack, _table(router, ANY)
+
+    async def look_up(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or scope.get("root_path"):
+            return await whole(scope, receive, send)
+        scope.setdefault("router", router)
+        await tables.get(_first_segment(scope["path"]), elsewhere)(scope, receive, send)
+
+    router.middleware_stack = look_up
+
+
+def _table(router: APIRouter, segment: str) -> ASGIApp:
+    """This router with the routes alone that may answer a path which begins so."""
+    smaller = copy(router)
+    smaller.routes = [route for route in router.routes if _first_segments(route) & {segment, ANY}]
+    return smaller.app
+
+
+def _first_segments(route: BaseRoute) -> set[str]:
+    """How the paths begin that this route, or an included router, may answer."""
+    paths = [context.path for context in iter_route_contexts([route])]
+    return {_first_segment(path) if path else ANY for path in paths} or {ANY}
+
+
+def _first_segment(path: str) -> str:
+    segment = path[1:].partition("/")[0]
+    return ANY if "{" in segment else segment
 
 
 def include_first(app: FastAPI, router: APIRouter) -> None:

@@ -85,6 +85,7 @@ def migrated_database() -> Path:
 def environment(monkeypatch: pytest.MonkeyPatch, migrated_database: Path) -> Iterator[Callable[..., None]]:
     """Set variables for this test: `environment(AUTH_CACHE_SECONDS="0")`."""
     monkeypatch.setattr(logs._Output, "to_stderr", False)  # a command that an earlier test ran had set it
+    monkeypatch.setattr(logs._Output, "waiting", [])  # what an earlier test left
     path = SCRATCH / f"{secrets.token_hex(8)}.sqlite3"
     if POSTGRES:
         asyncio.run(_empty_tables())
@@ -191,9 +192,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     write = logs.write
 
-    def keep(fields: dict[str, Any], *, flush: bool) -> None:
+    def keep(fields: dict[str, Any], *, at_once: bool) -> None:
         found.append(dict(fields))
-        write(fields, flush=flush)
+        write(fields, at_once=at_once)
 
     monkeypatch.setattr(logs, "write", keep)
     return found

@@ -14,9 +14,9 @@ from app.security.settings import ROOT
 from tests.security.assembled import assemble
 from tests.security.callers import AsCaller
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+from tests.security.printed import Capture, written
 from tests.security.things import app_of_things
 
-Capture = pytest.CaptureFixture[str]
 TOKENS = {
     "access token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
     "refresh token": "rt_" + "a1B2" * 11,
@@ -37,10 +37,6 @@ def client(request: pytest.FixtureRequest, make_client: MakeClient, environment:
     production = request.param == "production"
     environment(**PRODUCTION_ENVIRONMENT if production else {})
     return make_client(assemble(add_routes), production=production)
-
-
-def written(capture: Capture) -> str:
-    return "".join(capture.readouterr())
 
 
 def test_a_request_is_one_line_whatever_is_in_it(client: TestClient, capsys: Capture) -> None:

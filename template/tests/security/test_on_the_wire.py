@@ -122,7 +122,8 @@ ATTACKS = {
     "a long query": request(b"GET /things?" + b"a" * 5000),
     "two credentials": request(b"GET /things", HOST + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"),
     "two media types": request(b"POST /things", HOST + JSON + JSON + b"Content-Length: 2\r\n", b"{}"),
-    "endless chunks": request(b"POST /things", HOST + JSON + CHUNKED, TWO_MEBIBYTES * 64),
+    "endless chunks": request(b"POST /things/judged", HOST + JSON + CHUNKED, TWO_MEBIBYTES * 64),
+    "a stranger's endless chunks": request(b"POST /things", HOST + JSON + CHUNKED, TWO_MEBIBYTES * 64),
     "a length too large": request(b"POST /things", HOST + JSON + b"Content-Length: 2097152\r\n"),
     "a question whether it is too large": request(
         b"POST /things", HOST + JSON + b"Expect: 100-continue\r\nContent-Length: 2097152\r\n"
@@ -145,6 +146,7 @@ EXACTLY = {
     **{"two hosts": 400, "a length and chunks": 400, "a target without a slash": 400, "two credentials": 400},
     **{"a long header": 431, "many headers": 431, "a long target": 414, "a long query": 414, "endless chunks": 413},
     **{"a length too large": 413, "a question whether it is too large": 413, "TRACE": 405, "two media types": 400},
+    "a stranger's endless chunks": 401,
 }
 
 

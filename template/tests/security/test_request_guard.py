@@ -225,7 +225,7 @@ def test_a_body_that_was_never_announced_is_held_to_the_same(client: TestClient)
         async def receive() -> Any:
             return next(body, {"type": "http.request", "body": b"", "more_body": False})
 
-        return await ask(client, "/things", receive, content_type=media_type)
+        return await ask(client, "/things/judged", receive, content_type=media_type)
 
     assert client.portal is not None
     assert client.portal.call(call, "application/json", 17) == 413

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from starlette.testclient import TestClient
 
 from app.database import DbSession, changed_rows
-from app.security.identity import Caller, require_scope
+from app.security.identity import Caller, public, require_scope
 from app.security.problems import Problem
 from app.security.tables import KnownAddress
 from tests.security.assembled import assemble
@@ -38,6 +38,10 @@ def add_things(app: FastAPI) -> None:
         made = uuid4()
         db.add(KnownAddress(account_id=caller.id, address_hash=_row(made)))
         return ThingOut(id=made)
+
+    @app.post("/things/judged", dependencies=[public])
+    async def judge(thing: Thing) -> bool:
+        return bool(thing.title)
 
     @app.get("/things", dependencies=[require_scope("things:read")])
     async def count(caller: Caller, db: DbSession) -> int:

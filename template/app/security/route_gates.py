@@ -1,0 +1,125 @@
+"""What a route declares is asked before anything else: who is calling, and what they may.
+
+FastAPI parses a body before it solves dependencies, so a stranger's megabyte would be read before the refusal; and to
+solve one dependency costs more than to recognise a caller who was here a second ago. The declarations stay ordinary
+dependencies: they are solved as such where dependencies are overridden, as tests do, and with a FastAPI that is built
+otherwise than this module knows.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.security.route_policy import Declaration
+
+PARAMETERS = ("dependencies", "path_params", "query_params", "header_params", "cookie_params", "body_params")
+SPECIAL = ("request", "websocket", "response", "background_tasks", "security_scopes")
+
+
+class Gate:
+    """Asks a route's declarations in their order, then lets the route answer."""
+
+    def __init__(self, route: ASGIApp, behind: ASGIApp, asked: list[Dependant], overrides: object) -> None:
+        self.route = route  # as FastAPI made it
+        self.behind = behind  # the same without what is asked here
+        self.asked = [(asked_for.name, asked_for.call) for asked_for in asked if not _says_nothing(asked_for)]
+        self.overrides = overrides
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if getattr(self.overrides, "dependency_overrides", None):
+            return await self.route(scope, receive, send)
+        connection = HTTPConnection(scope)
+        declared = scope["state"]["declared"] = {}
+        for name, declaration in self.asked:
+            declared[name] = await declaration(connection)  # type: ignore[misc]
+        await self.behind(scope, receive, send)
+
+
+def add_gates(app: FastAPI) -> None:
+    """Put a gate before every route of this app that declares something."""
+    for context in iter_route_contexts(app.router.routes):
+        original = context.original_route
+        if isinstance(original, APIRoute) and _is_plain_function(original.endpoint):
+            route: Any = context._effective_route
+            if not isinstance(route.app, Gate):
+                _add_gate(original, route)
+
+
+def _add_gate(original: APIRoute, route: Any) -> None:
+    asked = [dependency for dependency in route.dependant.dependencies if _is_asked_first(dependency)]
+    if not asked:
+        return
+    try:
+        behind = _app(original, route, _without(route.dependant, asked))
+    except (AttributeError, ImportError, TypeError):  # another FastAPI
+        return
+    route.app = Gate(route.app, behind, asked, route.dependency_overrides_provider)
+
+
+def _is_plain_function(endpoint: object) -> bool:
+    """Not a stream that FastAPI iterates over, and nothing that it calls in a way of its own."""
+    generates = inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint)
+    return inspect.isfunction(endpoint) and not generates
+
+
+def _is_asked_first(dependency: Dependant) -> bool:
+    """A declaration that looks at the connection, and needs nothing of the request to be read or solved for it."""
+    needs = [getattr(dependency, name) for name in PARAMETERS]
+    needs += [getattr(dependency, f"{name}_param_name") for name in SPECIAL]
+    takes_connection = dependency.http_connection_param_name is not None or _says_nothing(dependency)
+    return isinstance(dependency.call, Declaration) and takes_connection and not any(needs)
+
+
+def _says_nothing(dependency: Dependant) -> bool:
+    """It only declares, and never refuses."""
+    return isinstance(dependency.call, Declaration) and dependency.call.asks_nothing and dependency.name is None
+
+
+def _without(dependant: Dependant, asked: list[Dependant]) -> Dependant:
+    """The same, but for these: what they found reaches the endpoint under their names."""
+    names = [dependency.name for dependency in asked if dependency.name is not None]
+    rest = [dependency for dependency in dependant.dependencies if dependency not in asked]
+    if not names:
+        return replace(dependant, dependencies=rest)
+    carrier = dependant.http_connection_param_name or names[0]
+    call = _handed_over(dependant.call, names, carrier)
+    return replace(dependant, dependencies=rest, call=call, http_connection_param_name=carrier)
+
+
+def _handed_over(endpoint: Any, names: list[str], carrier: str) -> Callable[..., Any]:
+    def filled(values: dict[str, Any]) -> dict[str, Any]:
+        declared = values[carrier].scope["state"]["declared"]
+        return values | {name: declared[name] for name in names}
+
+    @wraps(endpoint)
+    async def call(**values: Any) -> Any:
+        return await endpoint(**filled(values))
+
+    @wraps(endpoint)
+    def call_in_a_thread(**values: Any) -> Any:
+        return endpoint(**filled(values))
+
+    return call if inspect.iscoroutinefunction(endpoint) else call_in_a_thread
+
+
+def _app(original: APIRoute, route: Any, dependant: Dependant) -> ASGIApp:
+    """The route as FastAPI would make it with these dependencies; `route` is it, or what it is where it is included."""
+    from fastapi._body_limit import wrap_app_with_body_limit
+    from fastapi.routing import _effective_route_context_var, request_response
+
+    whole, route.dependant = route.dependant, dependant
+    token = _effective_route_context_var.set(None if route is original else route)
+    try:
+        handler = original.get_route_handler()
+    finally:
+        _effective_route_context_var.reset(token)
+        route.dependant = whole
+    return wrap_app_with_body_limit(request_response(handler), route.max_body_size)

@@ -1,0 +1,13 @@
+"""What a service has written, with the lines that wait for others."""
+
+import pytest
+
+from app.security import logs
+
+Capture = pytest.CaptureFixture[str]
+
+
+def written(capture: Capture) -> str:
+    """Everything since the last look, on both streams."""
+    logs.flush()
+    return "".join(capture.readouterr())

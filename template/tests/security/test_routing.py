@@ -1,0 +1,89 @@
+"""Requests find the route that FastAPI would choose, although only those that begin alike are looked at."""
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.testclient import TestClient
+
+from app.security.identity import public
+from tests.security.assembled import assemble
+from tests.security.fixtures import MakeClient
+
+OPEN = [public]
+
+
+def add_paths(app: FastAPI) -> None:
+    reports, anything, below = APIRouter(prefix="/reports"), APIRouter(), FastAPI(openapi_url=None)
+
+    def answering(name: str) -> object:
+        async def endpoint() -> str:
+            return name
+
+        return endpoint
+
+    def add(router: "FastAPI | APIRouter", path: str, name: str, method: str = "GET") -> None:
+        router.add_api_route(path, answering(name), methods=[method], dependencies=OPEN)  # type: ignore[arg-type]
+
+    add(app, "/", "root")
+    add(app, "/health", "beside ours")
+    add(app, "/health/deep", "below the first part of ours")
+    add(reports, "", "all reports")
+    add(reports, "/last", "last report")
+    add(reports, "/{number}", "one report")
+    add(app, "/{name}/named", "any first part")
+    add(app, "/reports/late", "behind the included one")
+    add(app, "/pre{fix}", "part of a first part")
+    add(app, "/slash/", "with a slash")
+    add(app, "/reports/last", "put", "PUT")
+    add(below, "/inside", "mounted")
+    add(anything, "/{whole:path}", "everything else", "POST")
+    app.include_router(reports)
+    app.mount("/below", below)
+    app.include_router(anything)
+
+
+FOUND = {
+    "/": "root",
+    "/health": "beside ours",
+    "/health/deep": "below the first part of ours",
+    "/reports": "all reports",
+    "/reports/last": "last report",
+    "/reports/7": "one report",
+    "/anyone/named": "any first part",
+    "/reports/named": "any first part",
+    "/health/named": "any first part",
+    "/reports/late": "behind the included one",
+    "/prefixed": "part of a first part",
+    "/slash/": "with a slash",
+    "/below/inside": "mounted",
+}
+
+
+@pytest.fixture
+def ours(make_client: MakeClient) -> TestClient:
+    return make_client(build=lambda: assemble(add_paths))
+
+
+@pytest.fixture(scope="module")
+def plain() -> TestClient:
+    """The same routes in an app without any protection."""
+    app = FastAPI()
+    app.add_api_route("/health/live", lambda: "live")
+    add_paths(app)
+    return TestClient(app, base_url="http://localhost")
+
+
+@pytest.mark.parametrize("path", FOUND)
+def test_the_right_route_answers(ours: TestClient, path: str) -> None:
+    assert ours.get(path).json() == FOUND[path]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+@pytest.mark.parametrize(
+    "path", [*FOUND, "/slash", "/nowhere", "/reports/", "/health/live", "/{name}", "/*", "//reports", "/x/y"]
+)
+def test_it_is_the_one_that_fastapi_would_choose(ours: TestClient, plain: TestClient, method: str, path: str) -> None:
+    here, there = (client.request(method, path) for client in (ours, plain))
+
+    assert here.status_code == there.status_code
+    if there.is_success and path != "/health/live":
+        assert here.json() == there.json()
