@@ -15,7 +15,7 @@ from app.security import audit_check, audit_log, audit_restart, events, logs
 from app.security.audit_marks import ORIGIN, BrokenChain, Mark
 from app.security.events import Event, NotRecorded
 from app.security.tables import utc_now
-from app.security.terminal import NOT_READY, NOT_RECORDED, fail
+from app.security.terminal import NOT_READY, NOT_RECORDED, fail, reach
 
 T = TypeVar("T")
 Head = Annotated[str, typer.Option(help="SEQ:HASH of an audit_checkpoint that was kept elsewhere.")]
@@ -79,6 +79,7 @@ def _run(work: Callable[[Database], Awaitable[T]]) -> T:
     async def with_database() -> T:
         database = Database()
         try:
+            await reach(database.engine, "DATABASE_URL")
             return await work(database)
         finally:
             await database.close()

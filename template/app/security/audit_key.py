@@ -37,14 +37,15 @@ class AuditSettings(SecuritySettings):
 
     def weaknesses(self) -> list[str]:
         if not self.audit_key.get_secret_value():
-            return ["AUDIT_KEY: is missing; make one with: manage secrets new"]
+            return ["AUDIT_KEY: is missing; make one with: uv run manage secrets new"]
         roots = self.roots()
         found = [] if len(set(roots)) == len(roots) else ["AUDIT_KEY_FALLBACKS: names a secret twice"]
         try:
             shared = not set(roots).isdisjoint(cast(SecretSettings, read(SecretSettings)).roots())
         except ValidationError:  # SECRET_KEY is named for that already
             shared = False
-        return [*found, *(["AUDIT_KEY: is a SECRET_KEY too; make another: manage secrets new"] if shared else [])]
+        another = "AUDIT_KEY: is a SECRET_KEY too; make another: uv run manage secrets new"
+        return [*found, *([another] if shared else [])]
 
 
 @dataclass(frozen=True, slots=True)

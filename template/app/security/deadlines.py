@@ -2,35 +2,42 @@
 
 import asyncio
 import math
+import time
 from typing import Protocol, cast
 
 NEVER = math.inf
 LONGEST_PAUSE_SECONDS = 0.5  # between two looks; so much later than said may be given up
 
 
-class Answered(Protocol):
-    """What says whether the answer has begun: then its status is known, and nothing is given up any more."""
+class Answer(Protocol):
+    """How far the answer is: it has begun when its status is known; `sending_since` is of the monotonic clock."""
 
     status: int
+    sending_since: float
 
 
 class Watched:
-    """One request. It is given up when `until` has come, a time of the event loop, and no answer has begun."""
+    """One request. It is given up when `until` has come, a time of the event loop, and no answer has begun; or when
+    its client takes nothing of the answer for too long.
+    """
 
-    __slots__ = ("_answered", "_cancelling", "_task", "given_up", "until")
+    __slots__ = ("_answer", "_cancelling", "_task", "given_up", "until")
 
-    def __init__(self, task: "asyncio.Task[object]", until: float, answered: Answered) -> None:
+    def __init__(self, task: "asyncio.Task[object]", until: float, answer: Answer) -> None:
         self.until = until
         self.given_up = False
-        self._answered = answered
+        self._answer = answer
         self._task = task
         self._cancelling = task.cancelling()
 
+    def is_due(self, now: float, taken_before: float) -> bool:
+        """Whether it took too long to answer, or what was sent before that moment is not taken yet."""
+        late = self.until <= now and not self._answer.status
+        return not self.given_up and (late or self._answer.sending_since < taken_before)
+
     def give_up(self) -> None:
-        self.until = NEVER
-        if not self._answered.status:
-            self.given_up = True
-            self._task.cancel()
+        self.given_up = True
+        self._task.cancel()
 
     def was_us(self) -> bool:
         """Whether a cancellation that arrived was ours alone; it counts as handled then (as in asyncio.timeout)."""
@@ -38,16 +45,19 @@ class Watched:
 
 
 class Deadlines:
-    def __init__(self, usual_seconds: float) -> None:
-        self._pause = min(LONGEST_PAUSE_SECONDS, usual_seconds / 4)
+    """`usual_seconds` until an answer begins, `taking_seconds` for the client to take each piece of it."""
+
+    def __init__(self, usual_seconds: float, taking_seconds: float) -> None:
+        self._pause = min(LONGEST_PAUSE_SECONDS, usual_seconds / 4, taking_seconds / 4)
+        self._taking_seconds = taking_seconds
         self._watched: set[Watched] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def watch(self, seconds: float | None, answered: Answered) -> Watched:
+    def watch(self, seconds: float | None, answer: Answer) -> Watched:
         """Watch the running task until its answer begins; None is for ever."""
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[object]", asyncio.current_task())
-        watched = Watched(task, NEVER if seconds is None else loop.time() + seconds, answered)
+        watched = Watched(task, NEVER if seconds is None else loop.time() + seconds, answer)
         self._watched.add(watched)
         if self._loop is not loop:
             self._loop = loop
@@ -58,8 +68,8 @@ class Deadlines:
         self._watched.discard(watched)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for watched in [watched for watched in self._watched if watched.until <= now]:
+        now, taken_before = loop.time(), time.monotonic() - self._taking_seconds
+        for watched in [watched for watched in self._watched if watched.is_due(now, taken_before)]:
             watched.give_up()
         if self._watched and self._loop is loop:
             loop.call_later(self._pause, self._look, loop)

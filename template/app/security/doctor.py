@@ -164,10 +164,12 @@ async def _ask(looks: list[Hint], policies: Policies) -> list[str]:
 
 
 def _notes_on_env_file() -> list[str]:
-    """What stands in `.env` and does nothing, by name only."""
+    """What is odd about `.env`: names that do nothing, and who can read it."""
     path = settings.env_file
     names = {name.upper() for name in dotenv_values(path)} if path and path.is_file() else set()
     notes = ["FASTAPI_ENV in .env is not read: set it in the process"] if "FASTAPI_ENV" in names else []
+    if path and path.is_file() and os.name == "posix" and path.stat().st_mode & 0o077:
+        notes.append("others on this machine can read the secrets in .env: chmod 600 .env")
     unknown = sorted(names - settings.known_names() - {"FASTAPI_ENV"})
     return [*notes, *(f"{name} in .env is no setting of this service: is it misspelt?" for name in unknown)]
 

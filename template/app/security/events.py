@@ -5,6 +5,7 @@ Fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5): no body, query string, cre
 
 import hashlib
 import hmac
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
@@ -79,6 +80,7 @@ class RequestContext:
     actor: str = "anonymous"
     reason: str | None = None
     status: int = 0  # of the answer, as soon as it has begun
+    sending_since: float = math.inf  # the monotonic clock, while the client has not taken what was sent last
     scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
 
     @property

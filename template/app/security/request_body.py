@@ -15,6 +15,7 @@ from app.security.problems import Problem
 from app.security.request_shape import CLOSE, Headers
 
 JSON = ("application/json",)
+UTF_16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how such a text begins, by its mark or its first character
 _CHARSET = re.compile(r"(?: *; *charset=\"?utf-8\"? *)?\Z", re.IGNORECASE)
 
 
@@ -40,6 +41,12 @@ def _check_media_type(headers: Headers, limits: dict[str, Any]) -> None:
         raise Problem(415, detail="Send UTF-8.")
 
 
+def _check_encoding(begin: bytes, limits: dict[str, Any]) -> None:
+    """JSON is UTF-8 (RFC 8259 section 8.1); Python's parser guesses, and others read something else."""
+    if limits.get("media_types", JSON) == JSON and (begin.startswith(UTF_16_OR_32) or begin[1:2] == b"\0"):
+        raise Problem(400, detail="Send UTF-8.")
+
+
 class Body:
     """Stands in for `receive` of one request. `seconds` is how long its body may be on its way; None is no limit."""
 
@@ -52,6 +59,7 @@ class Body:
         self._left: int = limits.get("max_bytes", max_bytes)
         self._seconds = seconds
         self._until: float | None = None
+        self._is_first = True
         self._arrived = False
 
     def on_its_way(self, room: Room, source: object) -> Receive:
@@ -80,7 +88,11 @@ class Body:
             raise Problem(408, detail="The body took too long.", headers=CLOSE) from None
 
     def _counted(self, message: Message) -> Message:
-        size = len(message.get("body", b""))
+        body = message.get("body", b"")
+        size = len(body)
+        if self._is_first and size:
+            self._is_first = False
+            _check_encoding(body, self._limits)
         if size and b"content-length" not in self._headers:  # with one, the server holds the body to it
             _check_media_type(self._headers, self._limits)  # HTTP/2 announces no body
             self._left -= size

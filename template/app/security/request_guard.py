@@ -47,6 +47,7 @@ class RequestGuardSettings(SecuritySettings):
     max_in_flight_of_one_source: int = Field(128, ge=4)
     body_seconds: float = Field(10, gt=0)  # until a body has arrived
     response_seconds: float = Field(30, gt=0)  # until the answer begins
+    taking_seconds: float = Field(30, gt=0)  # that a client may take for each piece of the answer
 
     @field_validator("trusted_hosts")
     @classmethod
@@ -98,7 +99,7 @@ class RequestGuard:
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
         most, of_one = settings.max_in_flight, settings.max_in_flight_of_one_source
         self.requests, self.sockets = Room(most, of_one), Room(most, of_one)
-        self.deadlines = Deadlines(settings.response_seconds)
+        self.deadlines = Deadlines(settings.response_seconds, settings.taking_seconds)
         self.bodies = Room(most // ON_THEIR_WAY, of_one // ON_THEIR_WAY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,6 +1,7 @@
 """The outermost layer: a request id for every request, and one access event when it has been answered."""
 
 import asyncio
+import math
 import os
 import re
 import time
@@ -15,6 +16,7 @@ from app.security.events import Event, RequestContext
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 IDS_AT_ONCE = 256
+NOT_SENDING = math.inf
 FLUSH_SECONDS = 0.1  # that an access line waits for others; security events are written at once
 
 
@@ -48,7 +50,9 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), identifier]
+            context.sending_since = time.monotonic()
             await send(message)
+            context.sending_since = NOT_SENDING
 
         token = events.current.set(context)
         try:

@@ -146,10 +146,22 @@ def test_problems_come_first_then_notes_then_the_rest(manage: Manage, monkeypatc
     assert "for development: FASTAPI_ENV=development uv run manage doctor\n" in printed
 
 
+@pytest.mark.parametrize(("mode", "notes"), [(0o644, 1), (0o640, 1), (0o600, 0)])
+def test_an_env_file_that_others_can_read_is_named(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, notes: int
+) -> None:
+    (tmp_path / ".env").touch(mode)
+    (tmp_path / ".env").chmod(mode)
+    monkeypatch.setattr(settings, "env_file", tmp_path / ".env")
+
+    assert manage("doctor").stdout.count("chmod 600 .env") == notes
+
+
 def test_what_stands_in_the_env_file_for_nothing_is_named(
     manage: Manage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("MAX_URL_BYTES=5000\nFASTAPI_ENV=production\nexport SECRET_KYE='hunter2'\n")
+    (tmp_path / ".env").chmod(0o600)
     monkeypatch.setattr(settings, "env_file", tmp_path / ".env")
 
     result = manage("doctor", "--json")

@@ -87,6 +87,13 @@ def test_json_is_utf8(as_caller: AsCaller) -> None:
         assert caller.post("/things", content=title.encode(), headers=headers).status_code == status
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_json_in_another_encoding_is_refused_whatever_its_header_says(as_caller: AsCaller, encoding: str) -> None:
+    body = '{"title": "x"}'.encode(encoding)
+
+    assert as_caller().post("/things", content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "DELETE", "OPTIONS"])
 def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller, method: str) -> None:
     answer = as_caller().request(method, "/health/live")
