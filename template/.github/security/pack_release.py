@@ -1,8 +1,8 @@
 """What a release consists of: the source as it was committed, and the list of what it runs with.
 
-    uv run python .github/security/pack_release.py   # dist/source.tar.gz and dist/sbom.cdx.json (CycloneDX)
+    uv run --group release python .github/security/pack_release.py
 
-The list is read from uv.lock, without the tools of development, and refused where it differs from it.
+It makes dist/source.tar.gz and dist/sbom.cdx.json (CycloneDX). The list is read from uv.lock, without the tools of development, and refused where it differs from it.
 """
 
 import json

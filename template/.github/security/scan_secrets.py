@@ -1,7 +1,7 @@
-"""Kingfisher on every commit of every branch that is here, so a secret that was removed later is found too.
+"""Kingfisher on everything that git holds here, so a secret that was removed by a later commit is found too.
 
-    uv run python .github/security/scan_secrets.py             # the whole history, and the files as they lie here
-    uv run python .github/security/scan_secrets.py FILE …      # these files alone: the hook before a commit
+    uv run python .github/security/scan_secrets.py             # every commit of every branch and tag
+    uv run python .github/security/scan_secrets.py FILE …      # these files as they are: the hook before a commit
 
 It asks nobody whether a secret still works, and never prints one. A secret that was committed is known: revoke it, then
 waive it by the id that is printed here, which stands for its value wherever it is.
@@ -19,15 +19,26 @@ from waivers import ROOT, Finding, conclude
 
 RULES = ".github/security/secret_rules.yml"
 # The throw-away PostgreSQL of a CI machine, which nobody else reaches: ci.yml, in projects since 0.1.0.
-THROW_AWAY = r"^postgresql://tests:tests@127\.0\.0\.1/tests$"
-OFFLINE = ("--no-validate", "--no-update-check")
+THROW_AWAY = r"\bpostgresql://tests:tests@127\.0\.0\.1/tests\b"
+OFFLINE = ("--no-update-check", "scan", "--no-validate")
 NOTHING_HIDDEN = ("--no-ignore", "--no-limits", "--rules-path", RULES, "--skip-regex", THROW_AWAY)
 
 
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def history() -> tuple[str, ...]:
+    """Git's own folder: so what git ignores, such as .env, is not looked at. Raises: SystemExit without a git."""
+    done = run("git", "rev-parse", "--git-common-dir")
+    if done.returncode:
+        raise SystemExit("this is no git repository: name the files to scan")
+    return ("--git-history", "full", done.stdout.strip())
+
+
 def scan(*files: str) -> dict[str, Any]:
-    scope = ["--git-history", "none", *files] if files else ["--git-history", "full", "."]
-    command = ["kingfisher", "--quiet", *OFFLINE, "scan", "--format", "json", *NOTHING_HIDDEN, *scope]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    scope = ("--git-history", "none", *files) if files else history()
+    done = run("kingfisher", "--quiet", *OFFLINE, "--format", "json", *NOTHING_HIDDEN, *scope)
     try:  # 200 says that something was found; the report says what
         report: dict[str, Any] = json.loads(done.stdout)
     except json.JSONDecodeError:
