@@ -2,7 +2,8 @@
 
     uv run --group release python .github/security/pack_release.py
 
-It makes dist/source.tar.gz and dist/sbom.cdx.json (CycloneDX). The list is read from uv.lock, without the tools of development, and refused where it differs from it.
+It makes dist/source.tar.gz and dist/sbom.cdx.json (CycloneDX). The list is read from uv.lock, without the tools of
+development, and refused where it differs from it.
 """
 
 import json
