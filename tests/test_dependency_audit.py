@@ -63,23 +63,20 @@ def test_an_advisory_of_a_recorded_report_is_a_finding(audit: ModuleType) -> Non
     assert finding.text == "python-multipart 0.0.22: CVE-2026-42561, GHSA-pp6c-gr5w-3c5g; fixed in 0.0.27"
 
 
+FIRST, SECOND = RECORDED["dependencies"]
 INCOMPLETE = {
-    "nothing": {"dependencies": []},
-    "not everything": {"dependencies": RECORDED["dependencies"][:1]},
-    "another version": {
-        "dependencies": [RECORDED["dependencies"][0], {"name": "six", "version": "1.16.0", "vulns": []}]
-    },
-    "one was skipped": {"dependencies": [RECORDED["dependencies"][0], {"name": "six", "skip_reason": "not found"}]},
-    "one beside them was skipped": {
-        "dependencies": [*RECORDED["dependencies"], {"name": "colorama", "skip_reason": "not found"}]
-    },
+    "nothing": [],
+    "not everything": [FIRST],
+    "another version": [FIRST, SECOND | {"version": "1.16.0"}],
+    "one was skipped": [FIRST, {"name": "six", "skip_reason": "not found"}],
+    "one beside them was skipped": [FIRST, SECOND, {"name": "colorama", "skip_reason": "not found"}],
 }
 
 
 @pytest.mark.parametrize("report", INCOMPLETE)
 def test_a_report_that_does_not_cover_the_lock_is_refused(audit: ModuleType, report: str) -> None:
     with pytest.raises(SystemExit, match="audited"):
-        list(audit.judge(INCOMPLETE[report], REQUIREMENTS))
+        list(audit.judge({"dependencies": INCOMPLETE[report]}, REQUIREMENTS))
 
 
 def test_a_lock_without_a_package_is_refused(audit: ModuleType) -> None:

@@ -1,6 +1,7 @@
 """The hooks of a generated project: local, run with its own environment, and each refuses what it is there for."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ import yaml
 
 from tests.rendering import Project, Template
 from tests.test_secret_scan import NEW_KEY, made
-from tests.variants import ALL, RUN_THEIR_SUITE
+from tests.variants import ALL, SMALLEST
 
 EVERY_HOOK = {"conflicts", "lock", "lint", "format", "types", "code", "secrets", "workflows"}
+WORKFLOW = "on: push\njobs:\n  more:\n    runs-on: x\n    steps:\n      - uses: a/b@v1\n"
 FAULTS = {
     "conflicts": ("docs/more.md", "<<<<<<< before updating\nOurs.\n"),
     "lint": ("app/api/more.py", "import os\n"),
@@ -18,10 +20,7 @@ FAULTS = {
     "types": ("app/api/more.py", 'MORE: int = "1"\n'),
     "code": ("app/api/more.py", 'import hashlib\n\nMORE = hashlib.md5(b"x").hexdigest()  # noqa: S324\n'),
     "secrets": ("docs/more.md", "{key}\n"),
-    "workflows": (
-        ".github/workflows/more.yml",
-        "on: push\njobs:\n  more:\n    runs-on: x\n    steps:\n      - uses: a/b@v1\n",
-    ),
+    "workflows": (".github/workflows/more.yml", WORKFLOW),
 }
 
 
@@ -39,9 +38,10 @@ def run(project: Project) -> tuple[set[str], str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", RUN_THEIR_SUITE)
-def test_a_new_project_passes_them(runnable: Template, variant: str) -> None:
-    project = runnable.copy_of(runnable.render(**RUN_THEIR_SUITE[variant]), runnable.scratch / f"hooks of {variant}")
+@pytest.mark.parametrize("answers", [ALL, *SMALLEST.values()], ids=["all", *SMALLEST])
+def test_a_new_project_passes_them(runnable: Template, tmp_path: Path, answers: dict[str, Any]) -> None:
+    """Each alone, with every set of answers: test_scans.py, test_rendered.py."""
+    project = runnable.copy_of(runnable.render(**answers), tmp_path / "project")
     project.must("uv", "lock", "--quiet")
     project.must("git", "init", "--quiet")
 
