@@ -1,10 +1,11 @@
 """A planted fault turns exactly the command of its job red; a new project is clean for all of them."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 
-from tests.pipelines import red
+from tests.pipelines import red, run_job
 from tests.rendering import Project, Template
 from tests.variants import RUN_THEIR_SUITE
 
@@ -77,6 +78,41 @@ def test_a_fault_in_the_code_fails_its_scan_alone(owned: Project, fault: str) ->
 
     assert failed.keys() == {"code"}
     assert said in failed["code"]
+
+
+SETTINGS = {
+    "pyproject.toml": '\n[tool.bandit]\nskips = ["B105"]\nexclude_dirs = ["app"]\n',
+    "app/.bandit": "[bandit]\nskips: B105\nexclude: app\n",
+}
+
+
+@pytest.mark.parametrize("file", SETTINGS)
+def test_settings_of_bandit_hide_nothing(owned: Project, file: str) -> None:
+    owned.append(NOTES, CODE["a hard-coded secret"][0])
+    owned.append(file, SETTINGS[file])
+
+    assert red(owned).keys() == {"code"}
+
+
+def test_a_report_about_less_than_everything_fails(owned: Project) -> None:
+    """A stand-in for Bandit that saw nothing, and so nothing wrong."""
+    owned.write("stand-in/bandit.py", 'print(\'{"errors": [], "results": [], "metrics": {"_totals": {}}}\')\n')
+
+    done = owned.run("python", ".github/security/scan_code.py", PYTHONPATH="stand-in")
+
+    assert done.returncode == 1
+    assert "bandit has not read everything" in done.stderr
+    assert "app/main.py" in done.stderr
+
+
+def test_the_report_for_github_holds_what_fails(owned: Project) -> None:
+    owned.append(NOTES, CODE["a shell"][0])
+
+    done = run_job(owned, "code")
+
+    (run,) = json.loads(owned.read("bandit.sarif"))["runs"]
+    assert done.returncode == 1
+    assert "B602" in {result["ruleId"] for result in run["results"]}
 
 
 @pytest.mark.parametrize("fault", WORKFLOWS)
