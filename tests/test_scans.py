@@ -81,17 +81,23 @@ def test_a_fault_in_the_code_fails_its_scan_alone(owned: Project, fault: str) ->
 
 
 SETTINGS = {
-    "pyproject.toml": '\n[tool.bandit]\nskips = ["B105"]\nexclude_dirs = ["app"]\n',
-    "app/.bandit": "[bandit]\nskips: B105\nexclude: app\n",
+    "rules": ("pyproject.toml", '\n[tool.bandit]\nskips = ["B105"]\n'),
+    "folders": ("pyproject.toml", '\n[tool.bandit]\nexclude_dirs = ["app"]\n'),
+    "rules, in a file beside the code": ("app/.bandit", "[bandit]\nskips: B105\n"),
+    "folders, in a file beside the code": ("app/.bandit", "[bandit]\nexclude: app\n"),
 }
 
 
-@pytest.mark.parametrize("file", SETTINGS)
-def test_settings_of_bandit_hide_nothing(owned: Project, file: str) -> None:
+@pytest.mark.parametrize("hidden", SETTINGS)
+def test_settings_of_bandit_hide_nothing(owned: Project, hidden: str) -> None:
+    file, text = SETTINGS[hidden]
     owned.append(NOTES, CODE["a hard-coded secret"][0])
-    owned.append(file, SETTINGS[file])
+    owned.append(file, text)
 
-    assert red(owned).keys() == {"code"}
+    failed = red(owned)
+
+    assert failed.keys() == {"code"}
+    assert CODE["a hard-coded secret"][1] in failed["code"]
 
 
 def test_a_report_about_less_than_everything_fails(owned: Project) -> None:
