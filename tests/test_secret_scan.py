@@ -44,6 +44,19 @@ def test_a_named_file_is_looked_at_before_anything_is_committed(owned: Project) 
     assert owned.run(*SCAN, "README.md").returncode == 0
 
 
+@pytest.mark.parametrize("name", ["--load-builtins=false", "--skip-regex=."])
+def test_a_file_is_never_taken_for_an_option(owned: Project, name: str) -> None:
+    owned.write(name, "Nothing.\n")
+    owned.write("notes.txt", made(owned, NEW_KEY))
+
+    assert owned.run(*SCAN, name, "notes.txt").returncode == 1
+    assert owned.run(*SCAN, name).returncode == 0
+
+
+def test_a_file_that_is_not_there_is_no_clean_one(owned: Project) -> None:
+    assert owned.run(*SCAN, "nowhere.txt").returncode == 1
+
+
 def test_what_only_looks_like_a_key_is_none(owned: Project) -> None:
     """Its checksum is wrong, so it was never issued: so tests may hold such."""
     key = made(owned, NEW_KEY)

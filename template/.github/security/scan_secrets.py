@@ -3,8 +3,9 @@
     uv run python .github/security/scan_secrets.py             # every commit of every branch and tag
     uv run python .github/security/scan_secrets.py FILE …      # these files as they are: the hook before a commit
 
-It asks nobody whether a secret still works, and never prints one. A secret that was committed is known: revoke it, then
-waive it by the id that is printed here, which stands for its value wherever it is.
+Kingfisher comes as a package, so its version is in uv.lock, and it needs no network: it asks nobody whether a secret
+still works, and never prints one. A secret that was committed is known: revoke it, then waive it by the id that is
+printed here, which stands for its value wherever it is.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ def history() -> tuple[str, ...]:
 
 
 def scan(*files: str) -> dict[str, Any]:
-    scope = ("--git-history", "none", *files) if files else history()
+    scope = ("--git-history", "none", "--", *files) if files else history()
     done = run("kingfisher", "--quiet", *OFFLINE, "--format", "json", *NOTHING_HIDDEN, *scope)
     try:  # 200 says that something was found; the report says what
         report: dict[str, Any] = json.loads(done.stdout)
