@@ -81,6 +81,7 @@ WRONG: dict[str, tuple[Callable[[Project], None], str]] = {
         f"{ID}: is there twice",
     ),
     "another table": (lambda project: project.append(".github/waivers.toml", "[waivers]\n"), "not: waivers"),
+    "no tables": (lambda project: project.append(".github/waivers.toml", "waiver = [1]\n"), "not: waiver"),
     "no TOML": (lambda project: project.append(".github/waivers.toml", "waiver\n"), "waivers.toml: "),
 }
 
