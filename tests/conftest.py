@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 
 from tests.rendering import Environment, Project, Template, git_environment, install, snapshot
+from tests.variants import ALL
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,6 +72,21 @@ def project(runnable: Template, tmp_path: Path) -> Callable[..., Project]:
         return runnable.copy_of(runnable.render(**answers), tmp_path / "project")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def committed(runnable: Template) -> Project:
+    """The complete project as its owner first commits it, with its lock. Change nothing in it."""
+    project = runnable.copy_of(runnable.render(**ALL), runnable.scratch / "committed")
+    project.must("uv", "lock", "--quiet")
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def owned(committed: Project, runnable: Template, tmp_path: Path) -> Project:
+    """The same, to change and to run."""
+    return runnable.copy_of(committed, tmp_path / "owned")
 
 
 @pytest.fixture(scope="session")

@@ -210,7 +210,16 @@ def interpreter(python: str) -> str:
 def install(project: Project, folder: Path, python: str = sys.executable) -> Environment:
     """Bring an environment to what this project depends on."""
     environment = Environment(folder)
-    command = ["uv", "sync", "--quiet", "--no-install-project", "--compile-bytecode", "--python", python]
+    command = [
+        "uv",
+        "sync",
+        "--quiet",
+        "--all-groups",
+        "--no-install-project",
+        "--compile-bytecode",
+        "--python",
+        python,
+    ]
     done = subprocess.run(command, cwd=project.path, env=environment.variables(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return environment

@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,7 @@ def test_rendering_takes_less_than_a_second(template: Template, tmp_path: Path) 
 def test_renovate_leaves_alone_every_version_that_the_template_raises(template: Template) -> None:
     project = template.render(**ALL)
     declared = tomllib.loads(project.read("pyproject.toml"))
-    ours = [*declared["project"]["dependencies"], *declared["dependency-groups"]["dev"]]
+    ours = [*declared["project"]["dependencies"], *chain(*declared["dependency-groups"].values())]
     rules = json.loads(project.read("renovate.json"))["packageRules"]
 
     left_alone = next(rule for rule in rules if rule["matchManagers"] == ["pep621"])

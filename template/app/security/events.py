@@ -31,10 +31,10 @@ class Event(StrEnum):
     LOGIN_SUCCESS = "authn_login_success"
     LOGIN_FAIL = "authn_login_fail"
     LOGIN_LOCK = "authn_login_lock"
-    TOKEN_CREATED = "authn_token_created"  # noqa: S105  # nosec B105
-    TOKEN_REUSE = "authn_token_reuse"  # noqa: S105  # nosec B105
-    PASSWORD_CHANGE = "authn_password_change"  # noqa: S105  # nosec B105
-    PASSWORD_CHANGE_FAIL = "authn_password_change_fail"  # noqa: S105  # nosec B105
+    TOKEN_CREATED = "authn_token_created"  # noqa: S105  # nosec B105  # the name of an event
+    TOKEN_REUSE = "authn_token_reuse"  # noqa: S105  # nosec B105  # the name of an event
+    PASSWORD_CHANGE = "authn_password_change"  # noqa: S105  # nosec B105  # the name of an event
+    PASSWORD_CHANGE_FAIL = "authn_password_change_fail"  # noqa: S105  # nosec B105  # the name of an event
     INVITATION_CREATED = "authn_invitation_created"
     INVITATION_USED = "authn_invitation_used"
     SESSION_CREATED = "session_created"

@@ -15,6 +15,7 @@ from app.security.settings import ROOT, SecuritySettings
 
 SECURITY = ROOT / "app/security"
 TESTS = Path(__file__).parent
+READ_BY_SCANS = {"waivers.py", "secret_rules.yml"}  # no command of their own
 PAGE = (ROOT / "docs/security/controls.md").read_text()
 
 
@@ -86,6 +87,15 @@ def test_every_test_stands_in_a_control_and_every_named_one_is_there() -> None:
     named = {name for *_, tests in rows("Controls") for name in code(tests)}
 
     assert named == {path.name for path in TESTS.glob("test_*.py")}
+
+
+def test_every_scan_stands_on_the_page_and_is_run_by_the_workflow() -> None:
+    scripts = {path.name for path in (ROOT / ".github/security").iterdir() if path.is_file()}
+    workflow = (ROOT / ".github/workflows/security.yml").read_text()
+    named = {name for _, _, commands, _ in rows("Scans") for name in code(commands)}
+
+    assert named == scripts
+    assert [name for name in named - READ_BY_SCANS if f".github/security/{name}" not in workflow] == []
 
 
 def test_every_setting_is_documented_with_its_default_and_its_bounds() -> None:
