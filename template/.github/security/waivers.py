@@ -1,6 +1,6 @@
 """Findings that somebody answers for until a day: .github/waivers.toml, as every scan reads it.
 
-An entry that has expired fails the scans of its tool, whether they still find it or not: so nobody forgets one. An entry
+An entry that has expired fails the scans of its tool, whether they still find it or not: so nobody forgets one. One
 that is not understood fails all of them.
 """
 

@@ -32,12 +32,19 @@ LONGEST = 3600
 
 
 def zap(shared: Path) -> list[str]:
-    """How to call ZAP's packaged scan. Raises: SystemExit when it is not here."""
+    """How to call ZAP's packaged scan with the files of a folder. Raises: SystemExit when ZAP is not here."""
     if found := shutil.which(SCAN):
-        return [found]
+        return [found, *options(shared)]
     if not shutil.which("docker"):
         raise SystemExit(f"ZAP is not here: install Docker, or put {SCAN} on the PATH. Nothing was scanned.")
-    return ["docker", "run", "--rm", "--network", "host", "--volume", f"{shared}:/zap/wrk:rw", IMAGE, SCAN]
+    inside = Path("/zap/wrk")
+    run = ["docker", "run", "--rm", "--network", "host", "--volume", f"{shared}:{inside}:rw", IMAGE, SCAN]
+    return [*run, *options(inside)]
+
+
+def options(folder: Path) -> list[str]:
+    document, rules, report = (str(folder / name) for name in ("openapi.json", "rules.tsv", "report.json"))
+    return ["-t", document, "-f", "openapi", "-c", rules, "-J", report, "-z", "-silent"]
 
 
 def create(port: int, credential: Credential, path: str, body: Any) -> str | None:
@@ -54,10 +61,9 @@ def scan(name: str, forwarder: Forwarder, document: dict[str, Any], reports: Pat
         shared.chmod(0o777)  # the image's own user writes into it
         (shared / "openapi.json").write_text(json.dumps(document))
         shutil.copy(RULES, shared / "rules.tsv")
-        options = ["-t", "openapi.json", "-f", "openapi", "-c", "rules.tsv", "-J", "report.json", "-z", "-silent"]
         sys.stdout.write(f"\n--- ZAP, {name}, at {forwarder.url}\n")
         sys.stdout.flush()
-        done = subprocess.run([*zap(shared), *options], cwd=shared, timeout=LONGEST)
+        done = subprocess.run(zap(shared), cwd=shared, timeout=LONGEST)
         if done.returncode not in COMPLETED or not (shared / "report.json").exists():
             raise SystemExit(f"ZAP could not do the {name} scan: exit code {done.returncode}")
         shutil.copyfile(shared / "report.json", reports / f"{name}.json")
