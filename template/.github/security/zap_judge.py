@@ -18,7 +18,7 @@ from waivers import Finding, conclude
 
 RULES = Path(__file__).with_name("zap_rules.tsv")
 ANONYMOUS, LOGGED_IN = "192.0.2.10", "192.0.2.20"  # who is scanning, as the service sees it (RFC 5737: nobody)
-ENOUGH = 0.9  # of the operations
+ENOUGH = 90  # of a hundred operations
 SERVER_ERROR = "100000-2"  # of one script in ZAP, whose other half reports every 4xx
 ACTIONS = ("PASS", "IGNORE", "INFO", "WARN", "FAIL")  # those of ZAP
 
@@ -112,7 +112,7 @@ def judge_reach(document: Mapping[str, Any], requests: Collection[Request]) -> I
     reached = {request.operation for request in requests if request.address == LOGGED_IN and request.status // 100 == 2}
     for scan, seen, what in (("anonymous", tried, "were asked"), ("logged-in", reached, "answered with a 2xx")):
         missing = sorted(known.keys() - seen)
-        if not known or len(missing) > len(known) * (1 - ENOUGH):
+        if not known or 100 * (len(known) - len(missing)) < ENOUGH * len(known):
             listed = ", ".join(map(" ".join, missing))
             yield Finding(
                 f"reach-{scan}", f"{scan}: only {len(known) - len(missing)} of {len(known)} {what}; not {listed}"
