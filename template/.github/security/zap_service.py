@@ -23,7 +23,7 @@ OWN = (
 KNOWN = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 # README.md, "Run it in production".
 COMMAND = ("--no-server-header", "--no-proxy-headers", "--no-access-log", "--timeout-keep-alive", "5")
-USUAL_LIMIT, LIMIT = 300, "30000/minute"  # of one caller: a hundred times the default, or the scan would meet only 429
+LIMIT = "30000/minute"  # of one caller: a hundred times the default, or the scan would meet nothing but 429
 READY_SECONDS = 60
 
 
@@ -37,12 +37,8 @@ def variables(folder: Path) -> dict[str, str]:
         "TRUSTED_HOSTS": "127.0.0.1",
         "TRUSTED_PROXIES": "127.0.0.1",
         "SECRET_KEY": secrets.token_hex(64),
-        # {% if features.audit_log.enabled %}
         "AUDIT_KEY": secrets.token_hex(64),
-        # {% endif %}
-        # {% if features.rate_limits.enabled %}
         "RATE_LIMIT": LIMIT,
-        # {% endif %}
     }
     own = dotenv_values(OWN) if OWN.exists() else {}
     return bare | settings | {name: value for name, value in own.items() if value is not None}
@@ -75,7 +71,6 @@ def served(environment: Mapping[str, str], log: Path) -> Iterator[int]:
             server.wait(30)
 
 
-# {% if features.rate_limits.enabled %}
 def prove_limits(environment: Mapping[str, str], log: Path) -> None:
     """Before the limit is raised for the scan: the second request of one caller in a minute meets it."""
     with served({**environment, "RATE_LIMIT": "2/minute"}, log) as port:
@@ -84,7 +79,6 @@ def prove_limits(environment: Mapping[str, str], log: Path) -> None:
         raise SystemExit(f"The limit of requests does not hold: {statuses} at 2/minute")
 
 
-# {% endif %}
 def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     until = time.monotonic() + READY_SECONDS
     while time.monotonic() < until and server.poll() is None:
