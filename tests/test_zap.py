@@ -21,14 +21,14 @@ VARIANTS = {
 }
 ROUTE = """
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from app.security.identity import public
 
 
 def add(app: FastAPI) -> None:
     @app.get("/planted", dependencies=[public])
-    async def planted(request: Request, response: Response) -> Response:
+    async def planted(request: Request, word: str = "word") -> Response:
 """
 EXCEPTION_TEXT = """
         try:
@@ -55,32 +55,31 @@ Scanned = Callable[[Project], tuple[int, str]]
 @pytest.fixture
 def scanned(tmp_path: Path) -> Scanned:
     """Run the job's command, with the stand-in where ZAP's own scan would be."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    shutil.copy(ROOT / "tests/zap_stand_in.py", programs / "zap-api-scan.py")
+    return lambda service: scanned_by("zap_stand_in.py", tmp_path / "programs", service)
+
+
+def scanned_by(scanner: str, programs: Path, service: Project) -> tuple[int, str]:
+    """Run the job's command, with a program of ours where ZAP's own scan would be."""
+    assert service.environment
+    programs.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tests" / scanner, programs / "zap-api-scan.py")
     (programs / "zap-api-scan.py").chmod(0o755)
-
-    def scan(service: Project) -> tuple[int, str]:
-        assert service.environment
-        found = os.pathsep.join([str(programs), service.environment.variables()["PATH"]])
-        done = service.run("python", SCAN, PATH=found, PYTHONPATH=str(service.path))
-        return done.returncode, done.stdout + done.stderr
-
-    return scan
+    found = os.pathsep.join([str(programs), service.environment.variables()["PATH"]])
+    done = service.run("python", SCAN, PATH=found, PYTHONPATH=str(service.path))
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture
 def planted(project: Callable[..., Project]) -> Callable[[str], Project]:
     """The smallest project, with one more route."""
+    return lambda body: plant(project(**VARIANTS["keys only"]), body)
 
-    def plant(body: str) -> Project:
-        service = project(**VARIANTS["keys only"])
-        service.write("app/api/planted.py", ROUTE.strip() + "\n" + body.strip("\n") + "\n")
-        service.replace("app/main.py", "from app.api import notes\n", "from app.api import notes, planted\n")
-        service.replace("app/main.py", "    secure(app)\n", "    planted.add(app)\n    secure(app)\n")
-        return service
 
-    return plant
+def plant(service: Project, body: str) -> Project:
+    service.write("app/api/planted.py", ROUTE.strip() + "\n" + body.strip("\n") + "\n")
+    service.replace("app/main.py", "from app.api import notes\n", "from app.api import notes, planted\n")
+    service.replace("app/main.py", "    secure(app)\n", "    planted.add(app)\n    secure(app)\n")
+    return service
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
