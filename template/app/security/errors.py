@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.security import events
 from app.security.events import Event, OnceAMinute
 from app.security.problems import Problem, document
+from app.security.route_policy import Policies
 
 log = logging.getLogger(__name__)
 # What pydantic says of these quotes a piece of the input.
@@ -50,7 +51,16 @@ async def _on_http_exception(request: Request, error: Exception) -> Response | N
     problem = _problem_of(error)
     if not isinstance(error, Problem) and error.status_code < 500:
         problem.detail = str(error.detail)
+    if error.status_code == 405 and (methods := _methods(request.scope)):
+        problem.headers = {**(problem.headers or {}), "Allow": ", ".join(methods)}
     return respond(problem, _request_id(request))
+
+
+def _methods(scope: Scope) -> list[str]:
+    """What every route of this path takes (RFC 9110 section 10.2.1); routing tells of the first alone."""
+    policies: Policies = scope["state"]["policies"]
+    fitting = [policy for policy in policies.all if policy.pattern and policy.pattern.match(scope["path"])]
+    return sorted({method for policy in fitting for method in policy.methods} - {"WEBSOCKET"})
 
 
 def _problem_of(error: HTTPException) -> Problem:

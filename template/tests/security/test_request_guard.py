@@ -102,6 +102,12 @@ def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller, method:
     assert answer.headers["allow"] == "GET"
 
 
+def test_a_refusal_names_every_method_of_the_path(as_caller: AsCaller) -> None:
+    answer = as_caller().put("/things", json={})
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
 def test_a_method_is_not_overridden_by_a_header(as_caller: AsCaller) -> None:
     caller = as_caller()
     thing = f"/things/{caller.post('/things', json={'title': 'x'}).json()['id']}"
