@@ -75,6 +75,12 @@ SABOTAGES = [
     ),
     Sabotage(
         "login",
+        "test_login",
+        '"token")\n        right = await self._verify',
+        '"token")\n        right = account is not None and await self._verify',
+    ),
+    Sabotage(
+        "login",
         "test_log_safety",
         "account.id if account else events.name_digest(login)",
         "account.id if account else name",
