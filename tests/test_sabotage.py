@@ -54,7 +54,9 @@ def test_a_project_without_this_protection_fails_its_own_tests(
     sabotaged = project(**ALL)
     sabotaged.replace(_path(sabotage.module), sabotage.old, sabotage.new)
 
-    done = sabotaged.run("python", "-m", "pytest", "-xq", "--tb=short", f"tests/security/{sabotage.test}.py")
+    # In the order of the file, so that the same test fails first every time.
+    command = ["python", "-m", "pytest", "-xq", "-p", "no:randomly", "--tb=short"]
+    done = sabotaged.run(*command, f"tests/security/{sabotage.test}.py")
 
     assert done.returncode == 1, done.stdout
     assert re.search(r"^1 failed", done.stdout.splitlines()[-1]), done.stdout
