@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
@@ -9,11 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import DbSession
+from app.database import DbSession, before_commit
 from app.security import accounts
 from app.security.compose import fastapi_options, secure
 from app.security.identity import public
-from app.security.tables import Account
+from app.security.tables import Account, AccountRole
 from tests.security.callers import AsCaller, CallerClient
 from tests.security.fixtures import Database, MakeClient
 from tests.security.things import client_of_things  # noqa: F401
@@ -71,6 +72,36 @@ def test_what_fails_half_way_leaves_nothing(environment: Callable[..., None], ma
 
     assert client.post("/half").status_code == 500
     assert Database(client).rows("SELECT * FROM accounts") == []
+
+
+def test_what_cannot_be_committed_is_not_answered_with_success(
+    environment: Callable[..., None], make_client: MakeClient
+) -> None:
+    environment()
+    app = FastAPI(**fastapi_options())
+
+    async def fail() -> None:
+        raise ConnectionError
+
+    @app.post("/late", dependencies=[public])
+    async def late(db: DbSession) -> None:
+        await accounts.create(db, "late", kind="service")
+        before_commit(db, fail)
+
+    secure(app)
+    client = make_client(app)
+
+    assert client.post("/late").status_code == 503
+    assert Database(client).rows("SELECT * FROM accounts") == []
+
+
+def test_nothing_belongs_to_an_account_that_is_not_there(database: Database) -> None:
+    async def insert(session: AsyncSession) -> None:
+        session.add(AccountRole(account_id=uuid4(), role="admin"))
+        await session.flush()
+
+    with pytest.raises(IntegrityError):
+        database.run(insert)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`manage doctor`: what is wrong is said, whatever else is wrong, and no value is shown."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_waiting_migrations_and_a_lost_database_are_problems(
     assert "manage migrate" in waiting.stdout
     assert "cannot be reached" in lost.stdout
     assert "no/such/folder" not in lost.output
+
+
+def test_no_database_is_asked_that_production_would_not_trust_with_the_password(
+    manage: Manage, environment: Environment
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"LOCALHOST:{server.getsockname()[1]}"  # spelt so that it is not known for this machine
+        environment(**PRODUCTION_ENVIRONMENT | {"DATABASE_URL": f"postgresql://api:hunter2@{address}/api"})
+
+        assert "DATABASE_URL: needs sslmode=verify-full" in manage("doctor").stdout
+
+        with pytest.raises(TimeoutError):
+            server.accept()
 
 
 # Your code

@@ -30,7 +30,8 @@ def test_without_its_database_it_lives_and_is_not_ready(client: TestClient, monk
     monkeypatch.setattr(client.app.state.database, "_looking_up", type("Gone", (), {"connect": lost})())  # type: ignore[attr-defined]
 
     assert client.get("/health/live").status_code == 200
-    assert client.get("/health/ready").status_code == 503
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "Not ready.")
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/debug", "/status", "/health", "/version"])

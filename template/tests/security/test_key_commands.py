@@ -4,11 +4,11 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from app.security import logs, settings
+from app.security import accounts, logs, settings
 from app.security.cli import command_line
 from app.security.key_format import parse
 from tests.security.assembled import assemble, forgotten
-from tests.security.fixtures import MakeClient
+from tests.security.fixtures import Database, MakeClient
 from tests.security.terminal import Manage
 from tests.security.vault import app_with_a_vault
 
@@ -115,6 +115,15 @@ def test_a_disabled_account_opens_nothing_until_it_is_enabled(keys: Manage, clie
     keys("enable", "--account", "billing")
 
     assert (disabled, status(client, key)) == (401, 200)
+
+
+def test_no_key_is_made_for_a_person(keys: Manage, client: TestClient) -> None:
+    Database(client).run(lambda db: accounts.create(db, "alice@example.com"))
+
+    result = keys("issue", "--account", "alice@example.com", "--scope", "vault:read")
+
+    assert result.exit_code == 1
+    assert (result.stdout, "a person" in result.stderr) == ("", True)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from limits import parse
 
 from app.security import limit_storage
-from app.security.limit_storage import Limits, share
+from app.security.limit_storage import Breaker, Limits, share
+from app.security.route_limit_storage import SharedOrAlone
 from tests.security.timing import later
 
 LIMIT = parse("5/minute")
@@ -123,3 +124,9 @@ def test_without_redis_requests_go_on_and_are_still_counted(url: str) -> None:
     waits = hits(limits, 10)
 
     assert waits.count(0) == share(LIMIT.amount, 2)
+
+
+def test_a_limit_of_a_route_is_shared_out_too_while_redis_is_away() -> None:
+    storage = SharedOrAlone("redis://127.0.0.1:1/0", 4, Breaker())
+
+    assert [storage.acquire_entry("somebody", 8, 60) for _ in range(3)] == [True, True, False]

@@ -51,6 +51,14 @@ def test_a_request_is_one_line_whatever_is_in_it(client: TestClient, capsys: Cap
     assert "\x1b" not in "".join(lines)
 
 
+def test_the_servers_own_access_log_is_off_since_it_shows_query_strings(client: TestClient, capsys: Capture) -> None:
+    written(capsys)
+
+    logging.getLogger("uvicorn.access").info('"GET /open?token=hunter2 HTTP/1.1" 200')
+
+    assert written(capsys) == ""
+
+
 def test_no_credential_is_written_down(make_client: MakeClient, as_caller: AsCaller, capsys: Capture) -> None:
     caller = as_caller(client=make_client(build=app_of_things))
     sent = caller.headers.get("Authorization", "").removeprefix("Bearer ") or caller.headers["X-API-Key"]

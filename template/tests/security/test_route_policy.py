@@ -15,7 +15,9 @@ from app.security.compose import fastapi_options
 from app.security.identity import Caller, public, require_scope
 from app.security.route_policy import InsecureApp
 from tests.security.assembled import Add, assemble, caller_of, forgotten, plain, some_folder
+from tests.security.callers import AsCaller
 from tests.security.every_route import guarded_calls
+from tests.security.fixtures import MakeClient
 
 
 class Odd(BaseRoute):
@@ -172,6 +174,19 @@ def test_a_guard_on_a_router_or_its_inclusion_guards_its_routes(environment: Cal
     client = caller_of(assemble(add))
 
     assert [client.get(path).status_code for path in ("/one", "/two")] == [401, 401]
+
+
+def test_a_limited_credential_reaches_only_what_names_its_scope(make_client: MakeClient, as_caller: AsCaller) -> None:
+    async def someone(caller: Caller) -> None: ...
+
+    def add(app: FastAPI) -> None:
+        app.get("/lamps", dependencies=[require_scope("lamps:read")])(forgotten)
+        app.get("/doors", dependencies=[require_scope("doors:read")])(forgotten)
+        app.get("/vault", dependencies=[public, Depends(someone)])(forgotten)
+
+    caller = as_caller(scope="lamps:read", client=make_client(build=lambda: assemble(add)))
+
+    assert [caller.get(path).status_code for path in ("/lamps", "/doors", "/vault")] == [200, 403, 403]
 
 
 def test_a_public_name_that_no_route_has_is_a_mistake(environment: Callable[..., None]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from app.security import settings
 from app.security.secret_keys import SecretSettings, keys_for
@@ -139,6 +140,13 @@ def test_a_secret_is_in_no_representation(environment: Environment) -> None:
     current = SecretSettings.current()
 
     assert GOOD not in repr(current) + str(current) + current.model_dump_json()
+
+
+def test_a_secret_that_is_refused_is_in_no_error() -> None:
+    with pytest.raises(ValidationError) as refused:
+        SecretSettings(secret_key=GOOD[:20])  # type: ignore[arg-type]
+
+    assert GOOD[:20] not in str(refused.value) + repr(refused.value)
 
 
 def test_each_purpose_has_a_key_of_its_own(environment: Environment) -> None:

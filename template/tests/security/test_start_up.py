@@ -77,6 +77,14 @@ def test_nothing_stands_outside_the_protections(environment: Callable[..., None]
         pass
 
 
+def test_no_route_stands_in_front_of_ours(environment: Callable[..., None]) -> None:
+    environment()
+
+    client = caller_of(assemble(lambda app: app.get("/health/live", dependencies=[public])(forgotten)))
+
+    assert client.get("/health/live").json() == {"status": "ok"}
+
+
 def test_a_layer_of_yours_stands_inside_them(environment: Callable[..., None]) -> None:
     environment()
 

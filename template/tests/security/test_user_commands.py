@@ -15,7 +15,7 @@ from app.manage import cli
 from app.security import logs
 from app.security.settings import ROOT
 from tests.security.fixtures import Database, MakeClient
-from tests.security.persons import PASSWORD, Person, create_person, log_in
+from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
 
 AsPerson = Callable[..., Person]
 Manage = Callable[..., Result]
@@ -165,6 +165,7 @@ def test_disabling_ends_every_session_and_enabling_brings_none_back(
     manage: Manage, make_client: MakeClient, as_person: AsPerson
 ) -> None:
     person = as_person(client=make_client(AUTH_CACHE_SECONDS="0"))
+    session = person.tokens["refresh_token"]
 
     assert manage("disable", person.name).exit_code == 0
     assert person.get("/users/me").status_code == 401
@@ -172,6 +173,7 @@ def test_disabling_ends_every_session_and_enabling_brings_none_back(
 
     assert manage("enable", person.name.upper()).exit_code == 0
     assert person.get("/users/me").status_code == 401
+    assert refresh(person, session).status_code == 400
     assert log_in(person, person.name).status_code == 200
 
 

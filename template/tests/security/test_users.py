@@ -8,12 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.events import Event
-from app.security.tables import ApiKey, utc_now
+from app.security.tables import Account, ApiKey, utc_now
 from tests.security.fixtures import Database
-from tests.security.persons import PASSWORD, Person, log_in, refresh
+from tests.security.persons import PASSWORD, Person, hash_of, log_in, refresh
 from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]
@@ -138,6 +139,24 @@ def test_of_two_changes_at_once_one_holds(as_person: AsPerson) -> None:
     works = [log_in(alice, alice.name, new).status_code == 200 for new in wanted]
     assert sorted(statuses) in ([200, 400], [200, 401], [200, 409])
     assert works == [status == 200 for status in statuses]
+
+
+def test_a_log_in_that_is_under_way_when_the_password_changes_fails(
+    as_person: AsPerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, new = as_person(), hash_of(NEW)
+    state = alice.app.state  # type: ignore[attr-defined]
+    verify = state.passwords.verify
+
+    async def changed_meanwhile(password: str, stored: str | None) -> bool:
+        right: bool = await verify(password, stored)
+        async with state.database.begin() as db:
+            await db.execute(update(Account).where(Account.id == alice.id).values(password_hash=new))
+        return right
+
+    monkeypatch.setattr(state.passwords, "verify", changed_meanwhile)
+
+    assert log_in(alice, alice.name).status_code == 400
 
 
 def test_keys_from_before_keys_were_left_out_end_with_the_old_password(
