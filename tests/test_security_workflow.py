@@ -87,7 +87,7 @@ def test_no_job_may_do_more_than_it_says_and_none_runs_for_ever(project: Project
         assert workflow(project, name)["concurrency"]["cancel-in-progress"] is True
         for job in jobs(project, name).values():
             assert job["permissions"]["contents"] == "read"
-            assert 0 < job["timeout-minutes"] <= 30
+            assert 0 < job["timeout-minutes"] <= 90
     granted = {name: job["permissions"].items() for name, job in jobs(project).items()}
     writing = {name: {right for right, kind in rights if kind != "read"} for name, rights in granted.items()}
     assert {name: rights for name, rights in writing.items() if rights} == {

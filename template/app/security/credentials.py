@@ -95,12 +95,8 @@ class Credentials:
 
     def look(self, headers: Headers) -> list[Sent]:
         """What a request sends, of every kind."""
-        sent = []
-        for kind in self.kinds:
-            text = kind.read(headers)
-            if text is not None:
-                sent.append(Sent(kind, text, self.cache.key(kind.name, text)))
-        return sent
+        read = [(kind, kind.read(headers)) for kind in self.kinds]
+        return [Sent(kind, text, self.cache.key(kind.name, text)) for kind, text in read if text is not None]
 
     def remembered(self, sent: list[Sent], address: str) -> object:
         """Under whose name a request counts before it is verified: an account, an account at its address, an address.
