@@ -70,7 +70,7 @@ def _entries(file: Path, today: date) -> list[Waiver]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SystemExit(f"{file.name}: {error}") from None
     entries = content.pop("waiver", [])
-    if content or not isinstance(entries, list):
+    if content or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise SystemExit(
             f"{file.name}: holds [[waiver]] entries and nothing else, not: {', '.join(content) or 'waiver'}"
         )
