@@ -145,6 +145,28 @@ def test_without_zap_it_fails_and_says_what_to_do(project: Callable[..., Project
     )
 
 
+# Stands in for Docker: what is under /zap/wrk in the container lies where the volume comes from.
+DOCKER = """#!/bin/sh
+expected="run --rm --network host --volume ${6%%:*}:/zap/wrk:rw ghcr.io/zaproxy/zaproxy:2.17.0@sha256:"
+case "$*" in "$expected"*" zap-api-scan.py "*) ;; *) exit 3 ;; esac
+arguments=$(printf '%s' "$*" | sed -e 's/^.* zap-api-scan.py //' -e "s#/zap/wrk#${6%%:*}#g")
+exec python "$(dirname "$0")/scan.py" $arguments
+"""
+
+
+def test_docker_is_what_it_runs_where_zap_itself_is_not(project: Callable[..., Project], tmp_path: Path) -> None:
+    service = project(**VARIANTS["keys only"])
+    assert service.environment
+    shutil.copy(ROOT / "tests/zap_stand_in.py", tmp_path / "scan.py")
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    found = os.pathsep.join([str(tmp_path), service.environment.variables()["PATH"]])
+
+    printed = service.must("python", SCAN, PATH=found, PYTHONPATH=str(service.path))
+
+    assert "zap: no findings without a waiver" in printed
+
+
 def test_a_zap_that_cannot_scan_fails(project: Callable[..., Project], tmp_path: Path) -> None:
     service = project(**VARIANTS["keys only"])
     assert service.environment

@@ -29,7 +29,7 @@ from zap_judge import ANONYMOUS, LOGGED_IN, RULES, judge
 IMAGE = "ghcr.io/zaproxy/zaproxy:2.17.0@sha256:781a2bdaea47324e7bab583e2263f21d257b0aee61ed51521a5be45f5f5081ef"
 SCAN = "zap-api-scan.py"
 COMPLETED = (0, 1, 2)  # of ZAP: nothing, something that fails, something to look at; with 3 it could not scan
-LONGEST = 3600
+LONGEST = 2400  # seconds for one scan; CI's job has 90 minutes for both
 
 
 def zap(shared: Path) -> list[str]:
@@ -59,14 +59,18 @@ def scan(name: str, forwarder: Forwarder, document: dict[str, Any], reports: Pat
     """One run of ZAP against this document. Raises: SystemExit when it could not do it."""
     with tempfile.TemporaryDirectory(prefix="zap-") as scratch:
         shared = Path(scratch)
-        shared.chmod(0o777)  # the image's own user writes into it
         (shared / "openapi.json").write_text(json.dumps(document))
-        shutil.copy(RULES, shared / "rules.tsv")
+        shutil.copyfile(RULES, shared / "rules.tsv")
+        for path in (shared, *shared.iterdir()):
+            path.chmod(0o777)  # the image has a user of its own, who reads and writes here
         sys.stdout.write(f"\n--- ZAP, {name}, at {forwarder.url}\n")
         sys.stdout.flush()
-        done = subprocess.run(zap(shared), cwd=shared, timeout=LONGEST)
-        if done.returncode not in COMPLETED or not (shared / "report.json").exists():
-            raise SystemExit(f"ZAP could not do the {name} scan: exit code {done.returncode}")
+        try:
+            code = subprocess.run(zap(shared), cwd=shared, timeout=LONGEST).returncode
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"ZAP did not end the {name} scan within {LONGEST} seconds") from None
+        if code not in COMPLETED or not (shared / "report.json").exists():
+            raise SystemExit(f"ZAP could not do the {name} scan: exit code {code}")
         shutil.copyfile(shared / "report.json", reports / f"{name}.json")
 
 

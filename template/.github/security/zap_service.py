@@ -21,6 +21,7 @@ OWN = (
     ROOT / ".github/zap.env"
 )  # yours: what your own settings need to start, such as an address that nothing answers at
 KNOWN = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
+DOCKER = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")  # where its engine is
 # README.md, "Run it in production".
 COMMAND = ("--no-server-header", "--no-proxy-headers", "--no-access-log", "--timeout-keep-alive", "5")
 LIMIT = "30000/minute"  # of one caller: a hundred times the default, or the scan would meet nothing but 429
@@ -29,7 +30,7 @@ READY_SECONDS = 60
 
 def variables(folder: Path) -> dict[str, str]:
     """Everything that the service is started with: nothing of this shell, and nothing that production refuses."""
-    bare = {name: os.environ[name] for name in KNOWN if name in os.environ}
+    bare = {name: os.environ[name] for name in (*KNOWN, *DOCKER) if name in os.environ}
     settings = {
         "DATABASE_URL": f"sqlite:///{folder / 'scanned.sqlite3'}",
         "ALLOW_SQLITE_IN_PRODUCTION": "true",
