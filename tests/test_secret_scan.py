@@ -71,11 +71,15 @@ def test_a_comment_hides_nothing(owned: Project) -> None:
     assert owned.run(*SCAN, "notes.py").returncode == 1
 
 
-@pytest.mark.parametrize(
-    ("address", "code"),
-    [("postgresql://tests:tests@127.0.0.1/tests", 0), ("postgresql://app:hunter22@10.1.2.3/app", 1)],
-    ids=["the throw-away database of CI", "another"],
-)
+ADDRESSES = {
+    "postgresql://tests:tests@127.0.0.1/tests": 0,
+    "postgresql://tests:hunter22@127.0.0.1/tests": 1,
+    "postgresql://tests:tests@10.1.2.3/tests": 1,
+    "postgresql://app:hunter22@10.1.2.3/app": 1,
+}
+
+
+@pytest.mark.parametrize(("address", "code"), ADDRESSES.items())
 def test_only_the_database_of_a_ci_machine_has_a_known_password(owned: Project, address: str, code: int) -> None:
     owned.write("database.yml", f"url: {address}\n")
 
