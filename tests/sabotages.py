@@ -41,7 +41,7 @@ SABOTAGES = [
     Sabotage("hooks", "test_route_limit_checks", "app.state.hooks = Hooks()", "return Hooks()"),
     Sabotage("routing", "test_routing", "& {segment, ANY}", "& {segment}"),
     Sabotage("route_gates", "test_route_gates", "in self.asked:", "in [one for one in self.asked if one[0]]:"),
-    Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)", "takes_connection"),
+    Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
     # Who is calling.
     Sabotage(
         "identity", "test_route_policy", "if principal.scopes is not None and not state", "if False and not state"

@@ -75,7 +75,8 @@ def _is_asked_first(dependency: Dependant) -> bool:
     needs = [getattr(dependency, name) for name in PARAMETERS]
     needs += [getattr(dependency, f"{name}_param_name") for name in SPECIAL]
     takes_connection = dependency.http_connection_param_name is not None or _says_nothing(dependency)
-    return isinstance(dependency.call, Declaration) and takes_connection and not any(needs)
+    is_awaited = inspect.iscoroutinefunction(type(dependency.call).__call__)
+    return isinstance(dependency.call, Declaration) and is_awaited and takes_connection and not any(needs)
 
 
 def _says_nothing(dependency: Dependant) -> bool:

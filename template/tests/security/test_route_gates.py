@@ -141,24 +141,39 @@ async def _mine(caller: Caller) -> UUID:
     return caller.id
 
 
-class Refusing(Declaration):
-    """A declaration of an owner, which needs what FastAPI has to read first."""
+class Own(Declaration):
+    """A declaration of an owner."""
 
     def declare(self, policy: Policy) -> None:
         policy.public = True
 
+
+class Shouting(Own):
     async def __call__(self, word: str) -> str:
         return word.upper()
 
 
-def test_a_declaration_that_needs_more_than_the_connection_is_solved_as_a_dependency(make_client: MakeClient) -> None:
-    async def shout(loud: Annotated[str, Depends(Refusing())]) -> str:
+class InAThread(Own):
+    def __call__(self, connection: HTTPConnection) -> str:
+        return connection.scope["path"].upper()
+
+
+class CleaningUp(Own):
+    async def __call__(self, connection: HTTPConnection) -> AsyncIterator[str]:
+        yield connection.scope["path"].upper()
+
+
+@pytest.mark.parametrize(("own", "found"), [(Shouting, "HELLO"), (InAThread, "/SHOUT"), (CleaningUp, "/SHOUT")])
+def test_an_owners_declaration_of_another_form_is_solved_as_a_dependency(
+    make_client: MakeClient, own: type[Own], found: str
+) -> None:
+    async def shout(loud: Annotated[str, Depends(own())]) -> str:
         return loud
 
     client = make_client(build=lambda: assemble(lambda app: app.get("/shout", dependencies=[public])(shout)))
 
-    assert client.get("/shout", params={"word": "hello"}).json() == "HELLO"
-    assert client.get("/shout").status_code == 422
+    assert client.get("/shout", params={"word": "hello"}).json() == found
+    assert client.get("/shout").status_code == (422 if own is Shouting else 200)
 
 
 def test_every_route_that_declares_something_has_its_gate(client: TestClient) -> None:
