@@ -307,7 +307,7 @@ def test_the_command_line_says_what_to_type_next_and_asks_for_no_trust(template:
     done = _command(template, tmp_path / "new", "project_name=Order")
 
     assert done.returncode == 0, done.stderr
-    assert "git init && git add -A && git commit" in done.stderr
+    assert "git init -b main && uv lock && git add -A && git commit" in done.stderr
     assert "uv run fastapi dev" in done.stderr
 
 

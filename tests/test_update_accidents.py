@@ -74,6 +74,19 @@ def test_lost_answers_are_refused_and_git_brings_them_back(lived_in: Project, te
     assert update(lived_in, template).returncode == 0
 
 
+def test_empty_answers_are_refused_and_git_brings_them_back(lived_in: Project, template: Template) -> None:
+    lived_in.write(".copier-answers.yml", "")
+    lived_in.commit("Empty it")
+
+    done = update(lived_in, template)
+    emptied = lived_in.must("git", "log", "--format=%H", "--", ".copier-answers.yml").split()[0]
+    lived_in.must("git", "checkout", "--quiet", f"{emptied}~", "--", ".copier-answers.yml")
+    lived_in.commit("Bring it back")
+
+    assert_said(done, "'NoneType' object has no attribute 'items'")
+    assert update(lived_in, template).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -19,7 +19,10 @@ NOTHING_HIDDEN = ("--no-config", "--no-ignores", "--strict-collection")
 
 def audit() -> list[dict[str, Any]]:
     command = ["zizmor", "--quiet", "--offline", *NOTHING_HIDDEN, "--format", "json-v1", "."]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise SystemExit("zizmor is not here; type: uv run python .github/security/audit_workflows.py") from None
     try:  # the exit code says how bad the worst finding is
         found: list[dict[str, Any]] = json.loads(done.stdout)
     except json.JSONDecodeError:

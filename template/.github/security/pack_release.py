@@ -1,6 +1,6 @@
 """What a release consists of: the source as it was committed, and the list of what it runs with.
 
-    uv run --group release python .github/security/pack_release.py
+    uv run --group security-release python .github/security/pack_release.py
 
 It makes dist/source.tar.gz and dist/sbom.cdx.json (CycloneDX). The list is read from uv.lock, without the tools of
 development, and refused where it differs from it.

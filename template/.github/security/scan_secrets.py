@@ -26,7 +26,10 @@ NOTHING_HIDDEN = ("--no-ignore", "--no-limits", "--rules-path", RULES, "--skip-r
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise SystemExit(f"{command[0]} is not here; type: uv run python .github/security/scan_secrets.py") from None
 
 
 def history() -> tuple[str, ...]:

@@ -53,13 +53,20 @@ def waived(tool: str, file: Path = FILE) -> dict[str, Waiver]:
 
 
 def conclude(tool: str, findings: Iterable[Finding]) -> int:
-    """Say what was found and what is waived; 1 when something is left."""
-    waivers, left = waived(tool), 0
-    for finding in findings:
+    """Say what was found and what is waived; 1 when something is left. Raises: SystemExit as `waived`, after that."""
+    found, left = list(findings), 0
+    try:
+        waivers = waived(tool)
+    except SystemExit:
+        sys.stdout.writelines(f"{finding.text}  [{finding.id}]\n" for finding in found)
+        raise
+    for finding in found:
         waiver = waivers.get(finding.id)
         left += waiver is None
         until = f"  (waived by {waiver.owner} until {waiver.expires})" if waiver else ""
         sys.stdout.write(f"{finding.text}  [{finding.id}]{until}\n")
+    unused = sorted(waivers.keys() - {finding.id for finding in found})
+    sys.stdout.writelines(f"waived, and not found: {name}\n" for name in unused)
     sys.stdout.write(f"{tool}: {left or 'no'} finding{'' if left == 1 else 's'} without a waiver\n")
     return 1 if left else 0
 

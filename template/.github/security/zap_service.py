@@ -17,9 +17,8 @@ from typing import Any
 from dotenv import dotenv_values
 from waivers import ROOT
 
-OWN = (
-    ROOT / ".github/zap.env"
-)  # yours: what your own settings need to start, such as an address that nothing answers at
+# Yours: what your own settings need to start, such as an address that nothing answers at.
+OWN = ROOT / ".github/zap.env"
 KNOWN = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 DOCKER = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")  # where its engine is
 # README.md, "Run it in production".

@@ -176,17 +176,24 @@ def test_a_guard_on_a_router_or_its_inclusion_guards_its_routes(environment: Cal
     assert [client.get(path).status_code for path in ("/one", "/two")] == [401, 401]
 
 
-def test_a_limited_credential_reaches_only_what_names_its_scope(make_client: MakeClient, as_caller: AsCaller) -> None:
+def test_a_limited_credential_reaches_only_what_names_its_scope(
+    make_client: MakeClient, as_caller: AsCaller, request: pytest.FixtureRequest
+) -> None:
     async def someone(caller: Caller) -> None: ...
+
+    expected = {"/lamps": 200, "/doors": 403}
+    if request.config.pluginmanager.has_plugin(f"{__package__}.persons"):
+        expected["/vault"] = 403  # which names none; where every caller is limited, it stops the start
 
     def add(app: FastAPI) -> None:
         app.get("/lamps", dependencies=[require_scope("lamps:read")])(forgotten)
         app.get("/doors", dependencies=[require_scope("doors:read")])(forgotten)
-        app.get("/vault", dependencies=[public, Depends(someone)])(forgotten)
+        if "/vault" in expected:
+            app.get("/vault", dependencies=[public, Depends(someone)])(forgotten)
 
     caller = as_caller(scope="lamps:read", client=make_client(build=lambda: assemble(add)))
 
-    assert [caller.get(path).status_code for path in ("/lamps", "/doors", "/vault")] == [200, 403, 403]
+    assert {path: caller.get(path).status_code for path in expected} == expected
 
 
 def test_a_public_name_that_no_route_has_is_a_mistake(environment: Callable[..., None]) -> None:
