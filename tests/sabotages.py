@@ -40,7 +40,7 @@ SABOTAGES = [
     Sabotage("routing", "test_start_up", "app.router.routes[:0] = router.routes", "app.include_router(router)"),
     Sabotage("hooks", "test_route_limit_checks", "app.state.hooks = Hooks()", "return Hooks()"),
     Sabotage("routing", "test_routing", "& {segment, ANY}", "& {segment}"),
-    Sabotage("route_gates", "test_route_gates", "in self.asked:", "in [one for one in self.asked if one[0]]:"),
+    Sabotage("route_gates", "test_route_gates", " in self.asked:", " in [one for one in self.asked if one[0]]:"),
     Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
     # Who is calling.
     Sabotage(
@@ -157,7 +157,7 @@ SABOTAGES = [
     Sabotage("request_body", "test_half_sent", "asyncio.timeout_at(self._until)", "asyncio.timeout_at(None)"),
     Sabotage("in_flight", "test_in_flight", "if taken >= self.of_one_source:", "if False:"),
     Sabotage("deadlines", "test_half_sent", "(late or self._answer.sending_since < taken_before)", "late"),
-    Sabotage("request_body", "test_request_guard", "            _check_encoding(body, self._limits)\n", ""),
+    Sabotage("request_body", "test_request_guard", "            _check_encoding(self._begin, self._limits)\n", ""),
     Sabotage("deadlines", "test_request_guard", "            watched.give_up()\n", "            pass\n"),
     Sabotage(
         "client_address",

@@ -23,6 +23,8 @@ CODE = {
     "TLS without its check": ('\nimport httpx\n\nhttpx.get("https://x", verify=False)\n', "B501:app/api/notes.py"),
     "what Bandit calls medium": ("\nNUMBER = eval(input())\n", "B307:app/api/notes.py"),
     "a bare nosec": ('\nimport os\n\nos.system("ls")  # nosec\n', "nosec:app/api/notes.py"),
+    "a nosec that goes on": ('\nimport os\n\nos.system("ls")  # nosecurity\n', "nosec:app/api/notes.py"),
+    "a nosec of no rule": ('\nKEY = "x"  # nosec B999  # no such rule\n', "nosec:app/api/notes.py"),
     "a nosec without a reason": ('\nKEY = "x"  # nosec B105\n', "nosec:app/api/notes.py"),
     "a nosec whose reason is one word": ('\nKEY = "x"  # nosec B105  # because\n', "nosec:app/api/notes.py"),
     "a reason, and a bare one beside it": (

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ class _Output:
     readable = False
     to_stderr = False
     waiting: ClassVar[list[str]] = []
+    lock = threading.RLock()  # threads write too
 
 
 @lru_cache(maxsize=2)
@@ -67,21 +69,23 @@ def write(fields: MutableMapping[str, Any], *, at_once: bool) -> None:
         fields["time"] = now()
         fields["app_version"] = version()
         line = _one_line(fields)
-    _Output.waiting.append(line)
-    if at_once or len(_Output.waiting) >= MOST_WAITING:
-        flush()
+    with _Output.lock:
+        _Output.waiting.append(line)
+        if at_once or len(_Output.waiting) >= MOST_WAITING:
+            flush()
 
 
 @atexit.register
 def flush() -> None:
     """Write what waits, in the order in which it happened."""
-    if not _Output.waiting:
-        return
-    lines = "".join(f"{line}\n" for line in _Output.waiting)
-    _Output.waiting.clear()
-    stream = sys.stderr if _Output.to_stderr else sys.stdout
-    stream.write(lines)
-    stream.flush()
+    with _Output.lock:
+        if not _Output.waiting:
+            return
+        lines = "".join(f"{line}\n" for line in _Output.waiting)
+        _Output.waiting.clear()
+        stream = sys.stderr if _Output.to_stderr else sys.stdout
+        stream.write(lines)
+        stream.flush()
 
 
 def _one_line(fields: MutableMapping[str, Any]) -> str:

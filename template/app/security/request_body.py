@@ -59,7 +59,7 @@ class Body:
         self._left: int = limits.get("max_bytes", max_bytes)
         self._seconds = seconds
         self._until: float | None = None
-        self._is_first = True
+        self._begin = b""
         self._arrived = False
 
     def on_its_way(self, room: Room, source: object) -> Receive:
@@ -90,9 +90,9 @@ class Body:
     def _counted(self, message: Message) -> Message:
         body = message.get("body", b"")
         size = len(body)
-        if self._is_first and size:
-            self._is_first = False
-            _check_encoding(body, self._limits)
+        if len(self._begin) < 2 and size:  # bytes, which may come one by one
+            self._begin += body[:2]
+            _check_encoding(self._begin, self._limits)
         if size and b"content-length" not in self._headers:  # with one, the server holds the body to it
             _check_media_type(self._headers, self._limits)  # HTTP/2 announces no body
             self._left -= size

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,7 +18,17 @@ from app.security.events import Event, RequestContext
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 IDS_AT_ONCE = 256
 NOT_SENDING = math.inf
+PIECE_BYTES = 64 * 1024
 FLUSH_SECONDS = 0.1  # that an access line waits for others; security events are written at once
+
+
+def _in_pieces(message: Message) -> Iterator[Message]:
+    """A server waits for its client before the next piece only, so a large answer in one would never be waited for."""
+    body, last = memoryview(message["body"]), not message.get("more_body", False)
+    for start in range(0, len(body), PIECE_BYTES):
+        yield {"type": message["type"], "body": bytes(body[start : start + PIECE_BYTES]), "more_body": True}
+    if last:
+        yield {"type": message["type"], "body": b"", "more_body": False}
 
 
 class RequestLog:
@@ -27,7 +38,7 @@ class RequestLog:
         self.shared_values: dict[str, Any] = (
             shared.state._state
         )  # the mapping itself: one copy a request, not one a name
-        self.flushing = False
+        self.flushing_in: asyncio.AbstractEventLoop | None = None
         self.new_ids: list[str] = []
 
     def _more_ids(self) -> str:
@@ -50,9 +61,13 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), identifier]
-            context.sending_since = time.monotonic()
-            await send(message)
-            context.sending_since = NOT_SENDING
+            pieces = _in_pieces(message) if len(message.get("body", b"")) > PIECE_BYTES else (message,)
+            try:
+                for piece in pieces:
+                    context.sending_since = time.monotonic()
+                    await send(piece)
+            finally:
+                context.sending_since = NOT_SENDING
 
         token = events.current.set(context)
         try:
@@ -96,12 +111,13 @@ class RequestLog:
         if context.reason:
             fields["reason"] = context.reason
         logs.write(fields, at_once=False)
-        if not self.flushing:
-            self.flushing = True
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+        loop = asyncio.get_running_loop()
+        if self.flushing_in is not loop:
+            self.flushing_in = loop
+            loop.call_later(FLUSH_SECONDS, self._flush)
 
     def _flush(self) -> None:
-        self.flushing = False
+        self.flushing_in = None
         logs.flush()
 
 

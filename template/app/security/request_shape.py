@@ -41,6 +41,8 @@ def check_target(scope: Scope, max_bytes: int) -> None:
     """Raises: Problem 414 or 400."""
     if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > max_bytes:
         raise Problem(414)
+    if "\n" in scope["path"]:  # patterns that end in $ take it for the end of the path
+        raise Problem(400, detail="The path holds a line break.")
     if not scope["path"].startswith("/"):
         raise Problem(400, detail="The path does not start with a slash.")
 

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from itertools import takewhile
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,16 +31,20 @@ class Gate:
     def __init__(self, route: ASGIApp, behind: ASGIApp, asked: list[Dependant], overrides: object) -> None:
         self.route = route  # as FastAPI made it
         self.behind = behind  # the same without what is asked here
-        self.asked = [(asked_for.name, asked_for.call) for asked_for in asked if not _says_nothing(asked_for)]
+        asking = [found for found in asked if not _says_nothing(found)]
+        self.asked = [(found.name, found.call, str(found.http_connection_param_name)) for found in asking]
         self.overrides = overrides
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if getattr(self.overrides, "dependency_overrides", None):
             return await self.route(scope, receive, send)
         connection = HTTPConnection(scope)
-        declared = scope["state"]["declared"] = {}
-        for name, declaration in self.asked:
-            declared[name] = await declaration(connection)  # type: ignore[misc]
+        declared, found = {}, {}
+        for name, declaration, parameter in self.asked:
+            if declaration not in found:  # as FastAPI, which solves a dependency once a request
+                found[declaration] = await declaration(**{parameter: connection})  # type: ignore[misc]
+            declared[name] = found[declaration]
+        scope["state"]["declared"] = declared
         await self.behind(scope, receive, send)
 
 
@@ -54,14 +59,16 @@ def add_gates(app: FastAPI) -> None:
 
 
 def _add_gate(original: APIRoute, route: Any) -> None:
-    asked = [dependency for dependency in route.dependant.dependencies if _is_asked_first(dependency)]
+    # Those behind another dependency may rely on it.
+    asked = list(takewhile(_is_asked_first, route.dependant.dependencies))
     if not asked:
         return
     try:
         behind = _app(original, route, _without(route.dependant, asked))
     except (AttributeError, ImportError, TypeError):  # another FastAPI
         return
-    route.app = Gate(route.app, behind, asked, route.dependency_overrides_provider)
+    if getattr(route.app, "__code__", None) is behind.__code__:  # nobody has put something of their own around it
+        route.app = Gate(route.app, behind, asked, route.dependency_overrides_provider)
 
 
 def _is_plain_function(endpoint: object) -> bool:
@@ -111,9 +118,8 @@ def _handed_over(endpoint: Any, names: list[str], carrier: str) -> Callable[...,
     return call if inspect.iscoroutinefunction(endpoint) else call_in_a_thread
 
 
-def _app(original: APIRoute, route: Any, dependant: Dependant) -> ASGIApp:
+def _app(original: APIRoute, route: Any, dependant: Dependant) -> Any:
     """The route as FastAPI would make it with these dependencies; `route` is it, or what it is where it is included."""
-    from fastapi._body_limit import wrap_app_with_body_limit
     from fastapi.routing import _effective_route_context_var, request_response
 
     whole, route.dependant = route.dependant, dependant
@@ -123,4 +129,4 @@ def _app(original: APIRoute, route: Any, dependant: Dependant) -> ASGIApp:
     finally:
         _effective_route_context_var.reset(token)
         route.dependant = whole
-    return wrap_app_with_body_limit(request_response(handler), route.max_body_size)
+    return request_response(handler)

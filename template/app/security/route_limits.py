@@ -130,7 +130,8 @@ class RouteLimiter(Limiter):
 
 def _name(function: Callable[..., Any]) -> str:
     """How slowapi calls a function."""
-    return f"{function.__module__}.{function.__name__}"
+    name = getattr(function, "__name__", type(function).__name__)  # an object that is called has none
+    return f"{function.__module__}.{name}"
 
 
 def _check_takes_request(function: Callable[..., Any]) -> None:

@@ -33,6 +33,8 @@ def look_up_by_first_segment(app: FastAPI) -> None:
     A table with everything of ours would cost every request of the routes behind it.
     """
     router = app.router
+    if any(router._iter_low_priority_routes()):
+        return  # of `frontend(…)`, which lie in no table
     segments = {segment for route in router.routes for segment in _first_segments(route)}
     tables = {segment: _table(router, segment) for segment in segments}
     whole, elsewhere = router.middleware_stack, _table(router, ANY)

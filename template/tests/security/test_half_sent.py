@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from anyio.from_thread import BlockingPortal
 from fastapi import FastAPI
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.testclient import TestClient
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,6 +18,7 @@ from tests.security.assembled import assemble
 from tests.security.by_hand import ask, nothing_more, scope_of
 from tests.security.fixtures import MakeClient
 
+WHOLE = bytes(range(256)) * 1500  # more than a server takes without looking at its client
 HALF = {"content_type": "application/json", "content_length": "9"}
 MakeService = Callable[..., TestClient]
 
@@ -32,6 +33,10 @@ def add_routes(app: FastAPI) -> None:
     @app.get("/large", dependencies=[public, deadline(None)])
     async def large() -> StreamingResponse:
         return StreamingResponse(iter(["some"] * 9))
+
+    @app.get("/whole", dependencies=[public])
+    async def whole() -> Response:
+        return Response(WHOLE)
 
     @app.websocket("/socket", dependencies=[public])
     async def socket(websocket: WebSocket) -> None:
@@ -121,7 +126,7 @@ def test_sockets_of_one_source_are_bounded(service: MakeService, make_client: Ma
     assert refused.value.code == 1008
 
 
-async def taken_by_nobody(client: TestClient, pieces: int) -> None:
+async def taken_by_nobody(client: TestClient, pieces: int, path: str = "/large") -> None:
     """Asks for a large answer, and takes so many pieces of it."""
 
     async def send(message: Message) -> None:
@@ -130,7 +135,7 @@ async def taken_by_nobody(client: TestClient, pieces: int) -> None:
             await nothing_more()
         pieces -= 1
 
-    await client.app(scope_of(client, "/large", "GET"), nothing_more, send)  # type: ignore[arg-type]
+    await client.app(scope_of(client, path, "GET"), nothing_more, send)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 4])
@@ -144,6 +149,15 @@ def test_an_answer_that_nobody_takes_is_given_up(service: MakeService, pieces: i
         assert time.perf_counter() - began < 1.5
 
     assert client.get("/other").status_code == 200
+
+
+def test_an_answer_in_one_piece_is_waited_for_too(service: MakeService) -> None:
+    client = service(TAKING_SECONDS="0.3")
+
+    with pytest.raises(TimeoutError):
+        portal(client).call(taken_by_nobody, client, 2, "/whole")
+
+    assert client.get("/whole").content == WHOLE
 
 
 def test_who_takes_an_answer_slowly_gets_all_of_it(service: MakeService) -> None:

@@ -2,13 +2,16 @@
 
 import json
 import logging
+import re
 import tomllib
 from collections.abc import Callable
+from threading import Thread
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from app.security import logs
 from app.security.identity import public
 from app.security.settings import ROOT
 from tests.security.assembled import assemble
@@ -80,6 +83,23 @@ def test_in_production_every_line_is_one_json_object(make_client: MakeClient, ca
     assert [line["event"] for line in lines] == ["request", "log"]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert lines[0]["app_version"] == version
+
+
+def test_no_line_is_lost_or_repeated_when_threads_write(capsys: Capture) -> None:
+    written(capsys)
+
+    def write(thread: int) -> None:
+        for number in range(500):
+            logs.write({"event": f"<{thread}-{number}>"}, at_once=number % 3 == 0)
+
+    threads = [Thread(target=write, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    found = re.findall(r"<\d-\d+>", written(capsys))
+    assert sorted(found) == sorted(f"<{thread}-{number}>" for thread in range(4) for number in range(500))
 
 
 def assemble_in_production(make_client: MakeClient) -> FastAPI:

@@ -94,6 +94,26 @@ def test_json_in_another_encoding_is_refused_whatever_its_header_says(as_caller:
     assert as_caller().post("/things", content=body, headers={"Content-Type": "application/json"}).status_code == 400
 
 
+def test_its_encoding_is_known_from_the_first_two_bytes_however_they_come(as_caller: AsCaller) -> None:
+    caller = as_caller()
+    body = '{"title": "x"}'.encode("utf-16-le")
+    pieces = iter([body[:1], body[1:]])
+
+    async def receive() -> Any:
+        piece = next(pieces)
+        return {"type": "http.request", "body": piece, "more_body": len(piece) == 1}
+
+    async def call() -> int:
+        return await ask(caller, "/things/judged", receive, content_type="application/json")
+
+    assert caller.portal is not None
+    assert caller.portal.call(call) == 400
+
+
+def test_a_path_with_a_line_break_is_refused(client: TestClient) -> None:
+    assert client.get("/things%0A").status_code == 400
+
+
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "DELETE", "OPTIONS"])
 def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller, method: str) -> None:
     answer = as_caller().request(method, "/health/live")

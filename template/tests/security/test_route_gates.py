@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 from starlette.requests import HTTPConnection
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.credentials import Credential, Principal
 from app.security.identity import Caller, authenticate, public, require_scope
@@ -174,6 +174,58 @@ def test_an_owners_declaration_of_another_form_is_solved_as_a_dependency(
 
     assert client.get("/shout", params={"word": "hello"}).json() == found
     assert client.get("/shout").status_code == (422 if own is Shouting else 200)
+
+
+class Closed:
+    """What an owner puts around one route."""
+
+    def __init__(self, app: ASGIApp) -> None: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Response("closed", 451)(scope, receive, send)
+
+
+class ClosedRoute(APIRoute):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.app = Closed(self.app)
+
+
+def test_what_an_owner_put_around_a_route_stays_there(make_client: MakeClient, as_caller: AsCaller) -> None:
+    def add(app: FastAPI) -> None:
+        app.get("/around", dependencies=SCOPED)(_mine)
+        app.routes[-1].app = Closed(app.routes[-1].app)  # type: ignore[attr-defined]
+        own = APIRouter(route_class=ClosedRoute)
+        own.get("/class", dependencies=SCOPED)(_mine)
+        app.router.routes.extend(own.routes)
+
+    caller = as_caller(scope="things:read", client=make_client(build=lambda: assemble(add)))
+
+    assert [caller.get(path).status_code for path in ("/around", "/class")] == [451, 451]
+
+
+class OfTenant(Declaration):
+    def declare(self, policy: Policy) -> None:
+        policy.public = True
+
+    async def __call__(self, connection: HTTPConnection) -> None:
+        if connection.scope["state"].get("tenant") != "open":
+            raise HTTPException(403)
+
+
+def test_a_declaration_behind_another_dependency_finds_what_that_one_did(make_client: MakeClient) -> None:
+    async def tenant(request: Request) -> None:
+        request.scope["state"]["tenant"] = request.query_params["tenant"]
+
+    def add(app: FastAPI) -> None:
+        app.get("/tenants", dependencies=[public, Depends(tenant), Depends(OfTenant())])(_nothing)
+
+    client = make_client(build=lambda: assemble(add))
+
+    assert [client.get("/tenants", params={"tenant": name}).status_code for name in ("open", "x")] == [200, 403]
+
+
+async def _nothing() -> None: ...
 
 
 def test_every_route_that_declares_something_has_its_gate(client: TestClient) -> None:

@@ -1,10 +1,12 @@
 """Requests find the route that FastAPI would choose, although only those that begin alike are looked at."""
 
+from pathlib import Path
+
 import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.testclient import TestClient
 
-from app.security.identity import public
+from app.security.identity import public, require_scope
 from tests.security.assembled import assemble
 from tests.security.fixtures import MakeClient
 
@@ -87,3 +89,27 @@ def test_it_is_the_one_that_fastapi_would_choose(ours: TestClient, plain: TestCl
     assert here.status_code == there.status_code
     if there.is_success and path != "/health/live":
         assert here.json() == there.json()
+
+
+def test_files_behind_a_guard_are_not_answered_by_files_that_are_open(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "admin").mkdir()
+    for name in ("index.html", "admin/index.html"):
+        (tmp_path / name).write_text("a page")
+
+    def build() -> FastAPI:
+        def add(app: FastAPI) -> None:
+            admin = APIRouter(dependencies=[require_scope("pages:read")])
+            admin.get("/reports/x")(some_report)
+            admin.frontend("/admin", directory=str(tmp_path / "admin"))
+            app.include_router(admin)
+            app.frontend("/", directory=str(tmp_path))
+
+        return assemble(add, public=["/"])
+
+    client = make_client(build=build)
+
+    paths = ("/admin/index.html", "/reports/x", "/index.html")
+    assert [client.get(path).status_code for path in paths] == [401, 401, 200]
+
+
+async def some_report() -> None: ...
