@@ -157,6 +157,20 @@ def test_a_waiver_is_of_one_alert(judged: Judge) -> None:
     assert judged(logged_in=report(INJECTION, ORIGINS), waiver=waiver("40018", days=30))[0] == 1
 
 
+@pytest.mark.parametrize("kind", ["open", "5xx", "foreign-origin"])
+def test_a_waiver_is_of_one_operation(judged: Judge, kind: str) -> None:
+    status = 200 if kind == "open" else 500
+    found = {"lines": [*usual(), *(request(ANONYMOUS, method, "/users", status) for method in ("GET", "POST"))]}
+    if kind == "foreign-origin":
+        found = {"foreign": ("GET /users", "POST /users")}
+
+    code, printed = judged(**found, waiver=waiver(f"{kind}:GET /users", days=30))  # type: ignore[arg-type]
+
+    assert code == 1
+    assert f"[{kind}:POST /users]\n" in printed
+    assert f"[{kind}:GET /users]  (waived by" in printed
+
+
 def test_an_expired_waiver_fails_also_where_nothing_was_found(judged: Judge) -> None:
     code, printed = judged(waiver=waiver("40018", days=-1))
 

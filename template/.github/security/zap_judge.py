@@ -125,9 +125,9 @@ def judge_answers(document: Mapping[str, Any], requests: Iterable[Request]) -> I
     for (method, path), status, address in sorted({(one.operation, one.status, one.address) for one in requests}):
         name = f"{method} {path or '(no route)'}"
         if status // 100 == 5:
-            yield Finding("5xx", f"{name} answered {status}")
+            yield Finding(f"5xx:{name}", f"{name} answered {status}")
         elif address == ANONYMOUS and status // 100 == 2 and known.get((method, path)):
-            yield Finding("open", f"{name} answered {status} to a caller who did not say who they are")
+            yield Finding(f"open:{name}", f"{name} answered {status} to a caller who did not say who they are")
 
 
 def judge(folder: Path) -> list[Finding]:
@@ -138,7 +138,7 @@ def judge(folder: Path) -> list[Finding]:
         requests = list(read_access_log(log))
     found = [*judge_reach(document, requests), *judge_answers(document, requests)]
     for place in json.loads((folder / "foreign-origins.json").read_text()):
-        found.append(Finding("foreign-origin", f"a page of any origin may read the answer of {place}"))
+        found.append(Finding(f"foreign-origin:{place}", f"a page of any origin may read the answer of {place}"))
     for scan in ("anonymous", "logged-in"):
         report = json.loads((folder / f"{scan}.json").read_text())
         found += judge_alerts(scan, report, rules)
