@@ -95,6 +95,16 @@ def test_a_branch_that_nobody_merged_is_scanned(owned: Project) -> None:
     assert run_job(owned, "secrets").returncode == 1
 
 
+@pytest.mark.parametrize("command", [("commit", "--allow-empty", "--quiet"), ("tag", "--annotate", "v1")])
+def test_what_is_written_of_a_commit_or_a_tag_is_scanned(owned: Project, command: tuple[str, ...]) -> None:
+    owned.must("git", *command, "--message", f"It works with {made(owned, NEW_KEY)}")
+
+    done = run_job(owned, "secrets")
+
+    assert done.returncode == 1
+    assert "a message of a commit or tag, line" in done.stdout
+
+
 def test_half_a_history_is_refused(owned: Project, tmp_path: Path) -> None:
     owned.append("README.md", "More.\n")
     owned.commit()

@@ -1,6 +1,6 @@
 """Kingfisher on everything that git holds here, so a secret that was removed by a later commit is found too.
 
-    uv run python .github/security/scan_secrets.py             # every commit of every branch and tag
+    uv run python .github/security/scan_secrets.py             # every commit of every branch and tag, and what it says
     uv run python .github/security/scan_secrets.py FILE …      # these files as they are: the hook before a commit
 
 Kingfisher comes as a package, so its version is in uv.lock, and it needs no network: it asks nobody whether a secret
@@ -12,8 +12,9 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from waivers import ROOT, Finding, conclude
@@ -79,6 +80,22 @@ def _fingerprint(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 
+def in_messages() -> Iterator[Finding]:
+    """What is written about commits and tags, which the scanner does not look at."""
+    commits = run("git", "log", "--all", "--format=%B").stdout
+    tags = run("git", "for-each-ref", "--format=%(contents)", "refs/tags").stdout
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "messages")
+        file.write_text(f"of commits and tags\n{commits}{tags}", encoding="utf-8")
+        for found in judge(scan(str(file)), whole=False):
+            yield found._replace(text=found.text.replace(file.as_posix(), "a message of a commit or tag, line "))
+
+
+def main(names: list[str]) -> int:
+    if names:
+        return conclude("kingfisher", judge(scan(*names), whole=False))
+    return conclude("kingfisher", [*judge(scan(), whole=True), *in_messages()])
+
+
 if __name__ == "__main__":
-    names = sys.argv[1:]
-    sys.exit(conclude("kingfisher", judge(scan(*names), whole=not names)))
+    sys.exit(main(sys.argv[1:]))
