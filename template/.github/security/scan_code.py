@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bandit.core.extension_loader import MANAGER
 from waivers import ROOT, Finding, conclude
 
 TARGETS = ("app", "migrations")
@@ -66,6 +65,8 @@ def silenced_without_a_reason() -> Iterator[Finding]:
 
 
 def _explains(comment: str) -> bool:
+    from bandit.core.extension_loader import MANAGER
+
     explained = EXPLAINED.search(comment)
     # One that Bandit does not know silences every rule.
     known = explained is not None and all(MANAGER.check_id(rule) for rule in re.split(", ?", explained[1]))
