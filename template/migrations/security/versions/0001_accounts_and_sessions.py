@@ -10,6 +10,17 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Each table after those that it points to."""
+    _create_accounts()
+    _create_throttle_buckets()
+    _create_account_roles()
+    _create_known_addresses()
+    _create_one_time_tokens()
+    _create_sessions()
+    _create_refresh_tokens()
+
+
+def _create_accounts() -> None:
     op.create_table(
         "accounts",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -25,6 +36,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
         sa.UniqueConstraint("login", name=op.f("uq_accounts_login")),
     )
+
+
+def _create_throttle_buckets() -> None:
     op.create_table(
         "throttle_buckets",
         sa.Column("key_hash", sa.LargeBinary(length=32), nullable=False),
@@ -35,6 +49,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_throttle_buckets")),
     )
     op.create_index(op.f("ix_throttle_buckets_updated_at"), "throttle_buckets", ["updated_at"])
+
+
+def _create_account_roles() -> None:
     op.create_table(
         "account_roles",
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -44,6 +61,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("account_id", "role", name=op.f("pk_account_roles")),
     )
+
+
+def _create_known_addresses() -> None:
     op.create_table(
         "known_addresses",
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -54,6 +74,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("account_id", "address_hash", name=op.f("pk_known_addresses")),
     )
+
+
+def _create_one_time_tokens() -> None:
     op.create_table(
         "one_time_tokens",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -69,6 +92,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_one_time_tokens_token_hash")),
     )
     op.create_index(op.f("ix_one_time_tokens_account_id"), "one_time_tokens", ["account_id"])
+
+
+def _create_sessions() -> None:
     op.create_table(
         "sessions",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -88,6 +114,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
     )
     op.create_index(op.f("ix_sessions_account_id"), "sessions", ["account_id"])
+
+
+def _create_refresh_tokens() -> None:
     op.create_table(
         "refresh_tokens",
         sa.Column("id", sa.Uuid(), nullable=False),

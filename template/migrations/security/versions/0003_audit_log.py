@@ -10,6 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _create_audit_events()
+    _create_audit_chain()
+
+
+def _create_audit_events() -> None:
     op.create_table(
         "audit_events",
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -34,6 +39,9 @@ def upgrade() -> None:
     )
     for column in ("actor", "event"):
         op.create_index(op.f(f"ix_audit_events_{column}"), "audit_events", [column, "seq"])
+
+
+def _create_audit_chain() -> None:
     op.create_table(
         "audit_chain",
         sa.Column("name", sa.String(length=16), nullable=False),
