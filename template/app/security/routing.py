@@ -35,9 +35,16 @@ def look_up_by_first_segment(app: FastAPI) -> None:
     router = app.router
     if any(router._iter_low_priority_routes()):
         return  # of `frontend(…)`, which lie in no table
-    segments = {segment for route in router.routes for segment in _first_segments(route)}
-    tables = {segment: _table(router, segment) for segment in segments}
-    whole, elsewhere = router.middleware_stack, _table(router, ANY)
+    begins = [(route, _first_segments(route)) for route in router.routes]
+
+    def table(segment: str) -> ASGIApp:
+        """This router with the routes alone that may answer a path which begins so."""
+        smaller = copy(router)
+        smaller.routes = [route for route, first in begins if first & {segment, ANY}]
+        return smaller.app
+
+    tables = {segment: table(segment) for segment in set().union(*(first for _, first in begins))}
+    whole, elsewhere = router.middleware_stack, table(ANY)
 
     async def look_up(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or scope.get("root_path"):
@@ -46,13 +53,6 @@ def look_up_by_first_segment(app: FastAPI) -> None:
         await tables.get(_first_segment(scope["path"]), elsewhere)(scope, receive, send)
 
     router.middleware_stack = look_up
-
-
-def _table(router: APIRouter, segment: str) -> ASGIApp:
-    """This router with the routes alone that may answer a path which begins so."""
-    smaller = copy(router)
-    smaller.routes = [route for route in router.routes if _first_segments(route) & {segment, ANY}]
-    return smaller.app
 
 
 def _first_segments(route: BaseRoute) -> set[str]:
