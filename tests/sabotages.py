@@ -40,6 +40,7 @@ SABOTAGES = [
     Sabotage("routing", "test_start_up", "app.router.routes[:0] = router.routes", "app.include_router(router)"),
     Sabotage("hooks", "test_route_limit_checks", "app.state.hooks = Hooks()", "return Hooks()"),
     Sabotage("routing", "test_routing", "& {segment, ANY}", "& {segment}"),
+    Sabotage("route_policy", "test_root_path", "path, method = path_in(scope)", 'path, method = scope["path"]'),
     Sabotage("route_gates", "test_route_gates", " in self.asked:", " in [one for one in self.asked if one[0]]:"),
     Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
     # Who is calling.
@@ -151,6 +152,7 @@ SABOTAGES = [
         'if self.production and scope["scheme"] not in',
         'if False and scope["scheme"] not in',
     ),
+    Sabotage("request_guard", "test_root_path", "path_in(scope) not in HEALTH", 'scope["path"] not in HEALTH'),
     Sabotage("request_shape", "test_request_guard", "if name in found:", "if False:"),
     Sabotage("request_shape", "test_request_guard", "if size > max_bytes:", "if False:"),
     Sabotage("request_body", "test_request_guard", "            if self._left < 0:", "            if False:"),

@@ -86,14 +86,15 @@ def _openapi_path(path: str) -> str:
     return re.sub(r"{(\w+):\w+}", r"{\1}", path)
 
 
-def _page(app: FastAPI) -> Response:
+def _page(app: FastAPI, root_path: str) -> Response:
+    assets = root_path + ASSETS
     page = get_swagger_ui_html(
-        openapi_url=OPENAPI,
+        openapi_url=root_path + OPENAPI,
         title=app.title,
         oauth2_redirect_url=None,
-        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
-        swagger_css_url=f"{ASSETS}/swagger-ui.css",
-        swagger_favicon_url=f"{ASSETS}/favicon.png",
+        swagger_js_url=f"{assets}/swagger-ui-bundle.js",
+        swagger_css_url=f"{assets}/swagger-ui.css",
+        swagger_favicon_url=f"{assets}/favicon.png",
     )
     html = bytes(page.body).decode()
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
@@ -116,10 +117,11 @@ def install(app: FastAPI) -> tuple[str, ...]:
         return ()
 
     async def docs(request: Request) -> Response:
-        return _page(app)
+        return _page(app, request.state.context.root_path.rstrip("/"))
 
     async def document(request: Request) -> Response:
-        return JSONResponse(app.openapi())
+        root_path = request.state.context.root_path.rstrip("/")
+        return JSONResponse(app.openapi() | ({"servers": [{"url": root_path}]} if root_path else {}))
 
     app.add_route(DOCS, docs, include_in_schema=False)
     app.add_route(OPENAPI, document, include_in_schema=False)

@@ -27,6 +27,7 @@ from app.security.hooks import hooks_of
 from app.security.limit_storage import Limits, Windows
 from app.security.problems import Problem
 from app.security.request_guard import HEALTH_PATHS
+from app.security.routing import path_in
 from app.security.secret_keys import keys_for
 from app.security.settings import SecuritySettings
 
@@ -149,7 +150,7 @@ class RateLimit:
         self.counting = counting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] == HEALTH_PATHS[0]:
+        if scope["type"] == "lifespan" or path_in(scope) == HEALTH_PATHS[0]:
             return await self.app(scope, receive, send)
         state = scope["state"]
         refusal = await self.counting.hit(state["counted_as"], state["context"])

@@ -20,6 +20,7 @@ from app.security import events
 from app.security.events import Event, OnceAMinute
 from app.security.problems import Problem, document
 from app.security.route_policy import Policies
+from app.security.routing import path_in
 
 log = logging.getLogger(__name__)
 # What pydantic says of these quotes a piece of the input.
@@ -59,7 +60,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response | N
 def _methods(scope: Scope) -> list[str]:
     """What every route of this path takes (RFC 9110 section 10.2.1); routing tells of the first alone."""
     policies: Policies = scope["state"]["policies"]
-    fitting = [policy for policy in policies.all if policy.pattern and policy.pattern.match(scope["path"])]
+    path = path_in(scope)
+    fitting = [policy for policy in policies.all if policy.pattern and policy.pattern.match(path)]
     return sorted({method for policy in fitting for method in policy.methods} - {"WEBSOCKET"})
 
 

@@ -74,6 +74,7 @@ class RequestContext:
 
     request_id: str
     method: str
+    root_path: str = ""  # of this app, as ASGI has it
     client_ip: str = "unknown"
     user_agent: str = ""
     client_request_id: str | None = None  # what a peer we do not trust called this request

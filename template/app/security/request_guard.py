@@ -21,6 +21,7 @@ from app.security.problems import Problem
 from app.security.request_body import Body, check_body
 from app.security.request_shape import Headers, check_query, check_target, read_headers
 from app.security.route_policy import Declaration, Policies, Policy, first_fitting
+from app.security.routing import path_in
 from app.security.settings import CommaSeparated, SecuritySettings, in_production
 
 ON_THEIR_WAY = 4  # one place in so many may be taken by a body that has not arrived
@@ -112,7 +113,7 @@ class RequestGuard:
             limits, headers = self._admit(scope)
             sent = state["sent"] = self.credentials.look(headers)
             counted_as = state["counted_as"] = self.credentials.remembered(sent, state["context"].client_ip)
-            if scope["path"] != HEALTH_PATHS[0]:
+            if path_in(scope) != HEALTH_PATHS[0]:
                 room.enter(counted_as)
                 source = counted_as
             if room is self.sockets:
@@ -141,7 +142,7 @@ class RequestGuard:
         self._check_peer(scope["state"]["peer"])
         headers = read_headers(scope, self.settings.max_header_bytes)
         check_target(scope, self.settings.max_url_bytes)
-        if scope["path"] not in HEALTH_PATHS:
+        if path_in(scope) not in HEALTH_PATHS:
             self._check_destination(scope, headers)
         limits = self._limits(scope)
         check_body(headers, limits, self.settings.max_body_bytes)

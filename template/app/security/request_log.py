@@ -87,6 +87,7 @@ class RequestLog:
         context = RequestContext(
             request_id=self.new_ids.pop() if self.new_ids else self._more_ids(),
             method=scope.get("method", "WEBSOCKET"),
+            root_path=scope.get("root_path", ""),
             client_ip=client_ip(scope),
             user_agent=agent.decode("latin-1"),
             scope=scope,

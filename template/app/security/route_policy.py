@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.types import Scope
 
-from app.security.routing import OurRoute
+from app.security.routing import OurRoute, path_in
 
 HANDLING = ("handle", "matches", "__call__", "get_route_handler")  # a route that replaces one may skip dependencies
 
@@ -97,7 +97,7 @@ class Policies:
 
 def first_fitting(policies: Iterable[Policy], scope: Scope) -> Policy | None:
     """The policy of the first of these routes that would answer, as routing will choose it."""
-    path, method = scope["path"], scope.get("method", "WEBSOCKET")
+    path, method = path_in(scope), scope.get("method", "WEBSOCKET")
     for policy in policies:
         if method in policy.methods and policy.pattern and policy.pattern.match(path):
             return policy

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +22,12 @@ class OurRoute(APIRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return super().matches(scope) if self.fixed in scope["path"] else ELSEWHERE
+
+
+def path_in(scope: Scope) -> str:
+    """The path that routing compares: without what the app lies below (`uvicorn --root-path`, or mounted elsewhere)."""
+    root_path = scope["state"]["context"].root_path  # in `scope` it grows with each mount inside
+    return get_route_path({**scope, "root_path": root_path}) if root_path else scope["path"]
 
 
 def our_router(prefix: str, **options: Any) -> APIRouter:
