@@ -25,7 +25,7 @@ def check_body(headers: Headers, limits: dict[str, Any], max_bytes: int) -> None
     if length is not None and not (length.isdigit() and len(length) < 20):
         raise Problem(400, detail="Content-Length is no number.")
     size = int(length or 0)
-    if size > limits.get("max_bytes", max_bytes):
+    if size > max_bytes:
         raise Problem(413)
     if size == 0 and b"transfer-encoding" not in headers:
         return
@@ -56,7 +56,7 @@ class Body:
         self._receive = receive
         self._headers = headers
         self._limits = limits
-        self._left: int = limits.get("max_bytes", max_bytes)
+        self._left = max_bytes
         self._seconds = seconds
         self._until: float | None = None
         self._begin = b""

@@ -129,7 +129,7 @@ class RequestGuard:
 
     def _body(self, receive: Receive, headers: Headers, limits: dict[str, Any], source: object) -> Receive:
         usual = self.settings.response_seconds if "max_bytes" in limits else self.settings.body_seconds
-        body = Body(receive, headers, limits, self.settings.max_body_bytes, limits.get("seconds", usual))
+        body = Body(receive, headers, limits, self._max_bytes(limits), limits.get("seconds", usual))
         return body.on_its_way(self.bodies, source)
 
     async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,8 +145,13 @@ class RequestGuard:
         if path_in(scope) not in HEALTH_PATHS:
             self._check_destination(scope, headers)
         limits = self._limits(scope)
-        check_body(headers, limits, self.settings.max_body_bytes)
+        check_body(headers, limits, self._max_bytes(limits))
         return limits, headers
+
+    def _max_bytes(self, limits: dict[str, Any]) -> int:
+        ours: int = limits.get("max_bytes", self.settings.max_body_bytes)
+        theirs: int | None = limits.get("max_body_size", self.shared.router.max_body_size)
+        return ours if theirs is None else min(ours, theirs)
 
     def _limits(self, scope: Scope) -> dict[str, Any]:
         """What the route that will answer was allowed beyond the rest. Raises: Problem 422 for a repeated parameter."""
@@ -191,4 +196,5 @@ class RequestGuard:
 
 
 def install(app: FastAPI) -> None:
+    app.max_body_size = None  # it would be asked outside of all layers; it stands in the router and its routes too
     app.add_middleware(RequestGuard, shared=app, settings=RequestGuardSettings.current())

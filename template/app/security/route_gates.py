@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi._body_limit import wrap_app_with_body_limit
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
@@ -65,10 +66,12 @@ def _add_gate(original: APIRoute, route: Any) -> None:
         return
     try:
         behind = _app(original, route, _without(route.dependant, asked))
+        made = route.app if route.max_body_size is None else route.app.app.app  # within FastAPI's two layers for it
+        limited = wrap_app_with_body_limit(behind, route.max_body_size)
     except (AttributeError, ImportError, TypeError):  # another FastAPI
         return
-    if getattr(route.app, "__code__", None) is behind.__code__:  # nobody has put something of their own around it
-        route.app = Gate(route.app, behind, asked, route.dependency_overrides_provider)
+    if getattr(made, "__code__", None) is behind.__code__:  # nobody has put something of their own around it
+        route.app = Gate(route.app, limited, asked, route.dependency_overrides_provider)
 
 
 def _is_plain_function(endpoint: object) -> bool:

@@ -67,6 +67,8 @@ class Policies:
         self.all = list(_walk(app.router, "", self.public_paths))
         self.exceptions: dict[str, list[Policy]] = {}  # by method: routes that were allowed more than the rest
         for policy in self.all:
+            if policy.limits.get("max_body_size") == app.router.max_body_size:
+                policy.limits.pop("max_body_size", None)
             for method in policy.methods if policy.limits else ():
                 self.exceptions.setdefault(method, []).append(policy)
         self._by_endpoint: dict[Callable[..., Any], list[Policy]] = {}
@@ -158,12 +160,18 @@ def _declared(dependant: Dependant | None, path: str, context: RouteContext | No
     if context is not None:
         methods = getattr(context, "methods", None) or ({"WEBSOCKET"} if context.endpoint else ())
         policy = Policy(path, frozenset(methods), context.endpoint, _pattern(path))
+        policy.limits = _limits_of_fastapi(context)
     policy.calls = list(_calls(dependant))
     for call in policy.calls:
         if isinstance(call, Declaration):
             call.declare(policy)
     policy.single = frozenset(_single(dependant)) if dependant else frozenset()
     return policy
+
+
+def _limits_of_fastapi(context: RouteContext) -> dict[str, Any]:
+    size = getattr(context._effective_route, "max_body_size", None)
+    return {} if size is None else {"max_body_size": size}
 
 
 def _single(dependant: Dependant) -> Iterator[str]:
