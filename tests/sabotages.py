@@ -155,6 +155,8 @@ SABOTAGES = [
     Sabotage("request_guard", "test_root_path", "path_in(scope) not in HEALTH", 'scope["path"] not in HEALTH'),
     Sabotage("request_guard", "test_max_body_size", "    app.max_body_size = None", "    None"),
     Sabotage("route_gates", "test_max_body_size", " else route.app.app.app", " else route.app"),
+    Sabotage("json_bodies", "test_json_bodies", "if len(found) != len(members):", "if False:"),
+    Sabotage("route_gates", "test_json_bodies", " if asked else limited", " if asked else route.app"),
     Sabotage("request_shape", "test_request_guard", "if name in found:", "if False:"),
     Sabotage("request_shape", "test_request_guard", "if size > max_bytes:", "if False:"),
     Sabotage("request_body", "test_request_guard", "            if self._left < 0:", "            if False:"),

@@ -1,4 +1,4 @@
-"""What a route declares is asked before anything else: who is calling, and what they may.
+"""What a route declares is asked before anything else: who is calling, and what they may. Then JSON is read strictly.
 
 FastAPI parses a body before it solves dependencies, so a stranger's megabyte would be read before the refusal; and to
 solve one dependency costs more than to recognise a caller who was here a second ago. The declarations stay ordinary
@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.security.json_bodies import strict
 from app.security.route_policy import Declaration
 
 PARAMETERS = ("dependencies", "path_params", "query_params", "header_params", "cookie_params", "body_params")
@@ -50,10 +51,10 @@ class Gate:
 
 
 def add_gates(app: FastAPI) -> None:
-    """Put a gate before every route of this app that declares something."""
+    """Put a gate before every route of this app that declares something, and let each read JSON strictly."""
     for context in iter_route_contexts(app.router.routes):
         original = context.original_route
-        if isinstance(original, APIRoute) and _is_plain_function(original.endpoint):
+        if isinstance(original, APIRoute):
             route: Any = context._effective_route
             if not isinstance(route.app, Gate):
                 _add_gate(original, route)
@@ -61,9 +62,8 @@ def add_gates(app: FastAPI) -> None:
 
 def _add_gate(original: APIRoute, route: Any) -> None:
     # Those behind another dependency may rely on it.
-    asked = list(takewhile(_is_asked_first, route.dependant.dependencies))
-    if not asked:
-        return
+    dependencies = route.dependant.dependencies if _is_plain_function(original.endpoint) else []
+    asked = list(takewhile(_is_asked_first, dependencies))
     try:
         behind = _app(original, route, _without(route.dependant, asked))
         made = route.app if route.max_body_size is None else route.app.app.app  # within FastAPI's two layers for it
@@ -71,7 +71,7 @@ def _add_gate(original: APIRoute, route: Any) -> None:
     except (AttributeError, ImportError, TypeError):  # another FastAPI
         return
     if getattr(made, "__code__", None) is behind.__code__:  # nobody has put something of their own around it
-        route.app = Gate(route.app, limited, asked, route.dependency_overrides_provider)
+        route.app = Gate(route.app, limited, asked, route.dependency_overrides_provider) if asked else limited
 
 
 def _is_plain_function(endpoint: object) -> bool:
@@ -132,4 +132,4 @@ def _app(original: APIRoute, route: Any, dependant: Dependant) -> Any:
     finally:
         _effective_route_context_var.reset(token)
         route.dependant = whole
-    return request_response(handler)
+    return request_response(strict(handler))

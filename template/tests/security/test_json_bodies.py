@@ -1,0 +1,78 @@
+"""A member that is named twice means one thing to us and another to a proxy, so it is refused, wherever it stands."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Body, Depends, FastAPI, Request
+from fastapi.sse import EventSourceResponse
+from starlette.testclient import TestClient
+
+from app.security.compose import fastapi_options
+from app.security.identity import public
+from tests.security.assembled import assemble
+from tests.security.fixtures import MakeClient
+
+JSON = {"Content-Type": "application/json"}
+OPEN = [public]
+Anything = Annotated[Any, Body()]
+
+
+async def parsed(body: Anything) -> Any:
+    return body
+
+
+async def by_hand(request: Request) -> Any:
+    return await request.json()
+
+
+async def streamed(body: Anything) -> AsyncIterator[Any]:
+    yield body
+
+
+async def own_dependency(body: Anything) -> Any:
+    return body
+
+
+def add_paths(app: FastAPI) -> None:
+    router, below = APIRouter(prefix="/router"), FastAPI(**fastapi_options())
+    app.post("/parsed", dependencies=OPEN)(parsed)
+    app.post("/by-hand", dependencies=OPEN)(by_hand)
+    app.post("/dependency-first", dependencies=[Depends(own_dependency), public])(parsed)
+    app.post("/limited", dependencies=OPEN, max_body_size=1000)(parsed)
+    app.post("/streamed", dependencies=OPEN, response_class=EventSourceResponse)(streamed)
+    router.post("/parsed", dependencies=OPEN)(parsed)
+    below.post("/parsed", dependencies=OPEN)(parsed)
+    app.include_router(router)
+    app.mount("/below", below)
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> TestClient:
+    return make_client(build=lambda: assemble(add_paths))
+
+
+@pytest.mark.parametrize(
+    "path", ["/parsed", "/by-hand", "/dependency-first", "/limited", "/streamed", "/router/parsed", "/below/parsed"]
+)
+def test_every_route_refuses_a_member_that_is_named_twice(client: TestClient, path: str) -> None:
+    assert client.post(path, content=b'{"a": 1, "b": 1}', headers=JSON).status_code == 200
+
+    assert client.post(path, content=b'{"a": 1, "a": 2}', headers=JSON).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"canary": 1, "canary": 1}', '{"a": [{"b": {"c": 1, "c": 2}}]}', '{"a": 1, "\\u0061": 2}', '{"": 1, "": 2}'],
+)
+def test_it_is_refused_wherever_and_however_it_stands(client: TestClient, body: str) -> None:
+    answer = client.post("/parsed", content=body, headers=JSON)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert "twice" in answer.json()["detail"]
+    assert "canary" not in answer.text
+
+
+@pytest.mark.parametrize("body", ['[{"a": 1}, {"a": 1}]', '{"a": {"a": 1}}', '{"a": 1, "A": 1}', "[]", "1", "null"])
+def test_the_same_name_in_another_object_is_no_repetition(client: TestClient, body: str) -> None:
+    assert client.post("/parsed", content=body, headers=JSON).text == body.replace(" ", "")
