@@ -5,6 +5,7 @@ The catch-all is a layer of its own inside headers and CORS: Starlette answers a
 
 import json
 import logging
+from itertools import takewhile
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from app.security.route_policy import Policies
 from app.security.routing import path_in
 
 log = logging.getLogger(__name__)
+DEEPEST_POINTER = 32  # names and indexes in a pointer
 # What pydantic says of these quotes a piece of the input.
 _QUOTES_INPUT = (
     "uuid_parsing",
@@ -76,17 +78,20 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     context, reported = request.scope["state"]["context"], request.scope["state"]["invalid_requests_reported"]
     if reported.is_due(f"{context.client_ip} {context.route}"):
         events.record(Event.INPUT_VALIDATION_FAIL, outcome="failure")
-    found = [_explain(problem) for problem in error.errors()[:20]]
+    policy = cast(Policies, request.scope["state"]["policies"]).of(request.scope)
+    known = policy.known_names if policy else frozenset()
+    found = [_explain(problem, known) for problem in error.errors()[:20]]
     if all(problem.get("type") == "json_invalid" for problem in error.errors()):
         return respond(Problem(400, detail="The body is not valid JSON."), _request_id(request))
     return respond(Problem(422, detail="The request is not valid.", errors=found), _request_id(request))
 
 
-def _explain(problem: dict[str, Any]) -> dict[str, str]:
+def _explain(problem: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
     """Where and what, without the input: not its value, and not the name of a member that we do not know."""
-    kind, location = str(problem["type"]), list(problem["loc"])
+    kind, location = str(problem["type"]), list(problem["loc"][:DEEPEST_POINTER])
     if kind in ("extra_forbidden", "invalid_key"):
         location = location[:-1]
+    location[1:] = takewhile(lambda part: isinstance(part, int) or part in known, location[1:])
     detail = "is not valid" if kind in _QUOTES_INPUT else str(problem["msg"])
     return {"pointer": "/" + "/".join(map(str, location)), "detail": detail, "code": kind}
 

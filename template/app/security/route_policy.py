@@ -7,6 +7,7 @@ dependencies cannot be seen, is a problem that stops the start (ASVS 5.0 V8.2.1,
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI, params
@@ -18,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.types import Scope
 
+from app.security.known_names import names_of
 from app.security.routing import OurRoute, path_in
 
 HANDLING = ("handle", "matches", "__call__", "get_route_handler")  # a route that replaces one may skip dependencies
@@ -44,10 +46,15 @@ class Policy:
     calls: list[Any] = field(default_factory=list)  # its dependencies
     single: frozenset[str] = frozenset()  # query parameters that may stand once
     limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
+    dependant: Dependant | None = None
 
     @property
     def name(self) -> str:
         return f"{','.join(sorted(self.methods)) or '*'} {self.path}"
+
+    @cached_property
+    def known_names(self) -> frozenset[str]:
+        return names_of(self.dependant)
 
 
 class Declaration:
@@ -161,7 +168,7 @@ def _declared(dependant: Dependant | None, path: str, context: RouteContext | No
         methods = getattr(context, "methods", None) or ({"WEBSOCKET"} if context.endpoint else ())
         policy = Policy(path, frozenset(methods), context.endpoint, _pattern(path))
         policy.limits = _limits_of_fastapi(context)
-    policy.calls = list(_calls(dependant))
+    policy.dependant, policy.calls = dependant, list(_calls(dependant))
     for call in policy.calls:
         if isinstance(call, Declaration):
             call.declare(policy)
