@@ -52,9 +52,12 @@ class Report:
 
 async def examine(load_app: Callable[[], FastAPI]) -> Report:
     """Settings, the database and the app itself, as far as each can be looked at."""
+    wrong = settings.wrong_environment()
+    if wrong:
+        os.environ["FASTAPI_ENV"] = "production"  # as which the rest is looked at
     app, said = _load(load_app)
-    report = Report(environment(), not_provided=not_provided())
-    refused = problems()
+    report = Report("unknown" if wrong else environment(), not_provided=not_provided())
+    refused = [*wrong, *problems()]
     report.problems = list(dict.fromkeys([*refused, *said, *await _database_problems()]))
     if app is not None:
         await _look(app, report)

@@ -41,10 +41,16 @@ def refuse(reasons: list[str]) -> NoReturn:
 
 def environment() -> Environment:
     """The environment, read from the process alone: unset means production, a third value is refused."""
-    value = os.environ.get("FASTAPI_ENV") or "production"
-    if value not in ("production", "development"):
-        refuse(['FASTAPI_ENV: leave it unset for production, or set it to "development"'])
-    return cast(Environment, value)
+    if wrong := wrong_environment():
+        refuse(wrong)
+    return cast(Environment, os.environ.get("FASTAPI_ENV") or "production")
+
+
+def wrong_environment() -> list[str]:
+    """That there is no such environment, or nothing."""
+    if os.environ.get("FASTAPI_ENV", "") in ("", "production", "development"):
+        return []
+    return ['FASTAPI_ENV: leave it unset for production, or set it to "development"']
 
 
 def in_production() -> bool:

@@ -64,6 +64,21 @@ def test_the_same_is_said_as_json(manage: Manage, environment: Environment) -> N
     assert any(problem.startswith("PUBLIC_BASE_URL") for problem in report["problems"])
 
 
+@pytest.mark.parametrize("wrong", ["prod", "Development", " "])
+def test_an_environment_that_there_is_not_is_one_problem_among_those_of_production(
+    manage: Manage, environment: Environment, wrong: str
+) -> None:
+    environment(FASTAPI_ENV=wrong)
+
+    report = json.loads(manage("doctor", "--json").stdout)
+
+    found = [problem.partition(":")[0] for problem in report["problems"]]
+    assert report["environment"] == "unknown"
+    assert found.count("FASTAPI_ENV") == found.count("PUBLIC_BASE_URL") == found.count("TRUSTED_HOSTS") == 1
+    assert report["hints"] == []
+    assert f'"{wrong}"' not in str(report)
+
+
 def test_a_forgotten_route_is_a_problem(manage: Manage) -> None:
     result = manage("doctor", load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
 
