@@ -128,6 +128,13 @@ def test_no_method_that_no_route_has_may_be_used(client: TestClient, method: str
     assert ask_first(client, ALLOWED, method=method).status_code == 400
 
 
+def test_asking_first_uses_up_nothing_of_what_an_address_may_ask(make_client: MakeClient) -> None:
+    client = make_client(build=lambda: assemble(add_routes), CORS_ORIGINS=ALLOWED, RATE_LIMIT="1/minute")
+
+    assert {ask_first(client, ALLOWED).status_code for _ in range(30)} == {204}
+    assert client.get("/mine", headers={"Origin": ALLOWED}).status_code == 401
+
+
 def test_credentials_in_cookies_are_never_allowed(client: TestClient) -> None:
     answers = [ask_first(client, ALLOWED), client.get("/mine", headers={"Origin": ALLOWED})]
 
