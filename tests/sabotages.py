@@ -164,6 +164,7 @@ SABOTAGES = [
     Sabotage("request_body", "test_request_guard", "            if self._left < 0:", "            if False:"),
     Sabotage("request_body", "test_half_sent", "asyncio.timeout_at(self._until)", "asyncio.timeout_at(None)"),
     Sabotage("in_flight", "test_in_flight", "if taken >= self.of_one_source:", "if False:"),
+    Sabotage("in_flight", "test_in_flight", "            context.thread = done\n", "            pass\n"),
     Sabotage("deadlines", "test_half_sent", "(late or self._answer.sending_since < taken_before)", "late"),
     Sabotage("request_body", "test_request_body", "            _check_encoding(self._begin, self._limits)\n", ""),
     Sabotage("deadlines", "test_request_guard", "            watched.give_up()\n", "            pass\n"),

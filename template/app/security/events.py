@@ -9,6 +9,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
+from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -82,6 +83,7 @@ class RequestContext:
     reason: str | None = None
     status: int = 0  # of the answer, as soon as it has begun
     sending_since: float = math.inf  # the monotonic clock, while the client has not taken what was sent last
+    thread: Future[None] | None = None  # in which the endpoint runs, until it is done
     scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
 
     @property

@@ -2,8 +2,19 @@
 
 A source is an account where the credential is known, else an address. So neither half-sent requests nor open sockets of
 one stop everybody else (OWASP API4:2023).
+
+Nobody can end a thread: a `def` endpoint that took too long runs on after the answer, and keeps the place meanwhile. So
+threads are never more than there are places, beside those that FastAPI has waiting.
 """
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import wraps
+from typing import Any
+
+from app.security import events
 from app.security.problems import Problem
 
 
@@ -33,3 +44,31 @@ class Room:
             self._taken_by[source] = taken
         else:
             del self._taken_by[source]
+
+    def leave_after(self, thread: Future[None] | None, source: object) -> None:
+        """Give the place back as soon as what the request left in a thread is done."""
+        if thread is None or thread.done():
+            return self.leave(source)
+        loop = asyncio.get_running_loop()
+
+        def leave(_: object) -> None:
+            with suppress(RuntimeError):  # the service ended before
+                loop.call_soon_threadsafe(self.leave, source)
+
+        thread.add_done_callback(leave)
+
+
+def known_to_run(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The same `def` endpoint; the request knows how long its thread is at work."""
+
+    @wraps(endpoint)
+    def call(**values: Any) -> Any:
+        context, done = events.current.get(), Future[None]()
+        if context is not None:
+            context.thread = done
+        try:
+            return endpoint(**values)
+        finally:
+            done.set_result(None)
+
+    return call

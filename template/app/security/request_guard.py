@@ -85,7 +85,7 @@ def accepts(*media_types: str, max_bytes: int | None = None) -> params.Depends:
 
 
 def deadline(seconds: float | None) -> params.Depends:
-    """This route may take so long until its answer begins; None is no limit."""
+    """This route may take so long until its answer begins; None is no limit. The thread of a `def` endpoint runs on."""
     return Depends(_Limits(seconds=seconds))  # type: ignore[no-any-return]
 
 
@@ -125,7 +125,7 @@ class RequestGuard:
             await self._answer(problem, scope, receive, send)
         finally:
             if source is not None:
-                room.leave(source)
+                room.leave_after(state["context"].thread, source)
 
     def _body(self, receive: Receive, headers: Headers, limits: dict[str, Any], source: object) -> Receive:
         usual = self.settings.response_seconds if "max_bytes" in limits else self.settings.body_seconds

@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.security.in_flight import known_to_run
 from app.security.json_bodies import strict
 from app.security.route_policy import Declaration
 
@@ -65,7 +66,7 @@ def _add_gate(original: APIRoute, route: Any) -> None:
     dependencies = route.dependant.dependencies if _is_plain_function(original.endpoint) else []
     asked = list(takewhile(_is_asked_first, dependencies))
     try:
-        behind = _app(original, route, _without(route.dependant, asked))
+        behind = _app(original, route, _followed(_without(route.dependant, asked)))
         made = route.app if route.max_body_size is None else route.app.app.app  # within FastAPI's two layers for it
         limited = wrap_app_with_body_limit(behind, route.max_body_size)
     except (AttributeError, ImportError, TypeError):  # another FastAPI
@@ -103,6 +104,13 @@ def _without(dependant: Dependant, asked: list[Dependant]) -> Dependant:
     carrier = dependant.http_connection_param_name or names[0]
     call = _handed_over(dependant.call, names, carrier)
     return replace(dependant, dependencies=rest, call=call, http_connection_param_name=carrier)
+
+
+def _followed(dependant: Dependant) -> Dependant:
+    """The same; where its endpoint runs in a thread, the request knows how long."""
+    endpoint = dependant.call
+    in_a_thread = _is_plain_function(endpoint) and not inspect.iscoroutinefunction(endpoint)
+    return replace(dependant, call=known_to_run(endpoint)) if in_a_thread else dependant  # type: ignore[arg-type]
 
 
 def _handed_over(endpoint: Any, names: list[str], carrier: str) -> Callable[..., Any]:

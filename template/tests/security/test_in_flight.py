@@ -1,6 +1,8 @@
 """Requests that are being answered are bounded, and one source never has all the room."""
 
 import asyncio
+import time
+from threading import Event
 
 import pytest
 from fastapi import FastAPI
@@ -11,6 +13,7 @@ from tests.security.assembled import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.timing import at_once
 
+UNBLOCKED = Event()
 NETWORKS = "203.0.113.0/24, 2001:db8::/32"
 
 
@@ -19,16 +22,28 @@ def add_routes(app: FastAPI) -> None:
     async def slow() -> None:
         await asyncio.sleep(0.6)
 
+    @app.get("/blocked", dependencies=[public])
+    def blocked() -> None:
+        UNBLOCKED.wait(20)
 
-@pytest.fixture(name="client")
-def client_of_the_slow_route(make_client: MakeClient) -> TestClient:
+    @app.get("/quick", dependencies=[public])
+    def quick() -> None: ...
+
+
+def with_few_places(make_client: MakeClient, **variables: str) -> TestClient:
     return make_client(
         build=lambda: assemble(add_routes),
         address="203.0.113.1",
         MAX_IN_FLIGHT="12",
         MAX_IN_FLIGHT_OF_ONE_SOURCE="4",
         DEVELOPMENT_NETWORKS=NETWORKS,
+        **variables,
     )
+
+
+@pytest.fixture(name="client")
+def client_with_few_places(make_client: MakeClient) -> TestClient:
+    return with_few_places(make_client)
 
 
 def statuses(clients: list[TestClient], path: str = "/slow") -> list[int]:
@@ -69,6 +84,21 @@ def test_a_refusal_says_when_to_come_back(client: TestClient) -> None:
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.headers["retry-after"] == "1"
     assert refused.headers["content-type"] == "application/problem+json"
+
+
+def test_what_is_given_up_in_a_thread_keeps_its_place_until_it_is_done(make_client: MakeClient) -> None:
+    client = with_few_places(make_client, RESPONSE_SECONDS="1")
+    other = make_client(client.app, address="203.0.113.2")  # type: ignore[arg-type]
+    UNBLOCKED.clear()
+
+    given_up = statuses([client] * 4, "/blocked")
+    meanwhile = [one.get("/quick").status_code for one in (client, other)]
+    UNBLOCKED.set()
+
+    assert (given_up, meanwhile) == ([504] * 4, [429, 200])
+    ends = time.monotonic() + 5
+    while client.get("/quick").status_code != 200:
+        assert time.monotonic() < ends
 
 
 def test_who_is_done_makes_room(client: TestClient) -> None:
