@@ -40,6 +40,8 @@ SABOTAGES = [
     Sabotage("routing", "test_start_up", "app.router.routes[:0] = router.routes", "app.include_router(router)"),
     Sabotage("hooks", "test_route_limit_checks", "app.state.hooks = Hooks()", "return Hooks()"),
     Sabotage("routing", "test_routing", "& {segment, ANY}", "& {segment}"),
+    Sabotage("included_routes", "test_included_routes", " or not _is_ordinary(route.original_router)", ""),
+    Sabotage("included_routes", "test_included_routes", "route.include_context.form_limits or not", "not"),
     Sabotage("route_gates", "test_route_gates", " in self.asked:", " in [one for one in self.asked if one[0]]:"),
     Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
     # Who is calling.
