@@ -41,6 +41,8 @@ SABOTAGES = [
     Sabotage("hooks", "test_route_limit_checks", "app.state.hooks = Hooks()", "return Hooks()"),
     Sabotage("routing", "test_routing", "& {segment, ANY}", "& {segment}"),
     Sabotage("route_policy", "test_root_path", "path, method = path_in(scope)", 'path, method = scope["path"]'),
+    Sabotage("included_routes", "test_included_routes", " or not _is_ordinary(route.original_router)", ""),
+    Sabotage("included_routes", "test_included_routes", "route.include_context.form_limits or not", "not"),
     Sabotage("route_gates", "test_route_gates", " in self.asked:", " in [one for one in self.asked if one[0]]:"),
     Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
     # Who is calling.
@@ -161,7 +163,7 @@ SABOTAGES = [
     Sabotage("known_names", "test_known_names", "            if key in NAMED and", "            if False and"),
     Sabotage("request_shape", "test_request_guard", "if name in found:", "if False:"),
     Sabotage("request_shape", "test_request_guard", "if size > max_bytes:", "if False:"),
-    Sabotage("request_body", "test_request_guard", "            if self._left < 0:", "            if False:"),
+    Sabotage("request_body", "test_request_guard", "if self._left < 0:", "if False:"),
     Sabotage("request_body", "test_half_sent", "asyncio.timeout_at(self._until)", "asyncio.timeout_at(None)"),
     Sabotage("in_flight", "test_in_flight", "if taken >= self.of_one_source:", "if False:"),
     Sabotage("in_flight", "test_in_flight", "            context.thread = done\n", "            pass\n"),

@@ -93,9 +93,9 @@ class Body:
         if len(self._begin) < 2 and size:  # bytes, which may come one by one
             self._begin += body[:2]
             _check_encoding(self._begin, self._limits)
-        if size and b"content-length" not in self._headers:  # with one, the server holds the body to it
+        if size and b"content-length" not in self._headers:
             _check_media_type(self._headers, self._limits)  # HTTP/2 announces no body
-            self._left -= size
-            if self._left < 0:
-                raise Problem(413)
+        self._left -= size  # whatever was announced: who holds a body to that is the server's choice
+        if self._left < 0:
+            raise Problem(413)
         return message

@@ -9,6 +9,8 @@ from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.security.included_routes import IncludedRoute, unfolded
+
 ANY = "*"  # instead of the first segment of a path: it may be any
 ELSEWHERE: tuple[Match, Scope] = (Match.NONE, {})
 
@@ -42,7 +44,8 @@ def look_up_by_first_segment(app: FastAPI) -> None:
     router = app.router
     if any(router._iter_low_priority_routes()):
         return  # of `frontend(…)`, which lie in no table
-    begins = [(route, _first_segments(route)) for route in router.routes]
+    routes = [one for route in router.routes for one in unfolded(route)]
+    begins = [(route, _first_segments(route)) for route in routes]
 
     def table(segment: str) -> ASGIApp:
         """This router with the routes alone that may answer a path which begins so."""
@@ -64,7 +67,8 @@ def look_up_by_first_segment(app: FastAPI) -> None:
 
 def _first_segments(route: BaseRoute) -> set[str]:
     """How the paths begin that this route, or an included router, may answer."""
-    paths = [context.path for context in iter_route_contexts([route])]
+    contexts = [route.context] if isinstance(route, IncludedRoute) else iter_route_contexts([route])
+    paths = [context.path for context in contexts]
     return {_first_segment(path) if path else ANY for path in paths} or {ANY}
 
 

@@ -87,9 +87,9 @@ class StartUp:
         await self.app(scope, receive, send)
 
     def _ensure(self) -> None:
-        if not self.shared.state.may_serve:
-            raise InsecureApp("this app was put together to be looked at, with settings too weak to serve with")
         if self.routes is None:
+            if not self.shared.state.may_serve:
+                raise InsecureApp("this app was put together to be looked at, with settings too weak to serve with")
             self.shared.state.policies = check_app(self.shared)
             if _has_foreign_cors(self.shared.middleware_stack):
                 raise InsecureApp(FOREIGN_CORS)

@@ -6,6 +6,8 @@ from typing import Any
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive
 
+NOBODY_GAVE_UP_SECONDS = 15
+
 
 async def ask(client: TestClient, path: str, receive: Receive, method: str = "POST", **headers: str) -> int:
     """The status of the answer to a request whose body comes out of `receive`; to be awaited in the app's loop."""
@@ -29,6 +31,6 @@ def scope_of(client: TestClient, path: str, method: str, **headers: str) -> dict
 
 
 async def nothing_more() -> Message:
-    """The body that was announced and never comes."""
-    await asyncio.Event().wait()
+    """The body that was announced and never comes; the app gives up long before the test does."""
+    await asyncio.sleep(NOBODY_GAVE_UP_SECONDS)
     raise AssertionError

@@ -1,4 +1,4 @@
-"""JSON is UTF-8, whatever the header says and however the bytes come."""
+"""A body is as long and in the encoding that it may be, whatever its headers say and however the bytes come."""
 
 from typing import Any
 
@@ -39,3 +39,20 @@ def test_its_encoding_is_known_from_the_first_two_bytes_however_they_come(as_cal
 
     assert caller.portal is not None
     assert caller.portal.call(call) == 400
+
+
+def test_a_body_that_goes_on_after_its_length_is_refused(as_caller: AsCaller) -> None:
+    caller = as_caller()
+    pieces = 0
+
+    async def receive() -> Any:
+        nonlocal pieces
+        pieces += 1
+        assert pieces < 100
+        return {"type": "http.request", "body": b" " * 65_536, "more_body": True}
+
+    async def call() -> int:
+        return await ask(caller, "/things/judged", receive, content_type="application/json", content_length="9")
+
+    assert caller.portal is not None
+    assert caller.portal.call(call) == 413
