@@ -6,7 +6,6 @@ Any other name in a request was chosen by its sender, and may be a secret in the
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 
@@ -24,7 +23,7 @@ def names_of(dependant: Dependant | None) -> frozenset[str]:
     return frozenset(found)
 
 
-def _bodies(dependant: Dependant) -> Iterator[ModelField]:
+def _bodies(dependant: Dependant) -> Iterator[Any]:
     yield from dependant.body_params
     for dependency in dependant.dependencies:
         yield from _bodies(dependency)

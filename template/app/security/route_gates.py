@@ -14,7 +14,6 @@ from itertools import takewhile
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi._body_limit import wrap_app_with_body_limit
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
@@ -66,6 +65,8 @@ def _add_gate(original: APIRoute, route: Any) -> None:
     dependencies = route.dependant.dependencies if _is_plain_function(original.endpoint) else []
     asked = list(takewhile(_is_asked_first, dependencies))
     try:
+        from fastapi._body_limit import wrap_app_with_body_limit
+
         behind = _app(original, route, _followed(_without(route.dependant, asked)))
         made = route.app if route.max_body_size is None else route.app.app.app  # within FastAPI's two layers for it
         limited = wrap_app_with_body_limit(behind, route.max_body_size)
