@@ -73,6 +73,12 @@ def test_a_comment_hides_nothing(owned: Project) -> None:
 
 ADDRESSES = {
     "postgresql://tests:tests@127.0.0.1/tests": 0,
+    '"postgresql://tests:tests@127.0.0.1/tests"': 0,
+    "postgresql://tests:tests@127.0.0.1/tests # of CI": 0,
+    # What stands beside it belongs to the same finding.
+    "postgresql://tests:tests@127.0.0.1/tests,postgresql://app:hunter22@10.1.2.3/app": 1,
+    "postgresql://tests:tests@127.0.0.1/tests?password=hunter22": 1,
+    "postgresql://tests:tests@127.0.0.1/tests-of-production": 1,
     "postgresql://tests:hunter22@127.0.0.1/tests": 1,
     "postgresql://tests:tests@10.1.2.3/tests": 1,
     "postgresql://app:hunter22@10.1.2.3/app": 1,
