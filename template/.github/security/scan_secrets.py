@@ -92,10 +92,21 @@ def in_messages() -> Iterator[Finding]:
             yield found._replace(text=found.text.replace(file.as_posix(), "a message of a commit or tag, line "))
 
 
+def in_files() -> set[str]:
+    """The ids of what the files of this checkout hold, as git has them: such a secret is not history yet."""
+    with tempfile.TemporaryDirectory() as scratch:
+        done = run("git", "checkout-index", "--all", f"--prefix={scratch}/")
+        if done.returncode:
+            raise SystemExit(f"git failed: {done.stderr.strip()}")
+        return {found.id for found in judge(scan(scratch), whole=False)}
+
+
 def main(names: list[str]) -> int:
     if names:
         return conclude("kingfisher", judge(scan(*names), whole=False))
-    return conclude("kingfisher", [*judge(scan(), whole=True), *in_messages()])
+    found = [*judge(scan(), whole=True), *in_messages()]
+    held = in_files() if found else set()
+    return conclude("kingfisher", [finding._replace(old=finding.id not in held) for finding in found])
 
 
 if __name__ == "__main__":
