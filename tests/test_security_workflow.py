@@ -18,13 +18,12 @@ answered = pytest.mark.parametrize("answers", PIPELINES, ids=str)
 PINNED = re.compile(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 EVERY_DAY = ("code", "dependencies", "secrets", "workflows")
 NAMED = "Xyzzy Service"
-# The question and its answer, a tool among others, a version that Renovate leaves alone.
+# The question and its answer, a tool among others.
 MAY_NAME_IT = {
     ".copier-answers.yml",
     ".github/security/waivers.py",
     ".github/waivers.toml",
     "docs/security/not-provided.md",
-    "renovate.json",
 }
 
 
