@@ -7,6 +7,7 @@ below, asked about the version of python-multipart that CVE-2026-42561 is about.
 import importlib
 import json
 import sys
+import tomllib
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -27,22 +28,38 @@ colorama==0.4.6 ; sys_platform == 'win32' \\
 """
 RECORDED: dict[str, Any] = json.loads(
     '{"dependencies": [{"name": "python-multipart", "version": "0.0.22", "vulns": [{"id": "GHSA-pp6c-gr5w-3c5g", '
-    '"fix_versions": ["0.0.27"], "aliases": ["CVE-2026-42561"]}]}, '
-    '{"name": "six", "version": "1.17.0", "vulns": []}], "fixes": []}'
+    '"fix_versions": ["0.0.27"], "aliases": ["CVE-2026-42561"]}]}, {"name": "six", "version": "1.17.0", "vulns": []}, '
+    '{"name": "colorama", "version": "0.4.6", "vulns": []}], "fixes": []}'
 )
 OFFLINE = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
-# In the place of pip-audit: answers as its databases would, for what it is asked about.
+# In the place of pip-audit: answers as its databases would, for what it is asked about. Like pip-audit it does not look
+# at what has a condition that is not met here, and takes no package twice.
 STAND_IN = """
 import json, os, pathlib, re, sys
 
 asked = pathlib.Path(sys.argv[sys.argv.index("--requirement") + 1]).read_text()
-pinned = re.findall(r"^([A-Za-z0-9._-]+)==([^ ;]+)", asked, re.MULTILINE)
+lines = re.findall(r"^([A-Za-z0-9._-]+)==([^ ;]+)( ;)?", asked, re.MULTILINE)
+pinned = [(name, version) for name, version, condition in lines if not condition]
+assert len(pinned) == len(dict(pinned)), "duplicate requirements"
 found = json.loads(os.environ.get("ADVISORIES", "{}"))
 known = {"osv": found} if os.environ.get("ONLY_OSV_KNOWS") else dict.fromkeys(("osv", "pypi"), found)
 here = known.get(sys.argv[sys.argv.index("--vulnerability-service") + 1], {})
 entries = [{"name": name, "version": version, "vulns": here.get(name, [])} for name, version in pinned]
 print(json.dumps({"dependencies": [] if os.environ.get("NOTHING") else entries, "fixes": []}))
 sys.exit(1 if here else 0)
+"""
+TAKEN_BY_PIP_AUDIT = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, ".github/security")
+from audit_dependencies import exported, rounds
+from pip_audit._dependency_source import RequirementSource
+
+for requirements in rounds(exported([])):
+    Path("asked.txt").write_text(requirements)
+    for found in RequirementSource([Path("asked.txt")], require_hashes=True, disable_pip=True).collect():
+        print(found.name, found.version)
 """
 ADVISORY = {"python-multipart": RECORDED["dependencies"][0]["vulns"]}
 
@@ -63,13 +80,14 @@ def test_an_advisory_of_a_recorded_report_is_a_finding(audit: ModuleType) -> Non
     assert finding.text == "python-multipart 0.0.22: CVE-2026-42561, GHSA-pp6c-gr5w-3c5g; fixed in 0.0.27"
 
 
-FIRST, SECOND = RECORDED["dependencies"]
+FIRST, SECOND, OTHERS = RECORDED["dependencies"]
 INCOMPLETE = {
     "nothing": [],
-    "not everything": [FIRST],
-    "another version": [FIRST, SECOND | {"version": "1.16.0"}],
-    "one was skipped": [FIRST, {"name": "six", "skip_reason": "not found"}],
-    "one beside them was skipped": [FIRST, SECOND, {"name": "colorama", "skip_reason": "not found"}],
+    "not everything": [FIRST, OTHERS],
+    "nothing of other machines": [FIRST, SECOND],
+    "another version": [FIRST, SECOND | {"version": "1.16.0"}, OTHERS],
+    "one was skipped": [FIRST, {"name": "six", "skip_reason": "not found"}, OTHERS],
+    "one beside them was skipped": [FIRST, SECOND, OTHERS, {"name": "ours", "skip_reason": "not found"}],
 }
 
 
@@ -142,6 +160,30 @@ def test_a_report_about_nothing_fails_whatever_its_exit_code(answered: Project) 
 
 def test_the_tools_of_development_are_audited_too(answered: Project) -> None:
     assert audited(answered, ADVISORIES={"pytest": ADVISORY["python-multipart"]})[0] == 1
+
+
+def test_what_other_machines_alone_install_is_audited_too(answered: Project) -> None:
+    assert "sys_platform == 'win32'" in answered.read("uv.lock")
+
+    code, said = audited(answered, ADVISORIES={"colorama": ADVISORY["python-multipart"]})
+
+    assert code == 1
+    assert "colorama " in said
+
+
+def test_pip_audit_gets_every_version_of_everything_that_the_lock_holds(owned: Project) -> None:
+    """Some are there twice, for older and newer Pythons."""
+    owned.replace(
+        "pyproject.toml", "[project.scripts]", '[project.optional-dependencies]\nmore = ["six"]\n\n[project.scripts]'
+    )
+    owned.must("uv", "lock", "--quiet")
+    locked = [entry for entry in tomllib.loads(owned.read("uv.lock"))["package"] if "registry" in entry["source"]]
+
+    taken = owned.must("python", "-c", TAKEN_BY_PIP_AUDIT).splitlines()
+
+    assert sorted(taken) == sorted(f"{entry['name']} {entry['version']}" for entry in locked)
+    assert len({entry["name"] for entry in locked}) < len(locked)
+    assert "six" in {entry["name"] for entry in locked}
 
 
 def test_a_package_that_no_database_can_know_is_left_out_by_a_waiver(answered: Project) -> None:

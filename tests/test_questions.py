@@ -326,7 +326,14 @@ FEATURES = re.findall(r"^    (\w+):", (ROOT / "copier.yml").read_text().partitio
 HIDDEN = {
     "role_names": ['pwned"}); import os #'],
     "features": {
-        name: {"enabled": True, "answer": "pwned", "modules": ["pwned"], "tests": ["pwned"], "scripts": ["pwned"]}
+        name: {
+            "enabled": True,
+            "answer": "pwned",
+            "modules": ["pwned"],
+            "tests": ["pwned"],
+            "scripts": ["pwned"],
+            "packages": ["pwned"],
+        }
         for name in FEATURES
     },
     "brought_by": {"pwned": "pwned"},

@@ -1,12 +1,14 @@
 """The scan for secrets looks at what git holds, or at named files, and never says that it is done when it is not."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.pipelines import run_job
+from tests.pipelines import run_job, waive
 from tests.rendering import Project
+from tests.test_waivers import in_days
 
 SCAN = ("python", ".github/security/scan_secrets.py")
 NEW_SECRET = "from app.security.secret_keys import new_secret; print(new_secret())"
@@ -73,6 +75,12 @@ def test_a_comment_hides_nothing(owned: Project) -> None:
 
 ADDRESSES = {
     "postgresql://tests:tests@127.0.0.1/tests": 0,
+    '"postgresql://tests:tests@127.0.0.1/tests"': 0,
+    "postgresql://tests:tests@127.0.0.1/tests # of CI": 0,
+    # What stands beside it belongs to the same finding.
+    "postgresql://tests:tests@127.0.0.1/tests,postgresql://app:hunter22@10.1.2.3/app": 1,
+    "postgresql://tests:tests@127.0.0.1/tests?password=hunter22": 1,
+    "postgresql://tests:tests@127.0.0.1/tests-of-production": 1,
     "postgresql://tests:hunter22@127.0.0.1/tests": 1,
     "postgresql://tests:tests@10.1.2.3/tests": 1,
     "postgresql://app:hunter22@10.1.2.3/app": 1,
@@ -103,6 +111,47 @@ def test_what_is_written_of_a_commit_or_a_tag_is_scanned(owned: Project, command
 
     assert done.returncode == 1
     assert "a message of a commit or tag, line" in done.stdout
+
+
+def waive_for_a_year(project: Project) -> None:
+    """What the scan finds now."""
+    (name,) = set(re.findall(r"\[(.+)\]$", run_job(project, "secrets").stdout, re.MULTILINE))
+    waive(project, id=name, tool="kingfisher", reason="It is revoked.", owner="jane", expires=in_days(366))
+
+
+def test_what_old_commits_alone_hold_may_be_waived_for_a_year(owned: Project) -> None:
+    owned.write("notes.txt", made(owned, NEW_KEY))
+    owned.commit()
+    owned.file("notes.txt").unlink()
+    owned.commit()
+    owned.must("git", "tag", "--annotate", "v1", "--message", "It works.")
+    waive_for_a_year(owned)
+
+    done = run_job(owned, "secrets")
+
+    assert done.returncode == 0
+    assert f"(waived by jane until {in_days(366)})" in done.stdout
+
+
+def test_so_may_what_is_written_of_a_commit(owned: Project) -> None:
+    owned.must("git", "commit", "--allow-empty", "--quiet", "--message", made(owned, NEW_KEY))
+    waive_for_a_year(owned)
+
+    assert run_job(owned, "secrets").returncode == 0
+
+
+def test_what_a_file_still_holds_may_not(owned: Project) -> None:
+    owned.write("notes.txt", made(owned, NEW_KEY))
+    owned.commit()
+    owned.must("git", "mv", "notes.txt", "other.txt")
+    owned.commit()
+    waive_for_a_year(owned)
+
+    everything, named = run_job(owned, "secrets"), owned.run(*SCAN, "other.txt")
+
+    assert (everything.returncode, named.returncode) == (1, 1)
+    assert "its waiver may last 90 days, since a file still holds it" in everything.stdout
+    assert everything.stdout.endswith("kingfisher: 1 finding without a waiver\n")
 
 
 def test_half_a_history_is_refused(owned: Project, tmp_path: Path) -> None:

@@ -18,13 +18,12 @@ answered = pytest.mark.parametrize("answers", PIPELINES, ids=str)
 PINNED = re.compile(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 EVERY_DAY = ("code", "dependencies", "secrets", "workflows")
 NAMED = "Xyzzy Service"
-# The question and its answer, a tool among others, a version that Renovate leaves alone.
+# The question and its answer, a tool among others.
 MAY_NAME_IT = {
     ".copier-answers.yml",
     ".github/security/waivers.py",
     ".github/waivers.toml",
     "docs/security/not-provided.md",
-    "renovate.json",
 }
 
 
@@ -78,7 +77,26 @@ def test_a_newer_template_is_looked_for_once_a_day_alone(project: Project) -> No
 
 
 def test_only_a_tag_is_signed(project: Project) -> None:
-    assert jobs(project)["release"]["if"] == "github.event_name == 'push' && startsWith(github.ref, 'refs/tags/v')"
+    found = jobs(project)
+
+    assert found["release"]["if"] == "github.event_name == 'push' && startsWith(github.ref, 'refs/tags/v')"
+    assert found["provenance"]["needs"] == "release"  # skipped with it
+    assert "if" not in found["provenance"]
+
+
+def test_what_may_sign_installs_nothing_and_runs_no_file_of_this_project(project: Project) -> None:
+    """Else any package of the environment could ask for this workflow's identity and sign something else with it."""
+    packed, signing = jobs(project)["release"], jobs(project)["provenance"]
+    (handed_over,) = [step["with"] for step in packed["steps"] if "upload-artifact@" in step.get("uses", "")]
+    taken = signing["steps"][0]["with"]
+
+    used = [step.get("uses", step.get("run")).partition("@")[0] for step in signing["steps"]]
+
+    assert used == ["actions/download-artifact", "actions/attest", "actions/attest"]
+    assert set(packed["permissions"].values()) == {"read"}
+    assert handed_over["name"] == taken["name"]
+    assert handed_over["path"].rstrip("/") == taken["path"]
+    assert {step["with"]["subject-path"] for step in signing["steps"][1:]} == {f"{taken['path']}/source.tar.gz"}
 
 
 def test_no_job_may_do_more_than_it_says_and_none_runs_for_ever(project: Project) -> None:
@@ -86,13 +104,13 @@ def test_no_job_may_do_more_than_it_says_and_none_runs_for_ever(project: Project
         assert workflow(project, name)["permissions"] == {}
         assert workflow(project, name)["concurrency"]["cancel-in-progress"] is True
         for job in jobs(project, name).values():
-            assert job["permissions"]["contents"] == "read"
+            assert job["permissions"].get("contents", "none") in ("read", "none")
             assert 0 < job["timeout-minutes"] <= 90
     granted = {name: job["permissions"].items() for name, job in jobs(project).items()}
     writing = {name: {right for right, kind in rights if kind != "read"} for name, rights in granted.items()}
     assert {name: rights for name, rights in writing.items() if rights} == {
         "code": {"security-events"},
-        "release": {"id-token", "attestations"},
+        "provenance": {"id-token", "attestations"},
         "template": {"issues"},
     }
 

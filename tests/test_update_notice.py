@@ -134,6 +134,41 @@ def test_another_template_is_not_asked(fork: Template, project: Project) -> None
     assert calls(project) == ""
 
 
+TWO_READINGS = {
+    "twice": "_src_path: /somewhere/else\n",
+    "twice, and it goes on": "_src_path: /somewhere/else\n  and/on\n",
+    "in quotes": '"_src_path": /somewhere/else\n',
+    "with an escape": '"\\x5fsrc_path": /somewhere/else\n',
+    "with a blank": "_src_path : /somewhere/else\n",
+    "as a complex key": "? _src_path\n: /somewhere/else\n",
+    "merged": "<<: {_src_path: /somewhere/else}\n",
+    "after another line break": "# Mine\u0085_src_path: /somewhere/else\n",
+}
+
+
+@pytest.mark.parametrize("written", TWO_READINGS)
+def test_what_can_be_read_in_two_ways_is_not_asked(project: Project, tmp_path: Path, written: str) -> None:
+    """YAML takes the last of two, and knows more ways to write a name than one."""
+    (tmp_path / "bin/uvx").write_text(f"#!/bin/sh\ntouch {tmp_path / 'asked'}\n")
+    (tmp_path / "bin/uvx").chmod(0o755)
+    project.append(".copier-answers.yml", TWO_READINGS[written])
+
+    code = run_the_job(project)
+
+    said = (tmp_path / "said").read_text()
+    assert code == 1
+    assert said.startswith(".copier-answers.yml is not as Copier wrote it, ")
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_source_that_goes_on_in_the_next_line_is_not_asked(fork: Template, project: Project) -> None:
+    project.replace(".copier-answers.yml", f"_src_path: {fork.path}\n", f"_src_path: {fork.path}\n  /else\n")
+
+    assert run_the_job(project) == 1
+    assert "is not as Copier wrote it" in (project.path.parent / "said").read_text()
+
+
 def test_copier_runs_without_any_secret(fork: Template, project: Project, tmp_path: Path) -> None:
     """The program that runs Copier is replaced by one that shows what it was given."""
     show = tmp_path / "bin/uvx"

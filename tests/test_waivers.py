@@ -69,6 +69,10 @@ WRONG: dict[str, tuple[Callable[[Project], None], str]] = {
         lambda project: waive(project, **entry(expires=in_days(91))),
         f"{ID}: expires more than 90 days ahead",
     ),
+    "too long for a secret": (
+        lambda project: waive(project, **entry(tool="kingfisher", expires=in_days(367))),
+        f"{ID}: expires more than 366 days ahead",
+    ),
     "an unknown field": (lambda project: waive(project, **entry(until="ever")), f"{ID}: unknown: until"),
     "no reason": (lambda project: waive(project, **entry(reason="")), f"{ID}: missing: reason"),
     "a reason of blanks": (lambda project: waive(project, **entry(reason="  ")), f"{ID}: is text: reason"),

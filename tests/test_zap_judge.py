@@ -12,7 +12,6 @@ from tests.zap_reports import ANONYMOUS, LOGGED_IN, SEEDING, alert, report, requ
 
 INJECTION = alert("40018", "SQL Injection", risk="3")
 ORIGINS = alert("10098", "Cross-Domain Misconfiguration")
-# CONTROLS of the project: what fails, whatever else is changed in the list.
 # What must never be there, whatever else is changed in the list: the active rules, then the passive ones.
 MUST_FAIL = {
     *(7, 20019, 30001, 30002, 30003, 40003, 40009, 40018, 40042, 40044),
@@ -104,8 +103,31 @@ def test_a_server_error_that_only_zap_saw_fails_though_its_rule_is_ignored(judge
     assert "A Server Error response code" in printed
 
 
-def test_one_operation_of_ten_may_be_missed(judged: Judge) -> None:
-    assert judged(without(LOGGED_IN, ("GET", "/users/me")))[0] == 0
+def test_one_operation_of_ten_may_be_missed_and_is_named(judged: Judge) -> None:
+    code, printed = judged(without(LOGGED_IN, ("GET", "/users/me")))
+
+    assert code == 0
+    assert "warning: logged-in: GET /users/me was never answered with a 2xx\n" in printed
+
+
+@pytest.mark.parametrize("address", [ANONYMOUS, LOGGED_IN])
+def test_what_was_never_answered_is_not_reached(judged: Judge, address: str) -> None:
+    missed = [("GET", "/users/me"), ("POST", "/notes")]
+    unanswered = [request(address, method, path, 0) for method, path in missed]
+
+    code, printed = judged([*without(address, *missed), *unanswered])
+
+    assert code == 1
+    assert "only 8 of 10" in printed
+
+
+@pytest.mark.parametrize("address", [ANONYMOUS, LOGGED_IN])
+def test_a_request_without_an_answer_is_named_whatever_the_others_got(judged: Judge, address: str) -> None:
+    code, printed = judged([*usual(), request(address, "GET", "/notes", 0), request(SEEDING, "GET", "/users", 0)])
+
+    scan = "anonymous" if address == ANONYMOUS else "logged-in"
+    assert code == 0
+    assert printed.splitlines()[:-1] == [f"warning: {scan}: GET /notes left a request without an answer"]
 
 
 @pytest.mark.parametrize("address", [ANONYMOUS, LOGGED_IN])

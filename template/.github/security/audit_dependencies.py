@@ -1,4 +1,4 @@
-"""pip-audit on everything that uv.lock holds, the tools of development too, with the hashes that are in it.
+"""pip-audit on everything that uv.lock holds, for whichever machine, the tools of development too, with its hashes.
 
     uv run python .github/security/audit_dependencies.py
 
@@ -24,8 +24,11 @@ KINDS = ("CVE-", "GHSA-", "PYSEC-")
 LEFT_OUT = "not-audited:"
 EXACT = ("--strict", "--require-hashes", "--disable-pip")
 REPORT = ("--progress-spinner", "off", "--desc", "off", "--format", "json")
-EXPORT = ("uv", "export", "--quiet", "--locked", "--all-groups", "--no-emit-project", "--format", "requirements.txt")
-PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)( ;)?", re.MULTILINE)
+ALL = ("--all-groups", "--all-extras", "--no-emit-project")
+EXPORT = ("uv", "export", "--quiet", "--locked", *ALL, "--format", "requirements.txt")
+REQUIREMENT = re.compile(r"^[^\s#].*\n(?:\s.*\n)*", re.MULTILINE)  # a line, and what is indented below it
+CONDITION = re.compile(r" ;[^\\\n]*")
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +41,20 @@ def exported(without: Collection[str]) -> str:
     if done.returncode:
         raise SystemExit(f"uv.lock cannot be read: {done.stderr.strip()}")
     return done.stdout
+
+
+def rounds(requirements: str) -> list[str]:
+    """The same without conditions such as `; sys_platform == "win32"`: pip-audit leaves out what this machine would not
+    install. It also refuses a package that is there in two versions, so a second one is asked about in a second round.
+    """
+    found: list[dict[str, str]] = []
+    for text in REQUIREMENT.findall(requirements):
+        name = _canonical(re.split(r"[\s=@]", text)[0])
+        free = next((known for known in found if name not in known), None)
+        if free is None:
+            found.append(free := {})
+        free[name] = CONDITION.sub(" ", text, count=1)
+    return ["".join(known.values()) for known in found]
 
 
 def audited(requirements: str, database: str) -> dict[str, Any]:
@@ -57,7 +74,7 @@ def audited(requirements: str, database: str) -> dict[str, Any]:
 
 def judge(report: dict[str, Any], requirements: str) -> Iterator[Finding]:
     """Every advisory of a report. Raises: SystemExit when it does not cover what it was asked about."""
-    pinned = {(_canonical(name), version) for name, version, condition in PINNED.findall(requirements) if not condition}
+    pinned = {(_canonical(name), version) for name, version in PINNED.findall(requirements)}
     seen = {(_canonical(entry["name"]), entry.get("version")) for entry in report["dependencies"] if "vulns" in entry}
     if not pinned or pinned - seen:
         missing = ", ".join(sorted(name for name, _ in pinned - seen)) or "nothing was"
@@ -83,8 +100,11 @@ def _canonical(name: str) -> str:
 def main() -> int:
     known = waived("pip-audit")
     requirements = exported([name.removeprefix(LEFT_OUT) for name in known if name.startswith(LEFT_OUT)])
-    reports = [audited(requirements, database) for database in DATABASES]
-    return conclude("pip-audit", sorted({finding for report in reports for finding in judge(report, requirements)}))
+    findings = set[Finding]()
+    for asked in rounds(requirements) or [requirements]:
+        for database in DATABASES:
+            findings.update(judge(audited(asked, database), asked))
+    return conclude("pip-audit", sorted(findings))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+ANSWERS = ROOT / ".copier-answers.yml"
+ANSWER = re.compile(r"\w+:(?: |$)")  # as Copier writes it: what follows is on the same line, or indented below
 COPIER = "copier==9.19.1"
 FEATURES = [
     # {% for name, feature in features.items() if feature.enabled %}
@@ -37,15 +39,22 @@ def run(*command: str, folder: Path = ROOT) -> str:
     return done.stdout
 
 
-def answer(name: str) -> str:
-    found = re.search(rf"^{name}: (.+)$", (ROOT / ".copier-answers.yml").read_text(), re.MULTILINE)
-    return found[1].strip("'\"") if found else ""
+def named_source() -> str:
+    """The template that the answers name. Raises: SystemExit where Copier, which reads YAML, could read another."""
+    lines = [line for line in ANSWERS.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
+    odd = [line for line in lines if line[0] != " " and not ANSWER.match(line)]
+    named = re.findall(r"^_src_path:(.*)(\n .*)?", "\n".join(lines), re.MULTILINE)
+    if odd or len(named) != 1 or named[0][1]:
+        place = f"at {odd[0][:80]!r}" if odd else "where it names the template"
+        history = f"git log --patch {ANSWERS.name}"
+        raise SystemExit(f"{ANSWERS.name} is not as Copier wrote it, {place}: {history} says who changed it")
+    return str(named[0][0].strip().strip("'\""))
 
 
 def source(expected: str) -> str:
     """Where the template is. Raises: SystemExit when the answers name another one than the workflow does."""
-    if not expected or answer("_src_path") != expected:
-        raise SystemExit(".copier-answers.yml names another template than the workflow: look at who changed it")
+    if not expected or named_source() != expected:
+        raise SystemExit(f"{ANSWERS.name} names another template than the workflow: look at who changed it")
     return re.sub(r"^gh:(.+?)(?:\.git)?$", r"https://github.com/\1.git", expected)
 
 

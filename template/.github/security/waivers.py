@@ -17,6 +17,7 @@ FILE = ROOT / ".github/waivers.toml"
 TOOLS = ("bandit", "kingfisher", "pip-audit", "zap", "zizmor")
 FIELDS = ("id", "tool", "reason", "owner", "expires")
 LONGEST = timedelta(days=90)
+LONGEST_OF_OLD = timedelta(days=366)  # of a secret that no file holds any more: the commits that do cannot change
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Waiver:
 class Finding(NamedTuple):
     id: str  # what a waiver names
     text: str
+    old: bool = False  # in the history alone
 
 
 def waived(tool: str, file: Path = FILE) -> dict[str, Waiver]:
@@ -62,13 +64,21 @@ def conclude(tool: str, findings: Iterable[Finding]) -> int:
         raise
     for finding in found:
         waiver = waivers.get(finding.id)
-        left += waiver is None
-        until = f"  (waived by {waiver.owner} until {waiver.expires})" if waiver else ""
-        sys.stdout.write(f"{finding.text}  [{finding.id}]{until}\n")
+        too_long = waiver is not None and not finding.old and waiver.expires > datetime.now(UTC).date() + LONGEST
+        left += waiver is None or too_long
+        sys.stdout.write(f"{finding.text}  [{finding.id}]{_said(waiver, too_long)}\n")
     unused = sorted(waivers.keys() - {finding.id for finding in found})
     sys.stdout.writelines(f"waived, and not found: {name}\n" for name in unused)
     sys.stdout.write(f"{tool}: {left or 'no'} finding{'' if left == 1 else 's'} without a waiver\n")
     return 1 if left else 0
+
+
+def _said(waiver: Waiver | None, too_long: bool) -> str:
+    if waiver is None:
+        return ""
+    if too_long:
+        return f"  (its waiver may last {LONGEST.days} days, since a file still holds it)"
+    return f"  (waived by {waiver.owner} until {waiver.expires})"
 
 
 def _entries(file: Path, today: date) -> list[Waiver]:
@@ -97,8 +107,9 @@ def _entry(file: Path, entry: dict[str, Any], today: date) -> Waiver:
         raise _refused(file, name, f"is text: {', '.join(words)}")
     if entry["tool"] not in TOOLS:
         raise _refused(file, name, f"tool is one of {', '.join(TOOLS)}")
-    if entry["expires"] > today + LONGEST:
-        raise _refused(file, name, f"expires more than {LONGEST.days} days ahead, after {today + LONGEST}")
+    longest = LONGEST_OF_OLD if entry["tool"] == "kingfisher" else LONGEST
+    if entry["expires"] > today + longest:
+        raise _refused(file, name, f"expires more than {longest.days} days ahead, after {today + longest}")
     return Waiver(**entry)
 
 

@@ -18,6 +18,11 @@ from waivers import Finding, conclude
 
 RULES = Path(__file__).with_name("zap_rules.tsv")
 ANONYMOUS, LOGGED_IN = "192.0.2.10", "192.0.2.20"  # who is scanning, as the service sees it (RFC 5737: nobody)
+# Each scan, who it is, and with which statuses an operation counts as reached; 0 is a request without an answer.
+SCANS = (
+    ("anonymous", ANONYMOUS, range(1, 1000), "answered"),
+    ("logged-in", LOGGED_IN, range(200, 300), "answered with a 2xx"),
+)
 ENOUGH = 90  # of a hundred operations
 SERVER_ERROR = "100000-2"  # of one script in ZAP, whose other half reports every 4xx
 ACTIONS = ("PASS", "IGNORE", "INFO", "WARN", "FAIL")  # those of ZAP
@@ -105,18 +110,36 @@ def _shown(scan: str, alert: Mapping[str, Any]) -> str:
     return f"{scan}: {alert['alert']} at {', '.join(places[:3])}{more}"
 
 
+def unreached(known: Collection[Operation], requests: Collection[Request]) -> Iterator[tuple[str, str, list[str]]]:
+    """Of each scan, what reaches an operation, and which were not."""
+    for scan, address, statuses, what in SCANS:
+        reached = {one.operation for one in requests if one.address == address and one.status in statuses}
+        yield scan, what, [" ".join(operation) for operation in sorted(set(known) - reached)]
+
+
+def enough(known: Collection[Operation], missing: Collection[str]) -> bool:
+    return bool(known) and 100 * (len(known) - len(missing)) >= ENOUGH * len(known)
+
+
 def judge_reach(document: Mapping[str, Any], requests: Collection[Request]) -> Iterator[Finding]:
-    """What was not scanned."""
+    """What was not scanned, where that is too much."""
     known = operations(document)
-    tried = {request.operation for request in requests if request.address == ANONYMOUS}
-    reached = {request.operation for request in requests if request.address == LOGGED_IN and request.status // 100 == 2}
-    for scan, seen, what in (("anonymous", tried, "were asked"), ("logged-in", reached, "answered with a 2xx")):
-        missing = sorted(known.keys() - seen)
-        if not known or 100 * (len(known) - len(missing)) < ENOUGH * len(known):
-            listed = ", ".join(map(" ".join, missing))
-            yield Finding(
-                f"reach-{scan}", f"{scan}: only {len(known) - len(missing)} of {len(known)} {what}; not {listed}"
-            )
+    for scan, what, missing in unreached(known, requests):
+        if not enough(known, missing):
+            text = f"{scan}: only {len(known) - len(missing)} of {len(known)} were {what}; not {', '.join(missing)}"
+            yield Finding(f"reach-{scan}", text)
+
+
+def gaps(document: Mapping[str, Any], requests: Collection[Request]) -> Iterator[str]:
+    """What a person should know that was not scanned, or not to its end, and does not fail."""
+    known = operations(document)
+    for scan, what, missing in unreached(known, requests):
+        if enough(known, missing):
+            yield from (f"warning: {scan}: {name} was never {what}" for name in missing)
+    for scan, address, *_ in SCANS:
+        unanswered = {one.operation for one in requests if one.address == address and not one.status}
+        for method, path in sorted(unanswered):
+            yield f"warning: {scan}: {method} {path or '(no route)'} left a request without an answer"
 
 
 def judge_answers(document: Mapping[str, Any], requests: Iterable[Request]) -> Iterator[Finding]:
@@ -137,6 +160,7 @@ def judge(folder: Path) -> list[Finding]:
     with (folder / "service.log").open() as log:
         requests = list(read_access_log(log))
     found = [*judge_reach(document, requests), *judge_answers(document, requests)]
+    sys.stdout.writelines(f"{line}\n" for line in gaps(document, requests))
     for place in json.loads((folder / "foreign-origins.json").read_text()):
         found.append(Finding(f"foreign-origin:{place}", f"a page of any origin may read the answer of {place}"))
     for scan in ("anonymous", "logged-in"):

@@ -11,6 +11,13 @@ from pathlib import Path
 from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
+WHAT_TO_DO = """
+Between the marks stand your lines and, below "=======", those of the template as it is now. Write the lines that do
+both, remove the three marks, and `git add` the file. Never keep one side of a whole file: yours lacks a fix, the
+template's lacks your change. What a .rej file holds goes into the file of that name by hand; then delete the .rej file.
+As long as nothing of the update is committed and you have changed nothing since, this takes all of it back:
+git reset --hard && git clean -d --force
+"""
 MARKERS = (b"<<<<<<< ", b">>>>>>> ")  # before one side, and after the other
 SKIPPED = {".git", ".venv", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
@@ -40,7 +47,7 @@ def explain_conflicts() -> None:
     def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         found = list(conflicts(project_files())) if issubclass(kind, SyntaxError) else []
         if found:
-            sys.stderr.write("\n".join(["Resolve what the update left (UPGRADING.md):", *found]) + "\n")
+            sys.stderr.write("\n".join(["Nothing starts before you decided what an update left:", *found, WHAT_TO_DO]))
         else:
             usual(kind, error, trace)
 
@@ -49,7 +56,7 @@ def explain_conflicts() -> None:
 
 def main(arguments: list[str]) -> int:
     found = list(conflicts(map(Path.absolute, map(Path, arguments)) if arguments else project_files()))
-    sys.stdout.writelines(f"{place}\n" for place in found)
+    sys.stdout.write("\n".join([*found, WHAT_TO_DO]) if found else "")
     return 1 if found else 0
 
 

@@ -17,11 +17,16 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 
 def check(copy: Copy, *files: str) -> tuple[int, list[str]]:
-    """As hooks and CI do it, with any Python and nothing installed."""
+    """As hooks and CI do it, with any Python and nothing installed: its exit code, and the places that it names."""
+    code, printed = printed_by(copy, *files)
+    return code, printed.partition("\n\n")[0].splitlines()
+
+
+def printed_by(copy: Copy, *files: str) -> tuple[int, str]:
     command = [sys.executable, "-I", str(copy.folder / CHECK), *files]
     done = subprocess.run(command, cwd=copy.folder, capture_output=True, text=True)
     assert done.stderr == ""
-    return done.returncode, done.stdout.splitlines()
+    return done.returncode, done.stdout
 
 
 def test_nothing_is_found_where_nothing_was_left(copy: Copy) -> None:
@@ -41,6 +46,16 @@ def test_what_found_no_place_is_named(copy: Copy) -> None:
     (copy.folder / "app/main.py.rej").write_text("@@ -1 +1 @@")
 
     assert check(copy) == (1, ["app/main.py.rej: changes of an update that found no place"])
+
+
+def test_what_to_do_is_said_wherever_something_was_left_and_nowhere_else(copy: Copy) -> None:
+    assert printed_by(copy) == (0, "")
+    (copy.folder / "app/database.py").write_text(LEFT)
+
+    said = [printed_by(copy)[1], copy.run("app.manage").stderr]
+
+    for words in ("Write the lines that do", "`git add` the file", "git reset --hard"):
+        assert [words in text for text in said] == [True, True], words
 
 
 def test_a_line_of_equals_signs_is_a_heading(copy: Copy) -> None:
