@@ -141,6 +141,13 @@ def test_requests_are_limited_where_that_was_answered_and_nowhere_else(
     assert [line for line in printed.splitlines() if line in ("limited", "free")] == [expected] * 6
 
 
+@pytest.mark.parametrize("answer", [True, False])
+def test_the_readme_promises_limits_where_there_are_some(template: Template, answer: bool) -> None:
+    promise = template.render(**ALL | {"rate_limits": answer}).read("README.md").partition("```")[0]
+
+    assert ("limits" in promise) == answer
+
+
 @pytest.mark.slow
 def test_its_own_suite_passes_as_it_is(project: Callable[..., Project]) -> None:
     """With other answers, and where people live in it, see test_lived_in.py."""
