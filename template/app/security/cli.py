@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
+from alembic.util import CommandError
 from fastapi import FastAPI
 
 from app.database import DatabaseSettings
@@ -34,6 +35,7 @@ from app.security.route_policy import InsecureApp, Policies
 from app.security.settings import ROOT
 from app.security.terminal import fail, reach
 
+MIGRATED_ELSEWHERE = "A newer checkout has migrated this database, or a file of migrations/ is gone: see git."
 LoadApp = Callable[[], FastAPI]
 
 
@@ -68,7 +70,10 @@ def migrate() -> None:
 async def _migrate() -> None:
     own_role = DatabaseSettings.current().migration_database_url
     await reach(migrations.new_engine(), "MIGRATION_DATABASE_URL" if own_role else "DATABASE_URL")
-    await migrations.migrate()
+    try:
+        await migrations.migrate()
+    except CommandError as error:
+        fail(f"Nothing was migrated: {error}. {MIGRATED_ELSEWHERE if 'locate' in str(error) else ''}".rstrip())
 
 
 def _secrets() -> typer.Typer:

@@ -126,6 +126,18 @@ def test_five_processes_at_once_all_succeed(copy: Copy) -> None:
     assert len(copy.rows(f"SELECT * FROM {SECURITY_VERSIONS}")) == 1  # noqa: S608
 
 
+@pytest.mark.parametrize("table", [SECURITY_VERSIONS, "alembic_version"])
+def test_a_database_that_a_newer_checkout_has_migrated_is_left_alone(migrated: Copy, table: str) -> None:
+    migrated.rows(f"DELETE FROM {table}")  # noqa: S608
+    migrated.rows(f"INSERT INTO {table} VALUES ('newer')")  # noqa: S608
+
+    done = migrated.run("app.manage", "migrate")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'newer'. A newer checkout has migrated this database" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_table_of_yours_comes_and_goes_and_ours_stay_as_they_are(migrated: Copy) -> None:
     migrated.rows("DROP INDEX ix_sessions_account_id")  # as if ours were of another release: that is no work of yours
     ours = migrated.rows("SELECT * FROM sqlite_master ORDER BY name")
