@@ -160,6 +160,7 @@ SABOTAGES = [
     Sabotage("json_bodies", "test_json_bodies", "if len(found) != len(members):", "if False:"),
     Sabotage("route_gates", "test_json_bodies", " if asked else limited", " if asked else route.app"),
     Sabotage("errors", "test_known_names", "isinstance(part, int) or part in known", "True"),
+    Sabotage("errors", "test_known_names", '    "zoneinfo_str",\n', ""),
     Sabotage("known_names", "test_known_names", "            if key in NAMED and", "            if False and"),
     Sabotage("request_shape", "test_request_guard", "if name in found:", "if False:"),
     Sabotage("request_shape", "test_request_guard", "if size > max_bytes:", "if False:"),
