@@ -43,6 +43,7 @@ SABOTAGES = [
     Sabotage("route_policy", "test_root_path", "path, method = path_in(scope)", 'path, method = scope["path"]'),
     Sabotage("included_routes", "test_included_routes", " or not _is_ordinary(route.original_router)", ""),
     Sabotage("included_routes", "test_included_routes", "route.include_context.form_limits or not", "not"),
+    Sabotage("included_routes", "test_included_routes", " and type(route).matches is APIRoute.matches", ""),
     Sabotage("route_gates", "test_route_gates", " in self.asked:", " in [one for one in self.asked if one[0]]:"),
     Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
     # Who is calling.

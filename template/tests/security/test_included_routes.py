@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Form, Request, WebSocket
+from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.testclient import TestClient
 from starlette.types import Scope
@@ -88,6 +89,24 @@ def test_what_an_owner_decides_about_routing_is_asked(make_client: MakeClient, n
 
 
 async def _nothing() -> None: ...
+
+
+class RouteOfTenant(APIRoute):
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        known = (b"x-tenant", b"one") in scope["headers"]
+        return super().matches(scope) if known else (Match.NONE, {})
+
+
+def test_a_route_that_decides_for_itself_is_asked(make_client: MakeClient) -> None:
+    def add(app: FastAPI) -> None:
+        router = APIRouter(route_class=RouteOfTenant)
+        router.add_api_route("/tenants", _nothing)
+        app.include_router(router)
+
+    client = make_client(build=lambda: assemble(add, public=["/tenants/* (RouteOfTenant)"]))
+
+    assert client.get("/tenants").status_code == 404
+    assert client.get("/tenants", headers={"X-Tenant": "one"}).status_code == 200
 
 
 def test_a_routers_limits_for_forms_hold(make_client: MakeClient) -> None:

@@ -41,6 +41,7 @@ def add_paths(app: FastAPI) -> None:
     app.include_router(reports)
     app.mount("/below", below)
     app.include_router(anything)
+    add(app, "{whole:path}", "without a slash before", "DELETE")
 
 
 FOUND = {
