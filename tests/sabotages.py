@@ -158,6 +158,7 @@ SABOTAGES = [
     Sabotage("request_guard", "test_root_path", "path_in(scope) not in HEALTH", 'scope["path"] not in HEALTH'),
     Sabotage("request_guard", "test_max_body_size", "    app.max_body_size = None", "    None"),
     Sabotage("route_gates", "test_max_body_size", " else route.app.app.app", " else route.app"),
+    Sabotage("route_tables", "test_json_bodies", "            yield found\n", "            pass\n"),
     Sabotage("json_bodies", "test_json_bodies", "if len(found) != len(members):", "if False:"),
     Sabotage("route_gates", "test_json_bodies", " if asked else limited", " if asked else route.app"),
     Sabotage("errors", "test_known_names", "isinstance(part, int) or part in known", "True"),

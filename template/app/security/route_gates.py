@@ -13,10 +13,10 @@ from functools import wraps
 from itertools import takewhile
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.security.in_flight import known_to_run
@@ -50,9 +50,9 @@ class Gate:
         await self.behind(scope, receive, send)
 
 
-def add_gates(app: FastAPI) -> None:
-    """Put a gate before every route of this app that declares something, and let each read JSON strictly."""
-    for context in iter_route_contexts(app.router.routes):
+def add_gates(router: Router) -> None:
+    """Put a gate before every route of this router that declares something, and let each read JSON strictly."""
+    for context in iter_route_contexts(router.routes):
         original = context.original_route
         if isinstance(original, APIRoute):
             route: Any = context._effective_route
