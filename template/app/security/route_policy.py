@@ -78,15 +78,15 @@ class Policies:
                 policy.limits.pop("max_body_size", None)
             for method in policy.methods if policy.limits else ():
                 self.exceptions.setdefault(method, []).append(policy)
-        self._by_endpoint: dict[Callable[..., Any], list[Policy]] = {}
+        self._by_endpoint: dict[int, list[Policy]] = {}  # by its id: what is mounted may be no key of a mapping
         for policy in self.all:
             policy.public |= not policy.takes_dependencies and policy.path in self.public_paths
             if policy.endpoint:
-                self._by_endpoint.setdefault(policy.endpoint, []).append(policy)
+                self._by_endpoint.setdefault(id(policy.endpoint), []).append(policy)
 
     def of(self, scope: Scope) -> Policy | None:
         """The policy of the route that is answering, or None where none is known (then nothing is granted)."""
-        found = self._by_endpoint.get(scope.get("endpoint"), ())  # type: ignore[arg-type]
+        found = self._by_endpoint.get(id(scope.get("endpoint")), ())
         if len(found) == 1:
             return found[0]
         return first_fitting(found, scope)

@@ -1,6 +1,7 @@
 """Requests find the route that FastAPI would choose, although only those that begin alike are looked at."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -90,6 +91,16 @@ def test_it_is_the_one_that_fastapi_would_choose(ours: TestClient, plain: TestCl
     assert here.status_code == there.status_code
     if there.is_success and path != "/health/live":
         assert here.json() == there.json()
+
+
+def test_what_is_not_there_in_a_mounted_router_is_an_ordinary_request(
+    make_client: MakeClient, recorded: list[dict[str, Any]]
+) -> None:
+    client = make_client(build=lambda: assemble(lambda app: app.mount("/below", APIRouter())))
+    recorded.clear()
+
+    assert client.get("/below/nowhere").status_code == 404
+    assert [(fields["route"], fields["status"]) for fields in recorded] == [(None, 404)]
 
 
 def test_files_behind_a_guard_are_not_answered_by_files_that_are_open(make_client: MakeClient, tmp_path: Path) -> None:
