@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 from fastapi import FastAPI, params
@@ -16,7 +17,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
+from starlette.routing import PARAM_REGEX, BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.types import Scope
 
 from app.security.known_names import names_of
@@ -195,4 +196,5 @@ def _calls(dependant: Dependant | None) -> Iterator[Any]:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    return compile_path(path)[0]
+    numbers = count()  # for names: what is mounted may name a parameter as the mount does
+    return compile_path(PARAM_REGEX.sub(lambda found: f"{{_{next(numbers)}{found[2] or ''}}}", path))[0]

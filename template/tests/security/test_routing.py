@@ -38,9 +38,11 @@ def add_paths(app: FastAPI) -> None:
     add(app, "/slash/", "with a slash")
     add(app, "/reports/last", "put", "PUT")
     add(below, "/inside", "mounted")
+    add(below, "/{number:int}", "mounted, with a parameter")
     add(anything, "/{whole:path}", "everything else", "POST")
     app.include_router(reports)
     app.mount("/below", below)
+    app.mount("/numbers/{number}", below)
     app.include_router(anything)
     add(app, "{whole:path}", "without a slash before", "DELETE")
 
@@ -59,6 +61,7 @@ FOUND = {
     "/prefixed": "part of a first part",
     "/slash/": "with a slash",
     "/below/inside": "mounted",
+    "/numbers/1/2": "mounted, with a parameter",
 }
 
 
