@@ -127,7 +127,7 @@ def test_a_routers_limits_for_forms_hold(make_client: MakeClient) -> None:
 def test_sockets_and_plain_routes_beside_them_answer(make_client: MakeClient, as_caller: AsCaller) -> None:
     mixed: Any = APIRouter(prefix="/mixed")
 
-    @mixed.websocket("/socket")
+    @mixed.websocket("/socket", dependencies=[require_scope("things:read")])
     async def socket(socket: WebSocket, caller: Caller) -> None:
         await socket.accept()
         await socket.send_text(str(caller.id))
@@ -138,7 +138,7 @@ def test_sockets_and_plain_routes_beside_them_answer(make_client: MakeClient, as
         return same
 
     client = make_client(build=lambda: assemble(lambda app: app.include_router(mixed)))
-    caller = as_caller(client=client)
+    caller = as_caller(scope="things:read", client=client)
 
     assert client.get("/mixed/page").json() == "page"
     with client.websocket_connect("/mixed/socket", headers=caller.headers) as connected:
