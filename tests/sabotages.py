@@ -219,6 +219,12 @@ SABOTAGES = [
     Sabotage("problems", "test_errors", 'media_type = "application/problem+json"', 'media_type = "application/json"'),
     Sabotage("api_docs", "test_api_docs", "None if in_production() else find_spec(PACKAGE)", "find_spec(PACKAGE)"),
     Sabotage("api_docs", "test_api_docs", "script-src 'self' {allowed}", "script-src 'self' 'unsafe-inline'"),
+    Sabotage(
+        "api_docs",
+        "test_root_path",
+        'return quote(request.state.context.root_path.rstrip("/"))',
+        'return str(request.state.context.root_path.rstrip("/"))',
+    ),
     Sabotage("body_shapes", "test_body_shapes", 'schema.get("additionalProperties") is not False', "False"),
     Sabotage("health", "test_health", 'detail="Not ready."', "detail=str(request.state.database.engine.url)"),
     Sabotage(
