@@ -10,6 +10,7 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -86,6 +87,11 @@ def _openapi_path(path: str) -> str:
     return re.sub(r"{(\w+):\w+}", r"{\1}", path)
 
 
+def _root_path(request: Request) -> str:
+    """Quoted: of a mount at `/{tenant}` the caller writes a part, and the page holds it in a script."""
+    return quote(request.state.context.root_path.rstrip("/"))
+
+
 def _page(app: FastAPI, root_path: str) -> Response:
     assets = root_path + ASSETS
     page = get_swagger_ui_html(
@@ -117,10 +123,10 @@ def install(app: FastAPI) -> tuple[str, ...]:
         return ()
 
     async def docs(request: Request) -> Response:
-        return _page(app, request.state.context.root_path.rstrip("/"))
+        return _page(app, _root_path(request))
 
     async def document(request: Request) -> Response:
-        root_path = request.state.context.root_path.rstrip("/")
+        root_path = _root_path(request)
         return JSONResponse(app.openapi() | ({"servers": [{"url": root_path}]} if root_path else {}))
 
     app.add_route(DOCS, docs, include_in_schema=False)

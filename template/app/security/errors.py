@@ -25,6 +25,7 @@ from app.security.routing import path_in
 
 log = logging.getLogger(__name__)
 DEEPEST_POINTER = 32  # names and indexes in a pointer
+PARTS_OF_A_REQUEST = frozenset(("body", "query", "path", "header", "cookie"))
 # What pydantic says of these quotes a piece of the input.
 _QUOTES_INPUT = (
     "uuid_parsing",
@@ -34,6 +35,9 @@ _QUOTES_INPUT = (
     "url_parsing",
     "date_from_datetime_parsing",
     "union_tag_invalid",
+    "zoneinfo_str",
+    "byte_size_unit",
+    "import_error",
 )
 
 
@@ -79,7 +83,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     if reported.is_due(f"{context.client_ip} {context.route}"):
         events.record(Event.INPUT_VALIDATION_FAIL, outcome="failure")
     policy = cast(Policies, request.scope["state"]["policies"]).of(request.scope)
-    known = policy.known_names if policy else frozenset()
+    known = PARTS_OF_A_REQUEST | (policy.known_names if policy else frozenset())
     found = [_explain(problem, known) for problem in error.errors()[:20]]
     if all(problem.get("type") == "json_invalid" for problem in error.errors()):
         return respond(Problem(400, detail="The body is not valid JSON."), _request_id(request))
@@ -91,7 +95,7 @@ def _explain(problem: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
     kind, location = str(problem["type"]), list(problem["loc"][:DEEPEST_POINTER])
     if kind in ("extra_forbidden", "invalid_key"):
         location = location[:-1]
-    location[1:] = takewhile(lambda part: isinstance(part, int) or part in known, location[1:])
+    location = list(takewhile(lambda part: isinstance(part, int) or part in known, location))
     detail = "is not valid" if kind in _QUOTES_INPUT else str(problem["msg"])
     return {"pointer": "/" + "/".join(map(str, location)), "detail": detail, "code": kind}
 

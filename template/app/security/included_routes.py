@@ -46,10 +46,14 @@ def _routes(route: Any) -> list[BaseRoute]:
         return [route]
     candidates = route.effective_candidates()
     contexts = [one for one in candidates if isinstance(one, _EffectiveRouteContext)]
-    if route.include_context.form_limits or not all(isinstance(one.original_route, APIRoute) for one in contexts):
+    if route.include_context.form_limits or not all(_is_chosen_as_usual(one.original_route) for one in contexts):
         return [route]
     folded = [[IncludedRoute(one)] if isinstance(one, _EffectiveRouteContext) else _routes(one) for one in candidates]
     return [one for routes in folded for one in routes]
+
+
+def _is_chosen_as_usual(route: BaseRoute) -> bool:
+    return isinstance(route, APIRoute) and type(route).matches is APIRoute.matches
 
 
 def _is_ordinary(router: APIRouter) -> bool:

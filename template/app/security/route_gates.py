@@ -9,17 +9,17 @@ otherwise than this module knows.
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
+from functools import cache, wraps
 from itertools import takewhile
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.security.in_flight import known_to_run
+from app.security.in_flight import known_to_begin, known_to_run
 from app.security.json_bodies import strict
 from app.security.route_policy import Declaration
 
@@ -50,9 +50,9 @@ class Gate:
         await self.behind(scope, receive, send)
 
 
-def add_gates(app: FastAPI) -> None:
-    """Put a gate before every route of this app that declares something, and let each read JSON strictly."""
-    for context in iter_route_contexts(app.router.routes):
+def add_gates(router: Router) -> None:
+    """Put a gate before every route of this router, and let each read JSON strictly."""
+    for context in iter_route_contexts(router.routes):
         original = context.original_route
         if isinstance(original, APIRoute):
             route: Any = context._effective_route
@@ -73,7 +73,7 @@ def _add_gate(original: APIRoute, route: Any) -> None:
     except (AttributeError, ImportError, TypeError):  # another FastAPI
         return
     if getattr(made, "__code__", None) is behind.__code__:  # nobody has put something of their own around it
-        route.app = Gate(route.app, limited, asked, route.dependency_overrides_provider) if asked else limited
+        route.app = Gate(route.app, limited, asked, route.dependency_overrides_provider)
 
 
 def _is_plain_function(endpoint: object) -> bool:
@@ -107,11 +107,33 @@ def _without(dependant: Dependant, asked: list[Dependant]) -> Dependant:
     return replace(dependant, dependencies=rest, call=call, http_connection_param_name=carrier)
 
 
-def _followed(dependant: Dependant) -> Dependant:
-    """The same; where its endpoint runs in a thread, the request knows how long."""
-    endpoint = dependant.call
-    in_a_thread = _is_plain_function(endpoint) and not inspect.iscoroutinefunction(endpoint)
-    return replace(dependant, call=known_to_run(endpoint)) if in_a_thread else dependant  # type: ignore[arg-type]
+def _followed(endpoint: Dependant) -> Dependant:
+    """The same; what runs in a thread, the request knows how long."""
+    call: Any = endpoint.call
+    in_a_thread = _is_plain_function(call) and not inspect.iscoroutinefunction(call)
+    known = cache(_known)  # by the function FastAPI knows what it has solved already
+
+    def follow(dependency: Dependant) -> Dependant:
+        return replace(dependency, call=known(dependency.call), dependencies=[*map(follow, dependency.dependencies)])
+
+    dependencies = [*map(follow, endpoint.dependencies)]
+    return replace(endpoint, call=known_to_run(call) if in_a_thread else call, dependencies=dependencies)
+
+
+def _known(dependency: Any) -> Any:
+    forms = [_function_of(dependency), _function_of(inspect.unwrap(dependency))]  # FastAPI looks at both
+    if any(map(inspect.isgeneratorfunction, forms)):
+        return known_to_begin(dependency)
+    return known_to_run(dependency) if all(map(_runs_in_a_thread, forms)) else dependency
+
+
+def _function_of(call: Any) -> Any:
+    return call if inspect.isroutine(call) or inspect.isclass(call) else type(call).__call__
+
+
+def _runs_in_a_thread(function: object) -> bool:
+    is_python = inspect.isfunction(function) or inspect.ismethod(function)
+    return is_python and not inspect.iscoroutinefunction(function) and not inspect.isasyncgenfunction(function)
 
 
 def _handed_over(endpoint: Any, names: list[str], carrier: str) -> Callable[..., Any]:

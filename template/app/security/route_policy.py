@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 from fastapi import FastAPI, params
@@ -16,7 +17,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
+from starlette.routing import PARAM_REGEX, BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.types import Scope
 
 from app.security.known_names import names_of
@@ -78,15 +79,15 @@ class Policies:
                 policy.limits.pop("max_body_size", None)
             for method in policy.methods if policy.limits else ():
                 self.exceptions.setdefault(method, []).append(policy)
-        self._by_endpoint: dict[Callable[..., Any], list[Policy]] = {}
+        self._by_endpoint: dict[int, list[Policy]] = {}  # by its id: what is mounted may be no key of a mapping
         for policy in self.all:
             policy.public |= not policy.takes_dependencies and policy.path in self.public_paths
             if policy.endpoint:
-                self._by_endpoint.setdefault(policy.endpoint, []).append(policy)
+                self._by_endpoint.setdefault(id(policy.endpoint), []).append(policy)
 
     def of(self, scope: Scope) -> Policy | None:
         """The policy of the route that is answering, or None where none is known (then nothing is granted)."""
-        found = self._by_endpoint.get(scope.get("endpoint"), ())  # type: ignore[arg-type]
+        found = self._by_endpoint.get(id(scope.get("endpoint")), ())
         if len(found) == 1:
             return found[0]
         return first_fitting(found, scope)
@@ -195,4 +196,5 @@ def _calls(dependant: Dependant | None) -> Iterator[Any]:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    return compile_path(path)[0]
+    numbers = count()  # for names: what is mounted may name a parameter as the mount does
+    return compile_path(PARAM_REGEX.sub(lambda found: f"{{_{next(numbers)}{found[2] or ''}}}", path))[0]

@@ -42,12 +42,24 @@ def _below(routes: Sequence[BaseRoute]) -> Iterator[object]:
 
 def mounted_apps(router: Router) -> Iterator[FastAPI]:
     """The FastAPI apps below a router: they answer their own errors, and should do it in our form."""
+    return (app for app in _mounted(router) if isinstance(app, FastAPI))
+
+
+def choosing_routers(router: Router) -> Iterator[Router]:
+    """This router, and those of whatever is mounted below it; what is included in one belongs to that one."""
+    yield router
+    for app in _mounted(router):
+        found = getattr(app, "router", app)
+        if isinstance(found, Router):
+            yield found
+
+
+def _mounted(router: Router) -> Iterator[object]:
     for route in router.routes:
         below = getattr(route, "original_router", None)
         if isinstance(route, (Mount, Host)):
             app = getattr(route, "_base_app", route.app)
-            if isinstance(app, FastAPI):
-                yield app
+            yield app
             below = getattr(app, "router", app)
         if isinstance(below, Router):
-            yield from mounted_apps(below)
+            yield from _mounted(below)

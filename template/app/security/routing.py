@@ -69,12 +69,12 @@ def _first_segments(route: BaseRoute) -> set[str]:
     """How the paths begin that this route, or an included router, may answer."""
     contexts = [route.context] if isinstance(route, IncludedRoute) else iter_route_contexts([route])
     paths = [context.path for context in contexts]
-    return {_first_segment(path) if path else ANY for path in paths} or {ANY}
+    return {_first_segment(path or "") for path in paths} or {ANY}
 
 
 def _first_segment(path: str) -> str:
     segment = path[1:].partition("/")[0]
-    return ANY if "{" in segment else segment
+    return segment if path.startswith("/") and "{" not in segment else ANY
 
 
 def include_first(app: FastAPI, router: APIRouter) -> None:

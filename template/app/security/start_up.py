@@ -17,7 +17,7 @@ from app.security.hooks import hooks_of
 from app.security.problems import Problem
 from app.security.route_gates import add_gates
 from app.security.route_policy import InsecureApp, Policies
-from app.security.route_tables import close, mounted_apps
+from app.security.route_tables import choosing_routers, close, mounted_apps
 from app.security.routing import look_up_by_first_segment
 from app.security.settings import in_production
 
@@ -98,8 +98,8 @@ class StartUp:
                 errors.handle_mounted(app)
             close(self.shared.router)
             self.routes = self.shared.router.routes
-            for app in self.served:
-                add_gates(app)
+            for below in choosing_routers(self.shared.router):
+                add_gates(below)
             look_up_by_first_segment(self.shared)
         router = self.shared.router
         if self.routes is not router.routes or router.default != router.not_found:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from threading import Event
+from typing import Annotated
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.testclient import TestClient
 
 from app.security.identity import public
@@ -26,8 +28,20 @@ def add_routes(app: FastAPI) -> None:
     def blocked() -> None:
         UNBLOCKED.wait(20)
 
+    def hang() -> None:
+        UNBLOCKED.wait(20)
+
+    def hang_first() -> Iterator[None]:
+        yield UNBLOCKED.wait(20)  # type: ignore[misc]
+
+    for path, hanging in (("/dependency", hang), ("/yielding", hang_first)):
+        app.get(path, dependencies=[public, Depends(hanging)])(answer)
+
     @app.get("/quick", dependencies=[public])
     def quick() -> None: ...
+
+
+async def answer() -> None: ...
 
 
 def with_few_places(make_client: MakeClient, **variables: str) -> TestClient:
@@ -86,12 +100,13 @@ def test_a_refusal_says_when_to_come_back(client: TestClient) -> None:
     assert refused.headers["content-type"] == "application/problem+json"
 
 
-def test_what_is_given_up_in_a_thread_keeps_its_place_until_it_is_done(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("path", ["/blocked", "/dependency", "/yielding"])
+def test_what_is_given_up_in_a_thread_keeps_its_place_until_it_is_done(make_client: MakeClient, path: str) -> None:
     client = with_few_places(make_client, RESPONSE_SECONDS="1")
     other = make_client(client.app, address="203.0.113.2")  # type: ignore[arg-type]
     UNBLOCKED.clear()
 
-    given_up = statuses([client] * 4, "/blocked")
+    given_up = statuses([client] * 4, path)
     meanwhile = [one.get("/quick").status_code for one in (client, other)]
     UNBLOCKED.set()
 
@@ -99,6 +114,32 @@ def test_what_is_given_up_in_a_thread_keeps_its_place_until_it_is_done(make_clie
     ends = time.monotonic() + 5
     while client.get("/quick").status_code != 200:
         assert time.monotonic() < ends
+
+
+def test_dependencies_in_threads_are_solved_as_ever(make_client: MakeClient) -> None:
+    steps: list[str] = []
+
+    def once() -> str:
+        steps.append("solved")
+        return "found"
+
+    def open_until_the_end(found: Annotated[str, Depends(once)]) -> Iterator[str]:
+        try:
+            yield found
+        except ValueError:
+            steps.append("told")
+            raise
+        finally:
+            steps.append("closed")
+
+    async def fail(first: Annotated[str, Depends(once)], opened: Annotated[str, Depends(open_until_the_end)]) -> None:
+        steps.append(f"{first} {opened}")
+        raise ValueError
+
+    client = make_client(build=lambda: assemble(lambda app: app.get("/fail", dependencies=[public])(fail)))
+
+    assert client.get("/fail").status_code == 500
+    assert steps == ["solved", "found found", "told", "closed"]
 
 
 def test_who_is_done_makes_room(client: TestClient) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Form, Request, WebSocket
+from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.testclient import TestClient
 from starlette.types import Scope
@@ -90,6 +91,24 @@ def test_what_an_owner_decides_about_routing_is_asked(make_client: MakeClient, n
 async def _nothing() -> None: ...
 
 
+class RouteOfTenant(APIRoute):
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        known = (b"x-tenant", b"one") in scope["headers"]
+        return super().matches(scope) if known else (Match.NONE, {})
+
+
+def test_a_route_that_decides_for_itself_is_asked(make_client: MakeClient) -> None:
+    def add(app: FastAPI) -> None:
+        router = APIRouter(route_class=RouteOfTenant)
+        router.add_api_route("/tenants", _nothing)
+        app.include_router(router)
+
+    client = make_client(build=lambda: assemble(add, public=["/tenants/* (RouteOfTenant)"]))
+
+    assert client.get("/tenants").status_code == 404
+    assert client.get("/tenants", headers={"X-Tenant": "one"}).status_code == 200
+
+
 def test_a_routers_limits_for_forms_hold(make_client: MakeClient) -> None:
     limited = APIRouter(form_limits={"max_fields": 2})
 
@@ -108,7 +127,7 @@ def test_a_routers_limits_for_forms_hold(make_client: MakeClient) -> None:
 def test_sockets_and_plain_routes_beside_them_answer(make_client: MakeClient, as_caller: AsCaller) -> None:
     mixed: Any = APIRouter(prefix="/mixed")
 
-    @mixed.websocket("/socket")
+    @mixed.websocket("/socket", dependencies=[require_scope("things:read")])
     async def socket(socket: WebSocket, caller: Caller) -> None:
         await socket.accept()
         await socket.send_text(str(caller.id))
@@ -119,7 +138,7 @@ def test_sockets_and_plain_routes_beside_them_answer(make_client: MakeClient, as
         return same
 
     client = make_client(build=lambda: assemble(lambda app: app.include_router(mixed)))
-    caller = as_caller(client=client)
+    caller = as_caller(scope="things:read", client=client)
 
     assert client.get("/mixed/page").json() == "page"
     with client.websocket_connect("/mixed/socket", headers=caller.headers) as connected:

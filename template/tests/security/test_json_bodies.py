@@ -35,7 +35,7 @@ async def own_dependency(body: Anything) -> Any:
 
 
 def add_paths(app: FastAPI) -> None:
-    router, below = APIRouter(prefix="/router"), FastAPI(**fastapi_options())
+    router, below, deeper = APIRouter(prefix="/router"), FastAPI(**fastapi_options()), APIRouter()
     app.post("/parsed", dependencies=OPEN)(parsed)
     app.post("/by-hand", dependencies=OPEN)(by_hand)
     app.post("/dependency-first", dependencies=[Depends(own_dependency), public])(parsed)
@@ -43,6 +43,8 @@ def add_paths(app: FastAPI) -> None:
     app.post("/streamed", dependencies=OPEN, response_class=EventSourceResponse)(streamed)
     router.post("/parsed", dependencies=OPEN)(parsed)
     below.post("/parsed", dependencies=OPEN)(parsed)
+    deeper.post("/parsed", dependencies=OPEN)(parsed)
+    below.mount("/deeper", deeper)
     app.include_router(router)
     app.mount("/below", below)
 
@@ -52,9 +54,10 @@ def client(make_client: MakeClient) -> TestClient:
     return make_client(build=lambda: assemble(add_paths))
 
 
-@pytest.mark.parametrize(
-    "path", ["/parsed", "/by-hand", "/dependency-first", "/limited", "/streamed", "/router/parsed", "/below/parsed"]
-)
+ALONE = ["/parsed", "/by-hand", "/dependency-first", "/limited", "/streamed"]
+
+
+@pytest.mark.parametrize("path", [*ALONE, "/router/parsed", "/below/parsed", "/below/deeper/parsed"])
 def test_every_route_refuses_a_member_that_is_named_twice(client: TestClient, path: str) -> None:
     assert client.post(path, content=b'{"a": 1, "b": 1}', headers=JSON).status_code == 200
 

@@ -1,10 +1,22 @@
 """An answer says where a request is wrong by the names that the route gave, and never by one that its sender chose."""
 
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import pytest
-from fastapi import Body, FastAPI, Header, Query
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
+from fastapi import Body, FastAPI, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ImportString,
+    TypeAdapter,
+    ValidationError,
+)
 from starlette.testclient import TestClient
 from typing_extensions import TypedDict
 
@@ -62,6 +74,18 @@ def add_paths(app: FastAPI) -> None:
     @app.post("/counts", dependencies=[public])
     async def counts(body: dict[str, int]) -> None: ...
 
+    @app.post("/by-hand", dependencies=[public])
+    async def by_hand(request: Request) -> None:
+        try:
+            TypeAdapter(dict[str, int]).validate_json(await request.body())
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from None
+
+    @app.post("/quoting", dependencies=[public])
+    async def quoting(
+        zone: ZoneInfo | None = None, size: ByteSize | None = None, found: ImportString[Any] = None
+    ) -> None: ...
+
     @app.post("/two", dependencies=[public])
     async def two(order: Order, more: Annotated[int, Body()]) -> None: ...
 
@@ -118,6 +142,18 @@ def test_one_of_several_bodies_is_told(client: TestClient) -> None:
     body = {"order": {"counts": {CANARY: "x"}}, "more": "x"}
 
     assert pointers(client, "/two", json=body) == ["/body/order/counts", "/body/more"]
+
+
+def test_what_an_endpoint_finds_wrong_itself_tells_no_key_either(client: TestClient) -> None:
+    assert pointers(client, "/by-hand", json={CANARY: "x"}) == ["/"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("zone", CANARY), ("size", "1canary"), ("found", CANARY)])
+def test_a_type_that_quotes_what_it_was_given_does_not(client: TestClient, name: str, value: str) -> None:
+    answer = client.post(f"/quoting?{name}={value}")
+
+    assert answer.status_code == 422
+    assert "canary" not in answer.text
 
 
 def test_a_pointer_ends_somewhere(client: TestClient) -> None:

@@ -98,6 +98,18 @@ def test_health_asks_neither_for_our_name_nor_for_https_and_life_can_always_be_a
     assert {client.get("/health/live").status_code for _ in range(5)} == {200}
 
 
+def test_a_path_that_the_caller_wrote_is_no_script(make_client: MakeClient) -> None:
+    app = make_client(build=assemble).app
+    client = TestClient(Starlette(routes=[Mount("/{tenant}", app)]), base_url="http://localhost")
+
+    page = client.get("/x',own:alert(1),'\"><b>/docs")
+
+    assert page.status_code == 200
+    assert "alert%281%29" in page.text
+    assert "alert(1)" not in page.text
+    assert "<b>" not in page.text
+
+
 def test_the_documents_lead_to_one_another_and_to_the_service(below: Below) -> None:
     client = below()
     page, document = client.get("/docs").text, client.get("/openapi.json").json()

@@ -1,6 +1,7 @@
 """Requests find the route that FastAPI would choose, although only those that begin alike are looked at."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -37,10 +38,13 @@ def add_paths(app: FastAPI) -> None:
     add(app, "/slash/", "with a slash")
     add(app, "/reports/last", "put", "PUT")
     add(below, "/inside", "mounted")
+    add(below, "/{number:int}", "mounted, with a parameter")
     add(anything, "/{whole:path}", "everything else", "POST")
     app.include_router(reports)
     app.mount("/below", below)
+    app.mount("/numbers/{number}", below)
     app.include_router(anything)
+    add(app, "{whole:path}", "without a slash before", "DELETE")
 
 
 FOUND = {
@@ -57,6 +61,7 @@ FOUND = {
     "/prefixed": "part of a first part",
     "/slash/": "with a slash",
     "/below/inside": "mounted",
+    "/numbers/1/2": "mounted, with a parameter",
 }
 
 
@@ -89,6 +94,16 @@ def test_it_is_the_one_that_fastapi_would_choose(ours: TestClient, plain: TestCl
     assert here.status_code == there.status_code
     if there.is_success and path != "/health/live":
         assert here.json() == there.json()
+
+
+def test_what_is_not_there_in_a_mounted_router_is_an_ordinary_request(
+    make_client: MakeClient, recorded: list[dict[str, Any]]
+) -> None:
+    client = make_client(build=lambda: assemble(lambda app: app.mount("/below", APIRouter())))
+    recorded.clear()
+
+    assert client.get("/below/nowhere").status_code == 404
+    assert [(fields["route"], fields["status"]) for fields in recorded] == [(None, 404)]
 
 
 def test_files_behind_a_guard_are_not_answered_by_files_that_are_open(make_client: MakeClient, tmp_path: Path) -> None:
