@@ -159,6 +159,10 @@ class Template:
             vcs_ref=self.version,
         )
 
+    def recopy(self, project: Project) -> None:
+        """`copier recopy` without trust, of this version: it reads the answers as an update does, and renders once."""
+        copier.run_recopy(project.path, defaults=True, overwrite=True, quiet=True, unsafe=False, vcs_ref=self.version)
+
     def fork(self, folder: Path) -> "Template":
         """The same template for one test, which may change it and `release` the change."""
         _git(folder.parent, "clone", "--quiet", str(self.path), str(folder))
