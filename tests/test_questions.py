@@ -1,5 +1,6 @@
 """Answers, good and bad: a bad one gets a message that says what to type, and nothing is written."""
 
+import os
 import re
 import subprocess
 import sys
@@ -385,7 +386,8 @@ def test_an_edited_answer_that_is_none_reaches_no_file(
 ) -> None:
     project = edited(**{question: f"admin, {value}" if question == "roles" and isinstance(value, str) else value})
 
-    _render_or_refuse(template.update if value == HOSTILE["python"] else template.recopy, project)
+    by_update = value == HOSTILE["python"] or os.environ.get("EVERY_VARIANT")  # it renders three times
+    _render_or_refuse(template.update if by_update else template.recopy, project)
 
     assert _infected(project) == []
     assert project.must("git", "diff", "HEAD", "--name-only") in ("", ".copier-answers.yml\n")

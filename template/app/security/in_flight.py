@@ -3,18 +3,14 @@
 A source is an account where the credential is known, else an address. So neither half-sent requests nor open sockets of
 one stop everybody else (OWASP API4:2023).
 
-Nobody can end a thread: a `def` endpoint or dependency that took too long runs on after the answer, and keeps the place
-meanwhile. So threads are never more than there are places, beside those that FastAPI has waiting.
+A `def` endpoint or dependency that took too long runs on after the answer, and keeps its place (`threads.py`). So
+threads are never more than there are places, beside those that FastAPI has waiting.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
-from functools import wraps
-from typing import Any
+from contextlib import suppress
 
-from app.security import events
 from app.security.problems import Problem
 
 
@@ -56,38 +52,3 @@ class Room:
                 loop.call_soon_threadsafe(self.leave, source)
 
         thread.add_done_callback(leave)
-
-
-@contextmanager
-def _at_work() -> Iterator[None]:
-    context, done = events.current.get(), Future[None]()
-    if context is not None:
-        context.thread = done
-    try:
-        yield
-    finally:
-        done.set_result(None)
-
-
-def known_to_run(work: Callable[..., Any]) -> Callable[..., Any]:
-    """The same `def` endpoint or dependency; the request knows how long its thread is at work."""
-
-    @wraps(work, updated=())
-    def call(**values: Any) -> Any:
-        with _at_work():
-            return work(**values)
-
-    return call
-
-
-def known_to_begin(generator: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for a dependency that yields. Its end is waited for."""
-
-    @wraps(generator, updated=())
-    def call(**values: Any) -> Iterator[Any]:
-        with ExitStack() as stack:
-            with _at_work():
-                found = stack.enter_context(contextmanager(generator)(**values))
-            yield found
-
-    return call

@@ -9,7 +9,7 @@ otherwise than this module knows.
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, wraps
+from functools import wraps
 from itertools import takewhile
 from typing import Any
 
@@ -19,9 +19,9 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.security.in_flight import known_to_begin, known_to_run
 from app.security.json_bodies import strict
 from app.security.route_policy import Declaration
+from app.security.threads import followed
 
 PARAMETERS = ("dependencies", "path_params", "query_params", "header_params", "cookie_params", "body_params")
 SPECIAL = ("request", "websocket", "response", "background_tasks", "security_scopes")
@@ -67,7 +67,7 @@ def _add_gate(original: APIRoute, route: Any) -> None:
     try:
         from fastapi._body_limit import wrap_app_with_body_limit
 
-        behind = _app(original, route, _followed(_without(route.dependant, asked)))
+        behind = _app(original, route, followed(_without(route.dependant, asked)))
         made = route.app if route.max_body_size is None else route.app.app.app  # within FastAPI's two layers for it
         limited = wrap_app_with_body_limit(behind, route.max_body_size)
     except (AttributeError, ImportError, TypeError):  # another FastAPI
@@ -105,35 +105,6 @@ def _without(dependant: Dependant, asked: list[Dependant]) -> Dependant:
     carrier = dependant.http_connection_param_name or names[0]
     call = _handed_over(dependant.call, names, carrier)
     return replace(dependant, dependencies=rest, call=call, http_connection_param_name=carrier)
-
-
-def _followed(endpoint: Dependant) -> Dependant:
-    """The same; what runs in a thread, the request knows how long."""
-    call: Any = endpoint.call
-    in_a_thread = _is_plain_function(call) and not inspect.iscoroutinefunction(call)
-    known = cache(_known)  # by the function FastAPI knows what it has solved already
-
-    def follow(dependency: Dependant) -> Dependant:
-        return replace(dependency, call=known(dependency.call), dependencies=[*map(follow, dependency.dependencies)])
-
-    dependencies = [*map(follow, endpoint.dependencies)]
-    return replace(endpoint, call=known_to_run(call) if in_a_thread else call, dependencies=dependencies)
-
-
-def _known(dependency: Any) -> Any:
-    forms = [_function_of(dependency), _function_of(inspect.unwrap(dependency))]  # FastAPI looks at both
-    if any(map(inspect.isgeneratorfunction, forms)):
-        return known_to_begin(dependency)
-    return known_to_run(dependency) if all(map(_runs_in_a_thread, forms)) else dependency
-
-
-def _function_of(call: Any) -> Any:
-    return call if inspect.isroutine(call) or inspect.isclass(call) else type(call).__call__
-
-
-def _runs_in_a_thread(function: object) -> bool:
-    is_python = inspect.isfunction(function) or inspect.ismethod(function)
-    return is_python and not inspect.iscoroutinefunction(function) and not inspect.isasyncgenfunction(function)
 
 
 def _handed_over(endpoint: Any, names: list[str], carrier: str) -> Callable[..., Any]:
