@@ -84,7 +84,7 @@ def migrated_database() -> Path:
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, migrated_database: Path) -> Iterator[Callable[..., None]]:
     """Set variables for this test: `environment(AUTH_CACHE_SECONDS="0")`."""
-    monkeypatch.setattr(logs._Output, "to_stderr", False)  # a command that an earlier test ran had set it
+    monkeypatch.setattr(logs._Output, "to_stderr", False)  # a command sets it: put it back afterwards
     monkeypatch.setattr(logs._Output, "waiting", [])  # what an earlier test left
     path = SCRATCH / f"{secrets.token_hex(8)}.sqlite3"
     if POSTGRES:

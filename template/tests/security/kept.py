@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -11,17 +12,17 @@ from fastapi import FastAPI
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
 from app.database import DbSession
 from app.manage import cli
-from app.security import accounts, audit_writer, events, logs
+from app.security import accounts, audit_writer, events
 from app.security.events import Event
 from app.security.identity import public
 from app.security.problems import Problem
 from app.security.tables import Account, AuditEvent
 from tests.security.assembled import assemble
 from tests.security.fixtures import Database, MakeClient
+from tests.security.terminal import Manage
 
 NAME = "billing"
 # Either way in has commands that change an account.
@@ -60,10 +61,9 @@ def client_of_changes(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture(name="audit")
-def audit_command(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Audit:
+def audit_command(manage: Manage) -> Audit:
     """Type `manage audit …`; the exit code, stdout and stderr."""
-    monkeypatch.setattr(logs._Output, "to_stderr", False)  # commands write events to stderr: put it back afterwards
-    return lambda *words: CliRunner().invoke(cli, ["audit", *words])
+    return partial(manage, "audit")
 
 
 def change(client: TestClient, **query: Any) -> int:

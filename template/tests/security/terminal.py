@@ -18,7 +18,6 @@ Manage = Callable[..., Result]
 @pytest.fixture
 def manage(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Manage:
     """Type `manage …`, and these lines where it asks; `load` makes the app, where it is not yours."""
-    monkeypatch.setattr(logs._Output, "to_stderr", False)  # commands write events to stderr: put it back afterwards
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     monkeypatch.setattr(settings, "looking_only", False)
 

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
-from app.manage import cli
 from app.security import accounts, audit_check
 from app.security.audit_check import RETENTION_DAYS
 from app.security.events import Event
@@ -24,6 +22,7 @@ from tests.security.kept import (
     kept,
     kept_events,
 )
+from tests.security.terminal import Manage
 from tests.security.timing import later
 
 MAKE_ACCOUNT = """INSERT INTO accounts (id, kind, name, login, created_at)
@@ -108,11 +107,11 @@ def test_verifying_is_an_event(aged: TestClient, audit: Audit) -> None:
     assert "failure" in bad
 
 
-def test_what_is_done_at_the_terminal_is_kept_without_a_name(client: TestClient, audit: Audit) -> None:
+def test_what_is_done_at_the_terminal_is_kept_without_a_name(client: TestClient, manage: Manage) -> None:
     Database(client).run(lambda db: accounts.create(db, NAME, kind="service"))
 
     for words in (["disable"], ["enable"]):
-        assert CliRunner().invoke(cli, [*COMMAND, *words, *ACCOUNT]).exit_code == 0
+        assert manage(*COMMAND, *words, *ACCOUNT).exit_code == 0
 
     assert kept_events(client) == ["user_created", "user_updated", "user_updated"]
     texts = [str(value) for row in kept(client) for value in vars(row).values()]

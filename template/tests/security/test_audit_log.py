@@ -1,17 +1,15 @@
 """What is kept in the audit log, what fails with it, and what goes on without it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
-from app.security import audit_log, audit_writer, logs
+from app.security import audit_log, audit_writer
 from app.security.audit_marks import Mark
-from app.security.cli import command_line
 from app.security.events import Event
 from app.security.settings import ROOT
 from tests.security.fixtures import Database, MakeClient
@@ -24,6 +22,7 @@ from tests.security.kept import (
     tamper,
     written,
 )
+from tests.security.terminal import Manage
 
 PRIVILEGED = {
     Event.PASSWORD_CHANGE,
@@ -235,12 +234,8 @@ def test_a_broken_chain_is_said_by_what_waits_too(forged: TestClient, capsys: py
     assert capsys.readouterr().out.count("the audit chain is broken") == 1
 
 
-def test_a_chain_that_is_broken_is_a_problem(
-    forged: TestClient, environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logs._Output, "to_stderr", False)
-
-    result = CliRunner().invoke(command_line(app_of_changes), ["doctor"])
+def test_a_chain_that_is_broken_is_a_problem(forged: TestClient, manage: Manage) -> None:
+    result = manage("doctor", load=app_of_changes)
 
     assert result.exit_code == 1
     assert "Problem: the audit log takes no change: Row 7 " in result.stdout

@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
 from app.database import Database as ServiceDatabase
-from app.manage import cli
 from app.security import accounts, audit_restart
 from app.security.events import Event
 from tests.security.fixtures import Database
@@ -31,6 +29,7 @@ from tests.security.kept import (
     remembered,
     tamper,
 )
+from tests.security.terminal import Manage
 from tests.security.timing import at_once
 
 ROWS = 4
@@ -161,11 +160,11 @@ def test_a_new_chain_breaks_like_any_other(chain: TestClient, audit: Audit, file
     assert kept(chain)[0].seq == ROWS + 3
 
 
-def test_a_command_that_a_broken_chain_stops_says_how_to_look_into_it(chain: TestClient, audit: Audit) -> None:
+def test_a_command_that_a_broken_chain_stops_says_how_to_look_into_it(chain: TestClient, manage: Manage) -> None:
     Database(chain).run(lambda db: accounts.create(db, NAME, kind="service"))
     tamper(chain, "UPDATE audit_chain SET seq = 3")
 
-    refused = CliRunner().invoke(cli, [*COMMAND, "disable", *ACCOUNT])
+    refused = manage(*COMMAND, "disable", *ACCOUNT)
 
     assert refused.exit_code == 1
     assert "manage audit verify" in refused.stderr.splitlines()[-1]

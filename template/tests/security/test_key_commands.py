@@ -2,10 +2,8 @@
 
 import pytest
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
-from app.security import accounts, logs, settings
-from app.security.cli import command_line
+from app.security import accounts, settings
 from app.security.key_format import parse
 from tests.security.assembled import assemble, forgotten
 from tests.security.fixtures import Database, MakeClient
@@ -21,11 +19,9 @@ def client_of_the_vault(make_client: MakeClient) -> TestClient:
 
 
 @pytest.fixture
-def keys(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> Manage:
+def keys(client: TestClient, manage: Manage) -> Manage:
     """Type `manage keys …` beside a service that runs on the same database."""
-    monkeypatch.setattr(logs._Output, "to_stderr", False)
-    monkeypatch.setattr(settings, "looking_only", False)
-    return lambda *arguments: CliRunner().invoke(command_line(app_with_a_vault), ["keys", *arguments])
+    return lambda *arguments: manage("keys", *arguments, load=app_with_a_vault)
 
 
 def status(client: TestClient, key: str) -> int:

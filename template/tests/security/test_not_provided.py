@@ -1,25 +1,21 @@
 """What this project's answers leave uncovered is written down, and said by `manage doctor`."""
 
 import pytest
-from typer.testing import CliRunner
 
-from app.main import create_app
-from app.security import logs
-from app.security.cli import command_line
 from app.security.doctor import not_provided
 from app.security.left_out import ANSWERS
 from app.security.settings import ROOT
 from tests.security.fixtures import MakeClient
+from tests.security.terminal import Manage
 
 PAGE = (ROOT / "docs/security/not-provided.md").read_text()
 ALWAYS_SAID = ("the proxy before the service", "JSON lines on stdout")
 
 
-def test_doctor_says_what_the_page_says(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_what_the_page_says(make_client: MakeClient, manage: Manage) -> None:
     make_client()
-    monkeypatch.setattr(logs._Output, "to_stderr", False)
 
-    printed = CliRunner().invoke(command_line(create_app), ["doctor"]).stdout
+    printed = manage("doctor").stdout
 
     said = [line for line in printed.splitlines() if line.startswith("Not provided: ")]
     assert said == [f"Not provided: {what}; instead: {instead}" for what, instead in not_provided().items()]

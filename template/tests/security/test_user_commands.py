@@ -4,38 +4,30 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
-from app.manage import cli
-from app.security import logs
 from app.security.settings import ROOT
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
+from tests.security.terminal import Manage
 
 AsPerson = Callable[..., Person]
-Manage = Callable[..., Result]
 ALICE = "alice@example.com"
 TWICE = f"{PASSWORD}\n{PASSWORD}\n"
 
 
 @pytest.fixture
-def manage(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Manage:
+def users(manage: Manage) -> Manage:
     """Type `manage users …` and these lines; the exit code, stdout and stderr."""
-    monkeypatch.setattr(logs._Output, "to_stderr", False)  # commands write events to stderr: put it back afterwards
-
-    def run(*arguments: str, typed: str = "") -> Result:
-        return CliRunner().invoke(cli, ["users", *arguments], input=typed)
-
-    return run
+    return partial(manage, "users")
 
 
-def test_a_created_person_logs_in_with_the_password_typed(manage: Manage, client: TestClient) -> None:
-    result = manage("create", ALICE, typed=TWICE)
+def test_a_created_person_logs_in_with_the_password_typed(users: Manage, client: TestClient) -> None:
+    result = users("create", ALICE, typed=TWICE)
 
     assert result.exit_code == 0
     assert PASSWORD not in result.output
@@ -44,12 +36,12 @@ def test_a_created_person_logs_in_with_the_password_typed(manage: Manage, client
 
 
 def test_what_the_first_start_says_to_type_makes_the_first_person(
-    manage: Manage, capsys: pytest.CaptureFixture[str], client: TestClient
+    users: Manage, capsys: pytest.CaptureFixture[str], client: TestClient
 ) -> None:
     said = re.search(r"uv run manage users (create .*)", capsys.readouterr().out)
     assert said
 
-    assert manage(*said[1].split(), typed=TWICE).exit_code == 0
+    assert users(*said[1].split(), typed=TWICE).exit_code == 0
     assert log_in(client, "you@example.com").status_code == 200
 
 
@@ -66,20 +58,20 @@ def test_what_the_first_start_says_to_type_makes_the_first_person(
     ],
 )
 def test_a_password_as_an_argument_is_refused(
-    manage: Manage, client: TestClient, database: Database, arguments: tuple[str, ...]
+    users: Manage, client: TestClient, database: Database, arguments: tuple[str, ...]
 ) -> None:
-    result = manage(*arguments, typed=TWICE)
+    result = users(*arguments, typed=TWICE)
 
     assert result.exit_code == 2
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
 
 
 def test_no_variable_stands_in_for_the_typing(
-    manage: Manage, client: TestClient, database: Database, environment: Callable[..., None]
+    users: Manage, client: TestClient, database: Database, environment: Callable[..., None]
 ) -> None:
     environment(PASSWORD=PASSWORD, USER_PASSWORD=PASSWORD, MANAGE_USERS_CREATE_PASSWORD=PASSWORD)
 
-    assert manage("create", ALICE).exit_code == 1
+    assert users("create", ALICE).exit_code == 1
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
 
 
@@ -94,9 +86,9 @@ def test_no_variable_stands_in_for_the_typing(
     ],
 )
 def test_a_password_that_is_not_good_creates_nobody(
-    manage: Manage, client: TestClient, database: Database, typed: str, said: str
+    users: Manage, client: TestClient, database: Database, typed: str, said: str
 ) -> None:
-    result = manage("create", ALICE, typed=typed)
+    result = users("create", ALICE, typed=typed)
 
     assert result.exit_code == 1
     assert said in result.stderr
@@ -104,26 +96,26 @@ def test_a_password_that_is_not_good_creates_nobody(
 
 
 @pytest.mark.parametrize("name", [ALICE, "ALICE@example.com", "\uff41lice@example.com"])
-def test_a_name_is_taken_once(manage: Manage, client: TestClient, database: Database, name: str) -> None:
+def test_a_name_is_taken_once(users: Manage, client: TestClient, database: Database, name: str) -> None:
     create_person(client, ALICE)
 
-    assert manage("create", name, typed=TWICE).exit_code == 1
+    assert users("create", name, typed=TWICE).exit_code == 1
     assert database.rows("SELECT count(*) FROM accounts") == [(1,)]
 
 
 @pytest.mark.parametrize("command", ["create", "invite"])
 def test_a_role_that_this_project_does_not_have_is_refused(
-    manage: Manage, client: TestClient, database: Database, command: str
+    users: Manage, client: TestClient, database: Database, command: str
 ) -> None:
-    result = manage(command, ALICE, "--role", "no_such_role", typed=TWICE)
+    result = users(command, ALICE, "--role", "no_such_role", typed=TWICE)
 
     assert result.exit_code == 1
     assert "roles of this project" in result.stderr
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
 
 
-def test_an_invitation_is_all_that_stdout_holds(manage: Manage, client: TestClient) -> None:
-    result = manage("invite", ALICE)
+def test_an_invitation_is_all_that_stdout_holds(users: Manage, client: TestClient) -> None:
+    result = users("invite", ALICE)
 
     assert result.exit_code == 0
     assert re.fullmatch(r"ot_[0-9A-Za-z]{43}\n", result.stdout)
@@ -134,10 +126,10 @@ def test_an_invitation_is_all_that_stdout_holds(manage: Manage, client: TestClie
 
 
 def test_an_invitation_serves_a_forgotten_password_and_changes_nothing_until_it_is_used(
-    manage: Manage, client: TestClient, as_person: AsPerson
+    users: Manage, client: TestClient, as_person: AsPerson
 ) -> None:
     person = as_person()
-    token = manage("invite", person.name).stdout.strip()
+    token = users("invite", person.name).stdout.strip()
     assert person.get("/users/me").status_code == 200
 
     activation = {"token": token, "password": "seven quiet lamps behind"}
@@ -147,13 +139,13 @@ def test_an_invitation_serves_a_forgotten_password_and_changes_nothing_until_it_
     assert log_in(client, person.name, "seven quiet lamps behind").status_code == 200
 
 
-def test_the_list_says_who_may_log_in(manage: Manage, client: TestClient) -> None:
+def test_the_list_says_who_may_log_in(users: Manage, client: TestClient) -> None:
     for name in (ALICE, "bob@example.com"):
         create_person(client, name)
-    manage("invite", "carol@example.com")
-    manage("disable", "bob@example.com")
+    users("invite", "carol@example.com")
+    users("disable", "bob@example.com")
 
-    result = manage("list")
+    result = users("list")
 
     assert result.exit_code == 0
     found = [line.split()[:2] for line in result.stdout.splitlines()]
@@ -162,42 +154,42 @@ def test_the_list_says_who_may_log_in(manage: Manage, client: TestClient) -> Non
 
 
 def test_disabling_ends_every_session_and_enabling_brings_none_back(
-    manage: Manage, make_client: MakeClient, as_person: AsPerson
+    users: Manage, make_client: MakeClient, as_person: AsPerson
 ) -> None:
     person = as_person(client=make_client(AUTH_CACHE_SECONDS="0"))
     session = person.tokens["refresh_token"]
 
-    assert manage("disable", person.name).exit_code == 0
+    assert users("disable", person.name).exit_code == 0
     assert person.get("/users/me").status_code == 401
     assert log_in(person, person.name).status_code == 400
 
-    assert manage("enable", person.name.upper()).exit_code == 0
+    assert users("enable", person.name.upper()).exit_code == 0
     assert person.get("/users/me").status_code == 401
     assert refresh(person, session).status_code == 400
     assert log_in(person, person.name).status_code == 200
 
 
-def test_unlocking_lets_somebody_in_again(manage: Manage, client: TestClient, make_client: MakeClient) -> None:
+def test_unlocking_lets_somebody_in_again(users: Manage, client: TestClient, make_client: MakeClient) -> None:
     create_person(client, ALICE)
     for number in range(1, 22):
         log_in(make_client(client.app, address=f"127.71.0.{number}"), ALICE, "wrong")  # type: ignore[arg-type]
     assert log_in(client, ALICE).status_code == 429
 
-    assert manage("unlock", ALICE).stdout == f"Unlocked {ALICE}.\n"
+    assert users("unlock", ALICE).stdout == f"Unlocked {ALICE}.\n"
 
     assert log_in(client, ALICE).status_code == 200
 
 
 @pytest.mark.parametrize("command", ["disable", "enable", "unlock"])
-def test_who_is_not_there_is_said_in_one_line(manage: Manage, command: str) -> None:
-    result = manage(command, "nobody@example.com")
+def test_who_is_not_there_is_said_in_one_line(users: Manage, command: str) -> None:
+    result = users(command, "nobody@example.com")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "Nobody has this name.\n"
 
 
-def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(manage: Manage, tmp_path: Path) -> None:
-    results = [manage("create", ALICE, typed=TWICE), manage("invite", ALICE), manage("disable", ALICE)]
+def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(users: Manage, tmp_path: Path) -> None:
+    results = [users("create", ALICE, typed=TWICE), users("invite", ALICE), users("disable", ALICE)]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
     written = "".join(result.stderr for result in results)
@@ -211,9 +203,9 @@ def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(manage: Manag
 
 @pytest.mark.parametrize("name", ["", " ", " alice", "al\u2028ice", "al\x1bice", "a" * 255, "\ufdfa" * 254])
 def test_a_name_that_nobody_could_log_in_with_is_refused(
-    manage: Manage, client: TestClient, database: Database, name: str
+    users: Manage, client: TestClient, database: Database, name: str
 ) -> None:
-    result = manage("invite", "--", name)
+    result = users("invite", "--", name)
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
@@ -231,11 +223,11 @@ LOST = "The database cannot be reached ({}): check DATABASE_URL."
     ],
 )
 def test_an_empty_database_and_a_lost_one_are_said_in_one_line(
-    manage: Manage, environment: Callable[..., None], tmp_path: Path, url: str, said: str
+    users: Manage, environment: Callable[..., None], tmp_path: Path, url: str, said: str
 ) -> None:
     environment(DATABASE_URL=url.format(tmp_path))
 
-    result = manage("list")
+    result = users("list")
 
     assert result.exit_code == 1
     assert said in result.stderr
