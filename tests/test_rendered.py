@@ -3,7 +3,6 @@
 import ast
 import cProfile
 import json
-import os
 import re
 import tomllib
 from collections.abc import Callable
