@@ -3,8 +3,10 @@
 The catch-all is a layer of its own inside headers and CORS: Starlette answers an unhandled exception outside of both.
 """
 
+import errno
 import json
 import logging
+import socket
 from itertools import takewhile
 from typing import Any, cast
 
@@ -24,6 +26,9 @@ from app.security.route_policy import Policies
 from app.security.routing import path_in
 
 log = logging.getLogger(__name__)
+# What the database's driver and the operating system say of a server that does not answer.
+_OUT_OF_REACH = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
+_NO_WAY_THERE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 DEEPEST_POINTER = 32  # names and indexes in a pointer
 PARTS_OF_A_REQUEST = frozenset(("body", "query", "path", "header", "cookie"))
 # What pydantic says of these quotes a piece of the input.
@@ -105,10 +110,12 @@ def problem_for(error: Exception) -> Problem:
     cause = getattr(error, "orig", None)
     if "QueryCanceled" in type(getattr(cause, "__cause__", None) or cause).__name__:
         return Problem(504, detail="The database took too long.")
-    if str(getattr(cause, "sqlstate", "")).startswith("22"):  # a data exception, such as a NUL in a text
+    sqlstate = str(getattr(cause, "sqlstate", ""))
+    if sqlstate.startswith("22"):  # a data exception, such as a NUL in a text
         return Problem(422, detail="The request holds a value that cannot be kept.")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or isinstance(error, (OperationalError, InterfaceError, PoolTimeout, ConnectionError)):
+    rolled_back = sqlstate.startswith("40")  # a deadlock, or what could not be done one after the other
+    if lost or rolled_back or isinstance(error, _OUT_OF_REACH) or getattr(error, "errno", None) in _NO_WAY_THERE:
         return Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
     return Problem(500, detail="Something went wrong here. The request's id helps us to find it.")
 

@@ -115,8 +115,10 @@ async def by_refresh_token(db: AsyncSession, token: str) -> Session | None:
 
 async def live_sessions(db: AsyncSession, account: UUID) -> list[Session]:
     """Newest first."""
-    live = (Session.account_id == account, Session.ended_at.is_(None), Session.expires_at > utc_now())
-    return list(await db.scalars(select(Session).where(*live).order_by(Session.created_at.desc())))
+    now = utc_now()
+    open_ = (Session.account_id == account, Session.ended_at.is_(None), Session.expires_at > now)
+    found = await db.scalars(select(Session).where(*open_).order_by(Session.created_at.desc()))
+    return [session for session in found if _idle_end(session) > now]
 
 
 async def end(db: AsyncSession, account: UUID, session: UUID) -> bool:
@@ -131,7 +133,9 @@ async def end(db: AsyncSession, account: UUID, session: UUID) -> bool:
 def _lookup(token: str) -> Select[RefreshToken, Session, Account]:
     tables = select(RefreshToken, Session, Account).join(Session, RefreshToken.session_id == Session.id)
     joined = tables.join(Account, Session.account_id == Account.id)
-    return joined.where(RefreshToken.token_hash == token_hash(token)).with_for_update()
+    # Not the account: who disables it, or logs in at the cap, holds it and then waits for its sessions.
+    held = joined.with_for_update(of=(RefreshToken, Session))
+    return held.where(RefreshToken.token_hash == token_hash(token))
 
 
 def _idle_end(session: Session) -> datetime:
