@@ -25,10 +25,11 @@ async def invite(db: AsyncSession, account: Account) -> str:
 
 
 async def invited(db: AsyncSession, token: str) -> Account | None:
-    """Whose invitation this is, if it is open and the account may log in."""
+    """Whose invitation this is, if it is open and a person may log in with it."""
     found = OneTimeToken.token_hash == token_hash(token)
-    is_open = (OneTimeToken.used_at.is_(None), OneTimeToken.expires_at > utc_now(), Account.is_active)
-    return await db.scalar(select(Account).join(OneTimeToken).where(found, *is_open))
+    is_open = (OneTimeToken.used_at.is_(None), OneTimeToken.expires_at > utc_now())
+    may_log_in = (Account.is_active, Account.kind == "person")
+    return await db.scalar(select(Account).join(OneTimeToken).where(found, *is_open, *may_log_in))
 
 
 async def withdraw(db: AsyncSession, account: UUID) -> None:

@@ -6,6 +6,7 @@ flood of log-ins takes neither the loop nor the memory (V15.2.2, V15.4.4).
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -21,12 +22,14 @@ from typing import TypeVar
 
 from fastapi import FastAPI
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.hooks import hooks_of
 from app.security.problems import Problem
-from app.security.project import SLUG
+from app.security.project import NAME, SLUG
+from app.security.route_policy import Policies
 from app.security.settings import SecuritySettings
-from app.security.tables import UNUSABLE_PASSWORD
+from app.security.tables import UNUSABLE_PASSWORD, normalise_login
 
 with warnings.catch_warnings():  # passlib's last release is older than Python's and argon2's warnings
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -34,6 +37,8 @@ with warnings.catch_warnings():  # passlib's last release is older than Python's
     from passlib.exc import UnknownHashError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+SHORT_PASSWORDS = "passwords of 8 characters are accepted (ALLOW_8_CHAR_PASSWORDS)"
 MAXIMUM_LENGTH = 128  # code points
 LETTERS_OF_ITS_OWN = 5  # that a password has beside the names in it, if there are any
 QUEUE = 32  # jobs that may wait for a thread
@@ -76,8 +81,8 @@ def normalise(password: str) -> str:
 
 
 def _bounded(password: str) -> str:
-    """The normalised password; what is far too long stays so, and is cut first: normalising takes its square."""
-    return normalise(password[: 4 * MAXIMUM_LENGTH])
+    """The normalised password; what is far too long stays as it is: normalising takes its square."""
+    return normalise(password) if len(password) <= 4 * MAXIMUM_LENGTH else password
 
 
 def _is_possible(password: str) -> bool:
@@ -89,9 +94,9 @@ def _is_possible(password: str) -> bool:
 
 
 class PasswordHasher:
-    def __init__(self, settings: PasswordSettings, service_names: Iterable[str]) -> None:
+    def __init__(self, settings: PasswordSettings, *service_names: str) -> None:
         self._settings = settings
-        self._service_names = tuple(service_names)
+        self._service_names = (NAME, SLUG, *service_names)
         costs = (settings.argon2_memory_kib, settings.argon2_iterations, settings.argon2_parallelism)
         self._passlib, self._nobody = _context(*costs)
         self._threads = os.cpu_count() or 1
@@ -120,7 +125,7 @@ class PasswordHasher:
         if not minimum <= len(password) <= MAXIMUM_LENGTH or not _is_possible(password):
             raise WeakPassword(f"Use {minimum} to {MAXIMUM_LENGTH} characters.")
         words = _words((*self._service_names, *names))
-        if _is_made_of(words, _letters(password)):
+        if any(_is_made_of(words, kept(password)) for kept in (_letters, _letters_and_digits)):
             raise WeakPassword("Too easy to guess: built from this service's or your own name.")
         # zxcvbn knows common words, repeats, sequences and keyboard walks.
         if await self._in_thread(lambda: _guessability(password, words)) < 3:
@@ -174,26 +179,39 @@ def _guessability(password: str, words: Iterable[str]) -> int:
     return int(zxcvbn.zxcvbn(password[:JUDGED_LENGTH], user_inputs=list(words))["score"])
 
 
+def _letters_and_digits(text: str) -> str:
+    return "".join(filter(str.isalnum, normalise_login(text)))
+
+
 def _letters(text: str) -> str:
-    return "".join(filter(str.isalpha, text.casefold()))
+    return "".join(filter(str.isalpha, normalise_login(text)))
 
 
 def _words(names: tuple[str, ...]) -> set[str]:
-    parts = {_letters(part) for name in names for part in (name, *re.split(r"[@.\s_-]", name))}
-    return {part for part in parts if len(part) >= 3}
+    """What is in these names, with their digits and without: a customer's number is a name, too."""
+    parts = [part for name in names for part in (name, *re.split(r"[@.\s_-]", name))]
+    return {word for part in parts for word in (_letters(part), _letters_and_digits(part)) if len(word) >= 3}
 
 
-def _is_made_of(words: set[str], letters: str) -> bool:
+def _is_made_of(words: set[str], text: str) -> bool:
     """Whether hardly any letter is left without these words."""
-    rest = letters
+    rest = text
     for word in sorted(words, key=len, reverse=True):
         rest = rest.replace(word, "")
-    return rest != letters and len(rest) < LETTERS_OF_ITS_OWN
+    return rest != text and len(_letters(rest)) < LETTERS_OF_ITS_OWN
 
 
 def install(app: FastAPI) -> None:
-    app.state.passwords = PasswordHasher(PasswordSettings.current(), (app.title, SLUG))
+    settings = PasswordSettings.current()
+    if settings.allow_8_char_passwords:
+        log.warning(SHORT_PASSWORDS)
+    app.state.passwords = PasswordHasher(settings, app.title)
     hooks_of(app).at_end.append(_on_end)
+    hooks_of(app).hints.append(_hints)
+
+
+async def _hints(db: AsyncSession, policies: Policies) -> list[str]:
+    return [SHORT_PASSWORDS] if PasswordSettings.current().allow_8_char_passwords else []
 
 
 async def _on_end(app: FastAPI) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import FastAPI, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -46,7 +46,7 @@ class PersonChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     roles: Roles | None = None
-    is_active: bool | None = None
+    is_active: StrictBool | None = None
 
 
 class InvitationOut(BaseModel):

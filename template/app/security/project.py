@@ -7,6 +7,7 @@ from importlib import metadata
 
 from app.security.settings import ROOT
 
+NAME = "{{= project_name }}"
 SLUG = "{{= slug }}"  # it stays as it is when the project is renamed
 
 

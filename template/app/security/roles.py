@@ -34,7 +34,7 @@ class RequireRole(Authenticate):
     """The dependency behind `require_role`: the caller must have one of these roles."""
 
     def __init__(self, *roles: Role) -> None:
-        self.roles = frozenset(roles)
+        self.roles = frozenset(map(Role, roles))  # a plain name of one, too
 
     def declare(self, policy: Policy) -> None:
         super().declare(policy)

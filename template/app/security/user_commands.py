@@ -12,7 +12,6 @@ from app.security import accounts, events, invitations, login_throttle
 from app.security.accounts import UnknownAccount
 from app.security.events import Event
 from app.security.passwords import PasswordHasher, PasswordSettings, WeakPassword
-from app.security.project import SLUG
 from app.security.tables import UNUSABLE_PASSWORD, Account
 from app.security.terminal import fail, run
 
@@ -24,7 +23,7 @@ def _ask_password(name: str) -> str:
     chosen = PasswordSettings.current()
     asked = f"Password ({chosen.minimum_length} characters or more)"
     password = typer.prompt(asked, hide_input=True, confirmation_prompt="Repeat it")
-    hasher = PasswordHasher(chosen, (SLUG,))
+    hasher = PasswordHasher(chosen)
 
     async def judged_hash() -> str:
         await hasher.judge(password, name)
@@ -110,6 +109,8 @@ async def _invite(db: AsyncSession, name: str, roles: Iterable[str]) -> str:
         account = await accounts.by_name(db, name)
     except UnknownAccount:
         account = await accounts.create(db, name, roles=roles)
+    if account.kind != "person":
+        fail("This is a service account: it has keys and no password.")
     return await invitations.invite(db, account)
 
 

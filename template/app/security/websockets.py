@@ -60,7 +60,7 @@ class _Socket:
         try:
             await asyncio.wait((message, closed), return_when=asyncio.FIRST_COMPLETED)
             if not self._closed.is_set():
-                if len(message.result().get("bytes") or message.result().get("text") or "") <= self._max_bytes:
+                if _bytes_of(message.result()) <= self._max_bytes:
                     return message.result()
                 await self.close(TOO_BIG)
             return {"type": "websocket.disconnect", "code": self._code}
@@ -77,6 +77,11 @@ class _Socket:
         self._code = code
         self._closed.set()
         await self._send({"type": "websocket.close", "code": code})
+
+
+def _bytes_of(message: Message) -> int:
+    text = message.get("text") or ""
+    return len(message.get("bytes") or "") or len(text if text.isascii() else text.encode("utf-8", "surrogatepass"))
 
 
 def install(app: FastAPI) -> None:
