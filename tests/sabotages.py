@@ -126,9 +126,8 @@ SABOTAGES = [
         "return False\n        try",
     ),
     Sabotage("passwords", "test_passwords", "if self._jobs >= self._threads + QUEUE", "if False"),
-    Sabotage(
-        "passwords", "test_passwords", "_guessability(password, words)) < 3", "_guessability(password, words)) < 0"
-    ),
+    Sabotage("passwords", "test_passwords", "guessability(password, words)) < 3", "guessability(password, words)) < 0"),
+    Sabotage("password_policy", "test_passwords", "(_letters(password), _letters_and_digits(password))", "(password,)"),
     Sabotage("users", "test_users", "await accounts.end_sessions(db, caller.id, keep=caller.credential.id)", "pass"),
     Sabotage("users", "test_users", "if not await login.check(account, change.current_password, client):", "if False:"),
     Sabotage(

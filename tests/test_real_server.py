@@ -31,7 +31,7 @@ from app.database import Database
 from app.security import accounts
 from app.security.passwords import PasswordHasher, PasswordSettings
 async def create():
-    hashed = await PasswordHasher(PasswordSettings.current(), ()).hash("{PASSWORD}")
+    hashed = await PasswordHasher(PasswordSettings.current()).hash("{PASSWORD}")
     async with Database().begin() as db:
         await accounts.create(db, "{NAME}", password_hash=hashed)
 asyncio.run(create())

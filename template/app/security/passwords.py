@@ -8,13 +8,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import secrets
 import sys
 import threading
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import count
@@ -25,11 +24,11 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.hooks import hooks_of
+from app.security.password_policy import guessability, is_made_of, words_of
 from app.security.problems import Problem
-from app.security.project import NAME, SLUG
 from app.security.route_policy import Policies
 from app.security.settings import SecuritySettings
-from app.security.tables import UNUSABLE_PASSWORD, normalise_login
+from app.security.tables import UNUSABLE_PASSWORD
 
 with warnings.catch_warnings():  # passlib's last release is older than Python's and argon2's warnings
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -40,9 +39,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 SHORT_PASSWORDS = "passwords of 8 characters are accepted (ALLOW_8_CHAR_PASSWORDS)"
 MAXIMUM_LENGTH = 128  # code points
-LETTERS_OF_ITS_OWN = 5  # that a password has beside the names in it, if there are any
 QUEUE = 32  # jobs that may wait for a thread
-JUDGED_LENGTH = 32  # zxcvbn's time grows with the square of the length
 
 
 class PasswordSettings(SecuritySettings):
@@ -96,7 +93,7 @@ def _is_possible(password: str) -> bool:
 class PasswordHasher:
     def __init__(self, settings: PasswordSettings, *service_names: str) -> None:
         self._settings = settings
-        self._service_names = (NAME, SLUG, *service_names)
+        self._service_names = service_names
         costs = (settings.argon2_memory_kib, settings.argon2_iterations, settings.argon2_parallelism)
         self._passlib, self._nobody = _context(*costs)
         self._threads = os.cpu_count() or 1
@@ -124,11 +121,10 @@ class PasswordHasher:
         minimum = self._settings.minimum_length
         if not minimum <= len(password) <= MAXIMUM_LENGTH or not _is_possible(password):
             raise WeakPassword(f"Use {minimum} to {MAXIMUM_LENGTH} characters.")
-        words = _words((*self._service_names, *names))
-        if any(_is_made_of(words, kept(password)) for kept in (_letters, _letters_and_digits)):
+        words = words_of((*self._service_names, *names))
+        if is_made_of(words, password):
             raise WeakPassword("Too easy to guess: built from this service's or your own name.")
-        # zxcvbn knows common words, repeats, sequences and keyboard walks.
-        if await self._in_thread(lambda: _guessability(password, words)) < 3:
+        if await self._in_thread(lambda: guessability(password, words)) < 3:
             raise WeakPassword("This is easy to guess; several unrelated words are not.")
 
     def _verify(self, password: str, stored: str | None) -> bool:
@@ -170,35 +166,6 @@ def _yield_to_the_event_loop(turns: Iterator[int]) -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         else:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def _guessability(password: str, words: Iterable[str]) -> int:
-    """0 to 4, worst to best."""
-    import zxcvbn  # 25 MiB of common words, for the processes that set a password
-
-    return int(zxcvbn.zxcvbn(password[:JUDGED_LENGTH], user_inputs=list(words))["score"])
-
-
-def _letters_and_digits(text: str) -> str:
-    return "".join(filter(str.isalnum, normalise_login(text)))
-
-
-def _letters(text: str) -> str:
-    return "".join(filter(str.isalpha, normalise_login(text)))
-
-
-def _words(names: tuple[str, ...]) -> set[str]:
-    """What is in these names, with their digits and without: a customer's number is a name, too."""
-    parts = [part for name in names for part in (name, *re.split(r"[@.\s_-]", name))]
-    return {word for part in parts for word in (_letters(part), _letters_and_digits(part)) if len(word) >= 3}
-
-
-def _is_made_of(words: set[str], text: str) -> bool:
-    """Whether hardly any letter is left without these words."""
-    rest = text
-    for word in sorted(words, key=len, reverse=True):
-        rest = rest.replace(word, "")
-    return rest != text and len(_letters(rest)) < LETTERS_OF_ITS_OWN
 
 
 def install(app: FastAPI) -> None:

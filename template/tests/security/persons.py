@@ -26,7 +26,7 @@ _hashes: dict[str, str] = {}
 def hash_of(password: str) -> str:
     """Hash each password once for all tests."""
     if password not in _hashes:
-        hasher = PasswordHasher(PasswordSettings(), ())
+        hasher = PasswordHasher(PasswordSettings())
         _hashes[password] = asyncio.run(hasher.hash(password))
     return _hashes[password]
 

@@ -6,7 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.security import settings
-from tests.security.fixtures import PRODUCTION_ENVIRONMENT
+from app.security.passwords import SHORT_PASSWORDS
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+from tests.security.terminal import Manage
 from tests.security.test_api_docs import openapi
 
 WEAK = {
@@ -25,6 +27,24 @@ def test_a_weak_setting_is_named(environment: Callable[..., None], name: str, va
     environment(**PRODUCTION_ENVIRONMENT | {name: value})
 
     assert [line for line in settings.problems() if name in line]
+
+
+def test_short_passwords_are_accepted_with_a_warning_alone(
+    make_client: MakeClient, manage: Manage, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_client(ALLOW_8_CHAR_PASSWORDS="true")
+
+    assert SHORT_PASSWORDS in caplog.messages
+    assert f"Note: {SHORT_PASSWORDS}" in manage("doctor").stdout
+
+
+def test_long_passwords_need_no_warning(
+    make_client: MakeClient, manage: Manage, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_client()
+
+    assert SHORT_PASSWORDS not in caplog.messages
+    assert SHORT_PASSWORDS not in manage("doctor").stdout
 
 
 def test_authorize_knows_where_to_log_in(client: TestClient) -> None:

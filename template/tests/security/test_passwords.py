@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import unicodedata
 from collections.abc import Callable
 from functools import partial
 
@@ -97,6 +98,25 @@ def test_the_name_of_the_service_is_no_password(make_client: MakeClient, environ
     assert choose(client, "harbour master eats figs")[0] == 204
 
 
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("4901-5188-3627-4197", "4901-5188-3627-4197"),
+        ("0049 171 5551234567", "00491715551234567"),
+        ("49015188362741974", "49015188362741974!2026"),
+        ("\uff4a\uff4f\uff41\uff4e\uff4e\uff41 \uff46\uff49\uff53\uff43\uff48\uff45\uff52", "!!Joanna Fischer!!"),
+        ("zoe\u0308 lindqvist@example.com", "zo\u00eb lindqvist 12345"),
+    ],
+)
+def test_a_name_is_no_password_in_any_spelling(client: TestClient, name: str, password: str) -> None:
+    judge = partial(client.portal.call, client.app.state.passwords.judge)  # type: ignore[attr-defined, union-attr]
+
+    with pytest.raises(passwords.WeakPassword):
+        judge(password, name)
+
+    judge("nine 4901 quiet lamps", name)
+
+
 def test_a_name_made_of_repeats_does_not_make_judging_slow(client: TestClient) -> None:
     hasher = client.app.state.passwords  # type: ignore[attr-defined]
     judge = partial(client.portal.call, hasher.judge, "a" * 127 + "b", "aaa.aaaa.aaaaa@aaaaaa.aaaaaaa")  # type: ignore[union-attr]
@@ -124,6 +144,16 @@ def test_what_differs_in_its_last_character_is_different(client: TestClient) -> 
     assert log_in(client, "alice", "x" * 99 + "z").status_code == 400
     assert log_in(client, "alice", "x" * 99).status_code == 400
     assert log_in(client, "alice", "x" * 99 + "y").status_code == 200
+
+
+def test_what_is_far_too_long_is_never_cut(client: TestClient) -> None:
+    password = "\u1f82" * 128
+    create_person(client, "alice", password=password)
+    apart = unicodedata.normalize("NFD", password)  # four code points each
+
+    assert log_in(client, "alice", apart).status_code == 200
+    assert log_in(client, "alice", f"{apart} and more").status_code == 400
+    assert choose(client, f"{unicodedata.normalize('NFD', password)} and more")[0] == 422
 
 
 def test_two_spellings_of_one_character_are_the_same_and_nothing_else_is(client: TestClient) -> None:

@@ -126,7 +126,14 @@ def test_power_over_people_needs_a_recent_log_in(
 
 @pytest.mark.parametrize(
     "change",
-    [{"password_hash": "x"}, {"is_admin": True}, {"roles": ["no_such_role"]}, {"roles": "admin"}, {"kind": "x"}],
+    [
+        {"password_hash": "x"},
+        {"is_admin": True},
+        {"roles": ["no_such_role"]},
+        {"roles": "admin"},
+        {"kind": "x"},
+        {"is_active": "no"},
+    ],
 )
 def test_nothing_else_can_be_changed_of_a_person(boss: Person, as_person: AsPerson, change: dict[str, Any]) -> None:
     assert boss.patch(f"/users/{as_person().id}", json=change).status_code == 422

@@ -59,6 +59,24 @@ def test_the_eleventh_log_in_ends_the_first_at_once(
     assert works(alice, second) == (True, True)
 
 
+def test_sessions_that_nobody_used_for_a_week_take_no_room(uncached: TestClient, as_person: AsPerson) -> None:
+    with later(days=-8):
+        alice = as_person(client=uncached)
+        for _ in range(9):
+            Database(uncached).rows("DELETE FROM throttle_buckets")
+            log_in(alice, alice.name)
+    with later(days=-2):
+        kept = refresh(alice, alice.tokens["refresh_token"]).json()
+    Database(uncached).rows("DELETE FROM throttle_buckets")
+
+    log_in(alice, alice.name)
+
+    refreshed = refresh(alice, kept["refresh_token"])
+    assert refreshed.status_code == 200
+    alice.headers["Authorization"] = f"Bearer {refreshed.json()['access_token']}"
+    assert len(alice.get("/auth/sessions").json()) == 2
+
+
 def test_people_see_their_sessions(as_person: AsPerson) -> None:
     alice, _ = as_person(), as_person()
     alice.headers["User-Agent"] = "browser " * 50

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from app.security import accounts
+from app.security.project import NAME
 from app.security.settings import ROOT
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
@@ -112,6 +114,19 @@ def test_a_role_that_this_project_does_not_have_is_refused(
     assert result.exit_code == 1
     assert "roles of this project" in result.stderr
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
+
+
+def test_a_service_account_is_not_invited(users: Manage, client: TestClient, database: Database) -> None:
+    database.run(lambda db: accounts.create(db, "billing", kind="service"))
+
+    result = users("invite", "billing")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "service account" in result.stderr
+
+
+def test_the_name_of_the_service_is_no_password(users: Manage, client: TestClient) -> None:
+    assert "own name" in users("create", ALICE, typed=f"!{NAME}-2026-{NAME}!\n" * 2).stderr
 
 
 def test_an_invitation_is_all_that_stdout_holds(users: Manage, client: TestClient) -> None:

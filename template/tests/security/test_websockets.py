@@ -61,9 +61,12 @@ def test_who_is_known_is_heard(sockets: TestClient, as_caller: AsCaller) -> None
         assert socket.receive_text() == "hello"
 
 
-def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_caller: AsCaller) -> None:
+@pytest.mark.parametrize("message", ["x" * 1025, "é" * 513])
+def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_caller: AsCaller, message: str) -> None:
     with as_caller(client=sockets).websocket_connect("/echo") as socket:
-        socket.send_text("x" * 2000)
+        socket.send_text("é" * 512)
+        assert socket.receive_text() == "é" * 512
+        socket.send_text(message)
         with pytest.raises(WebSocketDisconnect) as closed:
             socket.receive_text()
 
