@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from app.security.events import Event
 from app.security.settings import ROOT, SecuritySettings
 
 SECURITY = ROOT / "app/security"
@@ -119,3 +120,7 @@ def test_every_setting_is_documented_with_its_default_and_its_bounds() -> None:
 @pytest.mark.parametrize(("name", "value"), [row[:2] for row in rows("Fixed numbers")])
 def test_every_fixed_number_is_what_the_code_says(name: str, value: str) -> None:
     assert in_words(number(code(name)[0])) == value
+
+
+def test_every_event_stands_on_the_page() -> None:
+    assert [code(name)[0] for name, _ in rows("Events")] == list(Event)
