@@ -6,6 +6,7 @@ The catch-all is a layer of its own inside headers and CORS: Starlette answers a
 import errno
 import json
 import logging
+import re
 import socket
 from itertools import takewhile
 from typing import Any, cast
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +30,8 @@ from app.security.routing import path_in
 log = logging.getLogger(__name__)
 # What the database's driver and the operating system say of a server that does not answer.
 _OUT_OF_REACH = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
+# SQLSTATEs: no connection or log-in, rolled back, nothing left, shutting down, not now, somebody holds it, reads only.
+_PASSING = re.compile(r"08|28|40|53|57P|55000|55P03|25006")
 _NO_WAY_THERE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 DEEPEST_POINTER = 32  # names and indexes in a pointer
 PARTS_OF_A_REQUEST = frozenset(("body", "query", "path", "header", "cookie"))
@@ -107,21 +111,36 @@ def _explain(problem: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
 
 def problem_for(error: Exception) -> Problem:
     """Which answer an unexpected exception gets."""
-    cause = getattr(error, "orig", None)
-    if "QueryCanceled" in type(getattr(cause, "__cause__", None) or cause).__name__:
+    sqlstate = _sqlstate(error)
+    if sqlstate == "57014":  # query_canceled
         return Problem(504, detail="The database took too long.")
-    sqlstate = str(getattr(cause, "sqlstate", ""))
     if sqlstate.startswith("22"):  # a data exception, such as a NUL in a text
         return Problem(422, detail="The request holds a value that cannot be kept.")
+    if isinstance(error, StaleDataError):
+        return Problem(409, detail="Somebody else changed or removed this just now.")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    rolled_back = sqlstate.startswith("40")  # a deadlock, or what could not be done one after the other
-    if lost or rolled_back or isinstance(error, _OUT_OF_REACH) or getattr(error, "errno", None) in _NO_WAY_THERE:
+    passing = _PASSING.match(sqlstate) or getattr(error, "errno", None) in _NO_WAY_THERE
+    if lost or passing or isinstance(error, _OUT_OF_REACH):
         return Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
     return Problem(500, detail="Something went wrong here. The request's id helps us to find it.")
 
 
+def _sqlstate(error: Exception) -> str:
+    """What PostgreSQL calls it; while connecting, the driver's own errors come as they are."""
+    return str(getattr(getattr(error, "orig", None) or error, "sqlstate", ""))
+
+
+def _tell(error: Exception, status: int, request_id: str) -> None:
+    """A crash is what we have no other answer for: nobody can raise that alarm with a value, or by being second."""
+    if status == 500:
+        log.exception("unhandled exception, request %s", request_id)
+        events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
+    elif status > 500:
+        log.error("not served: %s %s, request %s", type(error).__name__, _sqlstate(error), request_id)
+
+
 class CatchAll:
-    """Answers what nobody else did, and logs it with its trace."""
+    """Answers what nobody else did, and logs a crash with its trace."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -138,8 +157,7 @@ class CatchAll:
                 problem = _problem_of(error)
             else:
                 problem = problem_for(error)
-                log.exception("unhandled exception, request %s", request_id)
-                events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
+                _tell(error, problem.status_code, request_id)
             if context.status:  # too late to answer: the connection ends, so that half an answer never looks whole
                 raise
             await respond(problem, request_id)(scope, receive, send)

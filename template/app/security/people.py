@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
@@ -118,7 +118,8 @@ async def invite_person(person_id: UUID, caller: Caller, db: DbSession) -> Invit
 async def change_person(
     request: Request, person_id: UUID, change: PersonChange, caller: Caller, db: DbSession
 ) -> PersonOut:
-    if caller.id not in await _locked_administrators(db):
+    await _lock_administrators_and(db, person_id)
+    if caller.id not in await _administrators(db):
         raise Problem(403, detail="Your role was taken from you just now.")
     account = await _person(db, person_id)
     if change.roles is not None:
@@ -146,18 +147,19 @@ async def _set_roles(db: AsyncSession, account: Account, wanted: set[str], calle
     await accounts.set_roles(db, account.id, wanted, actor=caller.id)
 
 
-def _who_administrate() -> Select[UUID]:
-    able = (Account.is_active, Account.password_hash != UNUSABLE_PASSWORD)
-    return select(Account.id).join(AccountRole).where(AccountRole.role == ADMIN, *able).order_by(Account.id)
+async def _lock_administrators_and(db: AsyncSession, person: UUID) -> None:
+    """Of two who take the role from each other at once, the second sees what the first did.
 
-
-async def _locked_administrators(db: AsyncSession) -> list[UUID]:
-    """Of two who take the role from each other at once, the second sees what the first did."""
-    return list(await db.scalars(_who_administrate().with_for_update()))
+    Everyone in one statement and one order, disabled ones too: nobody waits crosswise for one locked later.
+    """
+    administrators = select(AccountRole.account_id).where(AccountRole.role == ADMIN)
+    concerned = select(Account.id).where((Account.id == person) | Account.id.in_(administrators))
+    await db.execute(concerned.order_by(Account.id).with_for_update())
 
 
 async def _administrators(db: AsyncSession) -> list[UUID]:
-    return list(await db.scalars(_who_administrate()))
+    able = (Account.is_active, Account.password_hash != UNUSABLE_PASSWORD)
+    return list(await db.scalars(select(Account.id).join(AccountRole).where(AccountRole.role == ADMIN, *able)))
 
 
 def install(app: FastAPI) -> None:

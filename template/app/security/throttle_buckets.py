@@ -3,13 +3,13 @@
 One row is one bucket; its key is an HMAC that the caller made. Rows that belong to no account are bounded.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count as counter
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, not_, select, update
+from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, delete, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -61,6 +61,19 @@ class Bucket:
 
 async def locked(db: AsyncSession, keys: Collection[bytes], permanent: Collection[bytes] = ()) -> dict[bytes, Bucket]:
     """The rows of these keys, made where missing, held by us until the transaction ends."""
+    found = await _made_and_locked(db, keys, permanent)
+    while len(found) < len(keys):  # somebody dropped a row after we saw it and before we held it
+        found = await _made_and_locked(db, keys, permanent)
+    await _forget_nobody(db, keys)
+    return {
+        row.key_hash: Bucket([int(time) for time in row.attempts.split()], row.failures_in_a_row, row.permanent)
+        for row in found
+    }
+
+
+async def _made_and_locked(
+    db: AsyncSession, keys: Collection[bytes], permanent: Collection[bytes]
+) -> Sequence[Row[Any]]:
     rows = [
         {
             "key_hash": key,
@@ -72,12 +85,7 @@ async def locked(db: AsyncSession, keys: Collection[bytes], permanent: Collectio
         for key in sorted(keys)
     ]
     await db.execute(_MAKE[db.get_bind().dialect.name], rows)
-    found = await db.execute(_LOCK, {"keys": list(keys)})
-    await _forget_nobody(db, keys)
-    return {
-        row.key_hash: Bucket([int(time) for time in row.attempts.split()], row.failures_in_a_row, row.permanent)
-        for row in found
-    }
+    return (await db.execute(_LOCK, {"keys": list(keys)})).all()
 
 
 async def count(

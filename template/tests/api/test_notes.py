@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.security.callers import AsCaller, CallerClient
+from tests.security.timing import at_once
 
 
 @pytest.fixture
@@ -28,6 +29,15 @@ def test_a_note_can_be_read_changed_listed_and_deleted_by_its_owner(alice: Calle
     assert [found["title"] for found in alice.get("/notes").json()] == ["Bread"]
     assert alice.delete(note).status_code == 204
     assert alice.get(note).status_code == 404
+
+
+def test_a_note_that_is_changed_and_deleted_at_once_is_gone(alice: CallerClient, note: str) -> None:
+    changes = [lambda: alice.patch(note, json={"title": "Bread"}).status_code] * 4
+
+    *changed, deleted = at_once([*changes, lambda: alice.delete(note).status_code])
+
+    assert set(changed) <= {200, 404, 409}
+    assert (deleted, alice.get(note).status_code) == (204, 404)
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])

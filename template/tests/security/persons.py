@@ -68,7 +68,7 @@ def refresh(client: TestClient, refresh_token: str, **form: str) -> Any:
     return client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token, **form})
 
 
-def _log_in_quietly(person: Person, scope: str) -> dict[str, Any]:
+def log_in_quietly(person: Person, scope: str = "") -> dict[str, Any]:
     """What a log-in answers, without the time that hashing takes."""
     policies = person.app.state.policies  # type: ignore[attr-defined]
     place = Client(person.address, "testclient")
@@ -100,7 +100,7 @@ def as_person(make_client: MakeClient, request: pytest.FixtureRequest) -> Callab
         person = client_from(base, Person)
         person.name = name or f"person{next(_numbers)}@example.com"
         person.id = create_person(base, person.name, *([role] if role else []))
-        person.use(_log_in_quietly(person, scope))
+        person.use(log_in_quietly(person, scope))
         return person
 
     return make

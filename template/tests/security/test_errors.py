@@ -1,16 +1,19 @@
 """Errors are problem documents that say what went wrong for the caller, and nothing about us or of what was sent."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import DbSession
 from app.security.compose import fastapi_options, secure
+from app.security.events import Event
 from app.security.identity import public
 from app.security.tables import Account
 from tests.security.callers import AsCaller
@@ -54,6 +57,20 @@ def failing(environment: Callable[..., None]) -> Iterator[TestClient]:
     @app.get("/server-error", dependencies=[public])
     async def server_error() -> None:
         raise HTTPException(500, detail=CANARY)
+
+    @app.get("/database/{sqlstate}", dependencies=[public])
+    async def database(sqlstate: str, connecting: bool = False) -> None:
+        said = Exception(CANARY)
+        said.sqlstate = sqlstate  # type: ignore[attr-defined]
+        raise said if connecting else DBAPIError("SELECT 1", None, said)
+
+    @app.patch("/stale", dependencies=[public])
+    async def stale(db: DbSession) -> None:
+        account = Account(kind="service", name="one", login="one")
+        db.add(account)
+        await db.flush()
+        await db.execute(text("DELETE FROM accounts"))
+        account.name = "two"
 
     @app.post("/commits", dependencies=[public])
     async def commits(db: DbSession) -> str:
@@ -100,6 +117,37 @@ def test_the_text_of_a_server_error_is_for_the_log(failing: TestClient) -> None:
 
     assert answer.status_code == 500
     assert CANARY not in answer.text
+
+
+PASSING = ("08006", "28P01", "40001", "40P01", "53300", "57P03", "55000", "55P03", "25006")
+STATES = dict.fromkeys(PASSING, 503) | {"57014": 504, "22021": 422, "23505": 500, "42P01": 500}
+
+
+@pytest.mark.parametrize("connecting", [False, True])
+@pytest.mark.parametrize(("sqlstate", "status"), STATES.items())
+def test_a_database_that_cannot_serve_now_is_no_crash(
+    failing: TestClient,
+    recorded: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    sqlstate: str,
+    status: int,
+    connecting: bool,
+) -> None:
+    answer = failing.get(f"/database/{sqlstate}", params={"connecting": connecting})
+
+    assert answer.status_code == status
+    assert ("retry-after" in answer.headers) == (status == 503)
+    assert (Event.CRASH in [fields["event"] for fields in recorded]) == (status == 500)
+    logged = capsys.readouterr().out
+    assert (f"{sqlstate}, request" in logged) == (status > 500)
+    assert (CANARY in logged) == (status == 500)
+
+
+def test_what_somebody_else_removed_just_now_is_a_conflict(failing: TestClient, recorded: list[dict[str, Any]]) -> None:
+    answer = failing.patch("/stale")
+
+    assert answer.status_code == 409
+    assert Event.CRASH not in [fields["event"] for fields in recorded]
 
 
 def test_a_commit_that_fails_is_never_a_success(failing: TestClient) -> None:

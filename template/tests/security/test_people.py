@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -10,8 +12,8 @@ from starlette.testclient import TestClient
 
 from app.security.events import Event
 from app.security.roles import ADMIN, first_role
-from tests.security.fixtures import MakeClient
-from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
+from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, create_person, log_in, log_in_quietly, refresh
 from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]
@@ -21,6 +23,10 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 @pytest.fixture
 def boss(as_person: AsPerson) -> Person:
     return as_person(role=ADMIN)
+
+
+def disable(by: Person, person: Person) -> Any:
+    return by.patch(f"/users/{person.id}", json={"is_active": False})
 
 
 def test_a_new_person_sets_a_password_with_the_token_and_logs_in(client: TestClient, boss: Person) -> None:
@@ -59,6 +65,17 @@ def test_a_disabled_person_is_out_at_once_and_may_come_back(boss: Person, as_per
     person.log_in()
 
 
+def test_a_person_who_refreshes_while_they_are_disabled_gets_an_answer(boss: Person, as_person: AsPerson) -> None:
+    for _ in range(2):
+        person = as_person()
+        tokens = [log_in_quietly(person)["refresh_token"] for _ in range(8)]
+        refreshes = [partial(refresh, person, token) for token in tokens]
+        *refreshed, disabled = at_once([*refreshes, partial(disable, boss, person)])
+
+        assert disabled.status_code == 200
+        assert {answer.status_code for answer in refreshed} <= {200, 400}
+
+
 def test_the_administrator_ends_the_sessions_of_a_person(boss: Person, as_person: AsPerson) -> None:
     person = as_person()
 
@@ -95,6 +112,25 @@ def test_of_two_administrators_who_demote_each_other_at_once_one_remains(boss: P
 
     assert sorted(answers)[0] == 200
     assert sorted(answers)[1] in (403, 409)
+
+
+def test_administrators_who_change_an_administrator_at_once_wait_for_nobody_crosswise(as_person: AsPerson) -> None:
+    first, *others = sorted((as_person(role=ADMIN) for _ in range(4)), key=lambda person: person.id)
+
+    def toggle(by: Person) -> set[int]:
+        changes = [{"is_active": active} for active in (False, True) * 2]
+        return {by.patch(f"/users/{first.id}", json=change).status_code for change in changes}
+
+    assert at_once([partial(toggle, by) for by in others * 2]) == [{200}] * 6
+
+
+def test_of_administrators_who_disable_each_other_at_once_one_remains(client: TestClient, as_person: AsPerson) -> None:
+    everyone = [as_person(role=ADMIN) for _ in range(3)]
+
+    answers = at_once([partial(disable, *pair) for pair in permutations(everyone, 2)])
+
+    assert {answer.status_code for answer in answers} <= {200, 401, 403, 409}
+    assert Database(client).rows("SELECT count(*) FROM accounts WHERE is_active") == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app.security import accounts
 from tests.security.fixtures import Database, MakeClient
-from tests.security.persons import Person, log_in, refresh
+from tests.security.persons import Person, log_in, log_in_quietly, refresh
 from tests.security.timing import at_once, later
 
 AsPerson = Callable[..., Person]
@@ -156,3 +156,19 @@ def test_a_disabled_person_refreshes_nothing(uncached: TestClient, alice: Person
     Database(uncached).run(disable)
 
     assert works(alice, alice.tokens) == (False, False)
+
+
+def test_log_ins_that_end_the_oldest_sessions_let_them_be_refreshed_meanwhile(alice: Person) -> None:
+    tokens = [log_in_quietly(alice)["refresh_token"] for _ in range(10)]
+
+    def log_in_often() -> set[int]:
+        for _ in range(9):
+            log_in_quietly(alice)
+        return set()
+
+    def refresh_each() -> set[int]:
+        return {refresh(alice, token).status_code for token in reversed(tokens)}
+
+    statuses = at_once([log_in_often, refresh_each, refresh_each])
+
+    assert set().union(*statuses) <= {200, 400}

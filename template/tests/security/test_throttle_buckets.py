@@ -1,6 +1,7 @@
 """What the throttle keeps: bounded rows, without a name or an address in them."""
 
 import pytest
+from sqlalchemy import Connection, event, text
 from starlette.testclient import TestClient
 
 from app.security import throttle_buckets
@@ -47,6 +48,19 @@ def test_a_refused_attempt_leaves_no_row_that_stays(service: TestClient, at: Fro
     assert [guesses(at(f"203.0.113.{number}"), 1) for number in range(30, 40)] == [[429]] * 10
 
     assert Database(service).rows(of_accounts) == before
+
+
+def test_a_row_that_somebody_drops_before_it_is_held_is_made_again(service: TestClient, at: From) -> None:
+    dropped: list[int] = []
+
+    def drop_once(connection: Connection, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO throttle_buckets") and not dropped:
+            dropped.append(connection.execute(text("DELETE FROM throttle_buckets")).rowcount)
+
+    event.listen(service.app.state.database.engine.sync_engine, "after_cursor_execute", drop_once)  # type: ignore[attr-defined]
+
+    assert guesses(at("203.0.113.1"), 6) == [400] * 5 + [429]
+    assert dropped[0] > 0
 
 
 def test_the_table_tells_neither_names_nor_addresses(service: TestClient, at: From) -> None:
