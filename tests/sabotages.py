@@ -166,6 +166,7 @@ SABOTAGES = [
     Sabotage("known_names", "test_known_names", "            if key in NAMED and", "            if False and"),
     Sabotage("request_shape", "test_request_guard", "if name in found:", "if False:"),
     Sabotage("request_shape", "test_request_guard", "if size > max_bytes:", "if False:"),
+    Sabotage("request_log", "test_log_safety", 'logs.redact(agent.decode("latin-1"))', 'agent.decode("latin-1")'),
     Sabotage("request_shape", "test_request_guard", "if len(said) != len(set(said)) and", "if False and"),
     Sabotage("request_body", "test_request_guard", "if self._left < 0:", "if False:"),
     Sabotage("request_body", "test_half_sent", "asyncio.timeout_at(self._until)", "asyncio.timeout_at(None)"),
