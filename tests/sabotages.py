@@ -185,6 +185,7 @@ SABOTAGES = [
         'ProxyHeadersMiddleware(app, "*")',
     ),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
+    Sabotage("headers", "test_headers", 'ours = self.on_https if scope["scheme"] == "https" else', "ours = self.on_https or"),
     Sabotage("headers", "test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     # API keys.
     Sabotage("api_keys", "test_api_keys", "or parsed.mode != self.mode", "or False"),
