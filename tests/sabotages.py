@@ -169,6 +169,8 @@ SABOTAGES = [
     Sabotage("request_shape", "test_request_guard", "if size > max_bytes:", "if False:"),
     Sabotage("request_log", "test_log_safety", 'logs.redact(agent.decode("latin-1"))', 'agent.decode("latin-1")'),
     Sabotage("request_shape", "test_request_guard", "if len(said) != len(set(said)) and", "if False and"),
+    Sabotage("single_parameters", "test_route_exceptions", "if found[name] > 1", "if False"),
+    Sabotage("single_parameters", "test_route_exceptions", "        events.record(", "        str("),
     Sabotage("request_body", "test_request_guard", "if self._left < 0:", "if False:"),
     Sabotage("request_body", "test_half_sent", "asyncio.timeout_at(self._until)", "asyncio.timeout_at(None)"),
     Sabotage("in_flight", "test_in_flight", "if taken >= self.of_one_source:", "if False:"),
@@ -186,7 +188,9 @@ SABOTAGES = [
         'ProxyHeadersMiddleware(app, "*")',
     ),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
-    Sabotage("headers", "test_headers", 'ours = self.on_https if scope["scheme"] == "https" else', "ours = self.on_https or"),
+    Sabotage(
+        "headers", "test_headers", 'ours = self.on_https if scope["scheme"] == "https" else', "ours = self.on_https or"
+    ),
     Sabotage("headers", "test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     # API keys.
     Sabotage("api_keys", "test_api_keys", "or parsed.mode != self.mode", "or False"),

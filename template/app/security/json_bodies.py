@@ -46,7 +46,7 @@ class StrictRequest(Request):
     """What FastAPI reads the body of; a route finds it too, where it asks for the request."""
 
     async def json(self) -> Any:
-        """Raises: Problem 400 for a member named twice, 422 for half a character; JSONDecodeError for what is no JSON."""
+        """Raises: Problem 400 for a member named twice, 422 for half a character, JSONDecodeError for no JSON."""
         if not hasattr(self, "_json"):
             body = await self.body()
             found = json.loads(body, object_pairs_hook=_named_once)

@@ -4,10 +4,6 @@ Servers differ in what they let through: one takes two Host headers or 20 MB of 
 section 6.3 at once. So this is asked here, whatever the server.
 """
 
-from collections import Counter
-from collections.abc import Collection
-from urllib.parse import parse_qsl
-
 from starlette.types import Scope
 
 from app.security.problems import Problem
@@ -56,12 +52,3 @@ def check_target(scope: Scope, max_bytes: int) -> None:
         raise Problem(400, detail="The path holds a line break.")
     if not scope["path"].startswith("/"):
         raise Problem(400, detail="The path does not start with a slash.")
-
-
-def check_query(query: bytes, single: Collection[str]) -> None:
-    """Raises: Problem 422 when a parameter of which a route takes one is sent twice: who reads which is in doubt."""
-    found = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    repeated = sorted(name for name in single if found[name] > 1)
-    if repeated:
-        errors = [{"pointer": f"/query/{name}", "detail": "is repeated", "code": "repeated"} for name in repeated]
-        raise Problem(422, detail="The request is not valid.", errors=errors)

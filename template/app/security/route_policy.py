@@ -11,16 +11,14 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
-from fastapi import FastAPI, params
-from fastapi._compat import field_annotation_is_sequence
+from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.applications import Starlette
 from starlette.routing import PARAM_REGEX, BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.types import Scope
 
-from app.security.known_names import names_of
+from app.security.known_names import names_of, single_in
 from app.security.routing import OurRoute, path_in
 
 HANDLING = ("handle", "matches", "__call__", "get_route_handler")  # a route that replaces one may skip dependencies
@@ -45,7 +43,6 @@ class Policy:
     scopes: set[str] = field(default_factory=set)
     roles: set[frozenset[str]] = field(default_factory=set)  # of each group one
     calls: list[Any] = field(default_factory=list)  # its dependencies
-    single: frozenset[str] = frozenset()  # query parameters that may stand once
     limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
     dependant: Dependant | None = None
 
@@ -56,6 +53,11 @@ class Policy:
     @cached_property
     def known_names(self) -> frozenset[str]:
         return names_of(self.dependant)
+
+    @cached_property
+    def single(self) -> frozenset[str]:
+        """Query parameters that may stand once."""
+        return single_in(self.dependant)
 
 
 class Declaration:
@@ -173,20 +175,12 @@ def _declared(dependant: Dependant | None, path: str, context: RouteContext | No
     for call in policy.calls:
         if isinstance(call, Declaration):
             call.declare(policy)
-    policy.single = frozenset(_single(dependant)) if dependant else frozenset()
     return policy
 
 
 def _limits_of_fastapi(context: RouteContext) -> dict[str, Any]:
     size = getattr(context._effective_route, "max_body_size", None)
     return {} if size is None else {"max_body_size": size}
-
-
-def _single(dependant: Dependant) -> Iterator[str]:
-    for parameter in get_flat_params(dependant):
-        info = parameter.field_info
-        if isinstance(info, params.Query) and not field_annotation_is_sequence(info.annotation):
-            yield parameter.alias
 
 
 def _calls(dependant: Dependant | None) -> Iterator[Any]:
