@@ -3,6 +3,7 @@
 The catch-all is a layer of its own inside headers and CORS: Starlette answers an unhandled exception outside of both.
 """
 
+import asyncio
 import errno
 import json
 import logging
@@ -18,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from app.security import events
 from app.security.events import Event, OnceAMinute
@@ -127,22 +129,37 @@ class CatchAll:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         try:
             await self.app(scope, receive, send)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
             context = scope["state"]["context"]
-            request_id = context.request_id
-            if isinstance(error, HTTPException):
-                problem = _problem_of(error)
-            else:
-                problem = problem_for(error)
-                log.exception("unhandled exception, request %s", request_id)
-                events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
+            problem = _written_down(error, context.request_id)
+            if problem is None or scope["type"] == "websocket":
+                raise
+            if context.answered:  # by a mounted app: to raise would cost the next request its connection
+                return
             if context.status:  # too late to answer: the connection ends, so that half an answer never looks whole
                 raise
-            await respond(problem, request_id)(scope, receive, send)
+            await respond(problem, context.request_id)(scope, receive, send)
+
+
+def _written_down(error: BaseException, request_id: str) -> Problem | None:
+    """The answer for what nobody caught; None where nothing went wrong here and it has to go on."""
+    if isinstance(error, WebSocketDisconnect) or (isinstance(error, asyncio.CancelledError) and _are_cancelled()):
+        return None
+    if isinstance(error, HTTPException):
+        return _problem_of(error)
+    log.exception("unhandled exception, request %s", request_id)
+    events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
+    return problem_for(cast(Exception, error))
+
+
+def _are_cancelled() -> bool:
+    """Whether somebody gave up this request; a route that waits for a cancelled task raises the same by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def handle(app: FastAPI) -> None:

@@ -74,6 +74,7 @@ class RequestLog:
                 for piece in pieces:
                     context.sending_since = time.monotonic()
                     await send(piece)
+                context.answered = bool(context.status) and not message.get("more_body", False)
             finally:
                 context.sending_since = NOT_SENDING
 
