@@ -8,18 +8,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.applications import Starlette
-from starlette.routing import PARAM_REGEX, BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
 from starlette.types import Scope
 
 from app.security.known_names import names_of, single_in
-from app.security.routing import OurRoute, path_in
+from app.security.routing import OurRoute, path_in, pattern_of
 
 HANDLING = ("handle", "matches", "__call__", "get_route_handler")  # a route that replaces one may skip dependencies
 
@@ -136,7 +136,7 @@ def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[
     elif isinstance(route, Host):
         yield from _mounted(route, f"{prefix}//{route.host}", public)
     elif type(route) in (Route, WebSocketRoute):
-        yield Policy(path, frozenset(context.methods or ()), context.endpoint, _pattern(path))
+        yield Policy(path, frozenset(context.methods or ()), context.endpoint, pattern_of(path))
     else:
         yield Policy(f"{path or prefix}/* ({type(route).__name__})")
 
@@ -149,10 +149,18 @@ def _replaces_handling(route: BaseRoute) -> bool:
 def _mounted(route: Mount | Host, path: str, public: set[str]) -> Iterator[Policy]:
     app: Any = getattr(route, "_base_app", route.app)
     router = app.router if type(app) in (FastAPI, Starlette) else app
-    if path not in public and type(router) in (APIRouter, Router):
+    if path not in public and type(router) in (APIRouter, Router) and not _has_layers(route, app):
         yield from _walk(router, path, public)
     else:  # declared public as a whole, or nothing that can be looked into
         yield Policy(path)
+
+
+def _has_layers(route: Mount | Host, app: object) -> bool:
+    """Whether a mount has layers of its own, which may answer before any route is asked."""
+    outermost: Any = route.app
+    while type(outermost) is RequestBodyLimitMiddleware:
+        outermost = outermost.app
+    return outermost is not app
 
 
 def _frontends(router: APIRouter, prefix: str) -> Iterator[Policy]:
@@ -169,7 +177,7 @@ def _declared(dependant: Dependant | None, path: str, context: RouteContext | No
     policy = Policy(path)
     if context is not None:
         methods = getattr(context, "methods", None) or ({"WEBSOCKET"} if context.endpoint else ())
-        policy = Policy(path, frozenset(methods), context.endpoint, _pattern(path))
+        policy = Policy(path, frozenset(methods), context.endpoint, pattern_of(path))
         policy.limits = _limits_of_fastapi(context)
     policy.dependant, policy.calls = dependant, list(_calls(dependant))
     for call in policy.calls:
@@ -187,8 +195,3 @@ def _calls(dependant: Dependant | None) -> Iterator[Any]:
     for dependency in dependant.dependencies if dependant else ():
         yield dependency.call
         yield from _calls(dependency)
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    numbers = count()  # for names: what is mounted may name a parameter as the mount does
-    return compile_path(PARAM_REGEX.sub(lambda found: f"{{_{next(numbers)}{found[2] or ''}}}", path))[0]
