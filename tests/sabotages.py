@@ -29,6 +29,7 @@ SABOTAGES = [
         "route_tables", "test_start_up", "router.routes = _ClosedRoutes(router.routes)", "router.routes = router.routes"
     ),
     Sabotage("start_up", "test_start_up", "if app.user_middleware[: len(layers)] != layers", "if False"),
+    Sabotage("start_up", "test_mounted_apps", "below.redirect_slashes = False", "pass"),
     Sabotage(
         "start_up",
         "test_start_up",

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -162,13 +163,13 @@ def _are_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def handle(app: FastAPI) -> None:
+def handle(app: Starlette) -> None:
     """Our form of errors for this app; also for those mounted below it."""
     app.add_exception_handler(HTTPException, _on_http_exception)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
 
 
-def handle_mounted(app: FastAPI) -> None:
+def handle_mounted(app: Starlette) -> None:
     """The same for an app below ours, which answers what it did not expect before we see it."""
     handle(app)
 
