@@ -29,6 +29,7 @@ SABOTAGES = [
         "route_tables", "test_start_up", "router.routes = _ClosedRoutes(router.routes)", "router.routes = router.routes"
     ),
     Sabotage("start_up", "test_start_up", "if app.user_middleware[: len(layers)] != layers", "if False"),
+    Sabotage("start_up", "test_mounted_apps", "below.redirect_slashes = False", "pass"),
     Sabotage(
         "start_up",
         "test_start_up",
@@ -159,12 +160,20 @@ SABOTAGES = [
     Sabotage("route_gates", "test_max_body_size", " else route.app.app.app", " else route.app"),
     Sabotage("route_tables", "test_json_bodies", "            yield found\n", "            pass\n"),
     Sabotage("json_bodies", "test_json_bodies", "if len(found) != len(members):", "if False:"),
+    Sabotage("json_bodies", "test_json_bodies", "if _MAY_HOLD_SURROGATE.search(body):", "if False:"),
     Sabotage("route_gates", "test_json_bodies", "(route.app, limited, asked,", "(route.app, route.app, asked,"),
     Sabotage("errors", "test_known_names", "isinstance(part, int) or part in known", "True"),
+    Sabotage("errors", "test_crashes", "problem = problem_for(cast(Exception, error))", "raise"),
+    Sabotage("errors", "test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
+    Sabotage("errors", "test_crashes", "            if context.answered:", "            if False:"),
     Sabotage("errors", "test_known_names", '    "zoneinfo_str",\n', ""),
     Sabotage("known_names", "test_known_names", "            if key in NAMED and", "            if False and"),
     Sabotage("request_shape", "test_request_guard", "if name in found:", "if False:"),
     Sabotage("request_shape", "test_request_guard", "if size > max_bytes:", "if False:"),
+    Sabotage("request_log", "test_log_safety", 'logs.redact(agent.decode("latin-1"))', 'agent.decode("latin-1")'),
+    Sabotage("request_shape", "test_request_guard", "if len(said) != len(set(said)) and", "if False and"),
+    Sabotage("single_parameters", "test_route_exceptions", "if found[name] > 1", "if False"),
+    Sabotage("single_parameters", "test_route_exceptions", "        events.record(", "        str("),
     Sabotage("request_body", "test_request_guard", "if self._left < 0:", "if False:"),
     Sabotage("request_body", "test_half_sent", "asyncio.timeout_at(self._until)", "asyncio.timeout_at(None)"),
     Sabotage("in_flight", "test_in_flight", "if taken >= self.of_one_source:", "if False:"),
@@ -182,6 +191,9 @@ SABOTAGES = [
         'ProxyHeadersMiddleware(app, "*")',
     ),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
+    Sabotage(
+        "headers", "test_headers", 'ours = self.on_https if scope["scheme"] == "https" else', "ours = self.on_https or"
+    ),
     Sabotage("headers", "test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     # API keys.
     Sabotage("api_keys", "test_api_keys", "or parsed.mode != self.mode", "or False"),
@@ -211,7 +223,7 @@ SABOTAGES = [
     Sabotage("cors", "test_cors", "allow_origins=origins", 'allow_origins=["*"]'),
     Sabotage("errors", "test_errors", "if kind in _QUOTES_INPUT else", "if False else"),
     Sabotage(
-        "errors",
+        "crashes",
         "test_errors",
         'Problem(500, detail="Something went wrong here. The request\'s id helps us to find it.")',
         "Problem(500, detail=str(error))",

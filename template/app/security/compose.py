@@ -45,6 +45,7 @@ from app.security import (
     request_guard,
     request_log,
     settings,
+    single_parameters,
     start_up,
     websockets,
 )
@@ -102,6 +103,7 @@ def _add_layers(app: FastAPI, public: list[str]) -> None:
     """Innermost first: a request meets them from the last to the first."""
     errors.install(app)
     websockets.install(app)
+    single_parameters.install(app)
     # {% if features.rate_limits.enabled %}
     rate_limits.install(app)
     # {% endif %}

@@ -3,36 +3,27 @@
 The catch-all is a layer of its own inside headers and CORS: Starlette answers an unhandled exception outside of both.
 """
 
-import errno
+import asyncio
 import json
-import logging
-import re
-import socket
 from itertools import takewhile
 from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm.exc import StaleDataError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from app.security import events
+from app.security.crashes import problem_for, tell
 from app.security.events import Event, OnceAMinute
 from app.security.problems import Problem, document
 from app.security.route_policy import Policies
 from app.security.routing import path_in
 
-log = logging.getLogger(__name__)
-# What the database's driver and the operating system say of a server that does not answer.
-_OUT_OF_REACH = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
-# SQLSTATEs: no connection or log-in, rolled back, nothing left, shutting down, not now, somebody holds it, reads only.
-_PASSING = re.compile(r"08|28|40|53|57P|55000|55P03|25006")
-_NO_WAY_THERE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 DEEPEST_POINTER = 32  # names and indexes in a pointer
 PARTS_OF_A_REQUEST = frozenset(("body", "query", "path", "header", "cookie"))
 # What pydantic says of these quotes a piece of the input.
@@ -109,36 +100,6 @@ def _explain(problem: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
     return {"pointer": "/" + "/".join(map(str, location)), "detail": detail, "code": kind}
 
 
-def problem_for(error: Exception) -> Problem:
-    """Which answer an unexpected exception gets."""
-    sqlstate = _sqlstate(error)
-    if sqlstate == "57014":  # query_canceled
-        return Problem(504, detail="The database took too long.")
-    if sqlstate.startswith("22"):  # a data exception, such as a NUL in a text
-        return Problem(422, detail="The request holds a value that cannot be kept.")
-    if isinstance(error, StaleDataError):
-        return Problem(409, detail="Somebody else changed or removed this just now.")
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    passing = _PASSING.match(sqlstate) or getattr(error, "errno", None) in _NO_WAY_THERE
-    if lost or passing or isinstance(error, _OUT_OF_REACH):
-        return Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
-    return Problem(500, detail="Something went wrong here. The request's id helps us to find it.")
-
-
-def _sqlstate(error: Exception) -> str:
-    """What PostgreSQL calls it; while connecting, the driver's own errors come as they are."""
-    return str(getattr(getattr(error, "orig", None) or error, "sqlstate", ""))
-
-
-def _tell(error: Exception, status: int, request_id: str) -> None:
-    """A crash is what we have no other answer for: nobody can raise that alarm with a value, or by being second."""
-    if status == 500:
-        log.exception("unhandled exception, request %s", request_id)
-        events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
-    elif status > 500:
-        log.error("not served: %s %s, request %s", type(error).__name__, _sqlstate(error), request_id)
-
-
 class CatchAll:
     """Answers what nobody else did, and logs a crash with its trace."""
 
@@ -146,30 +107,46 @@ class CatchAll:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         try:
             await self.app(scope, receive, send)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
             context = scope["state"]["context"]
-            request_id = context.request_id
-            if isinstance(error, HTTPException):
-                problem = _problem_of(error)
-            else:
-                problem = problem_for(error)
-                _tell(error, problem.status_code, request_id)
+            problem = _written_down(error, context.request_id)
+            if problem is None or scope["type"] == "websocket":
+                raise
+            if context.answered:  # by a mounted app: to raise would cost the next request its connection
+                return
             if context.status:  # too late to answer: the connection ends, so that half an answer never looks whole
                 raise
-            await respond(problem, request_id)(scope, receive, send)
+            await respond(problem, context.request_id)(scope, receive, send)
 
 
-def handle(app: FastAPI) -> None:
+def _written_down(error: BaseException, request_id: str) -> Problem | None:
+    """The answer for what nobody caught; None where nothing went wrong here and it has to go on."""
+    if isinstance(error, WebSocketDisconnect) or (isinstance(error, asyncio.CancelledError) and _are_cancelled()):
+        return None
+    if isinstance(error, HTTPException):
+        return _problem_of(error)
+    problem = problem_for(cast(Exception, error))
+    tell(error, problem.status_code, request_id)
+    return problem
+
+
+def _are_cancelled() -> bool:
+    """Whether somebody gave up this request; a route that waits for a cancelled task raises the same by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def handle(app: Starlette) -> None:
     """Our form of errors for this app; also for those mounted below it."""
     app.add_exception_handler(HTTPException, _on_http_exception)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
 
 
-def handle_mounted(app: FastAPI) -> None:
+def handle_mounted(app: Starlette) -> None:
     """The same for an app below ours, which answers what it did not expect before we see it."""
     handle(app)
 

@@ -27,14 +27,16 @@ def _raw(headers: dict[str, str]) -> Raw:
 class SecurityHeaders:
     """Adds each header that the response does not set itself; a route may say otherwise, for example to be cached."""
 
-    def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
+    def __init__(self, app: ASGIApp, headers: dict[str, str], on_https: dict[str, str]) -> None:
         self.app = app
-        self.headers = _raw(headers)
-        self.names = frozenset(name for name, _ in self.headers)
+        self.plain = _raw(headers)
+        self.on_https = _raw(headers | on_https)
+        self.names = frozenset(name for name, _ in self.on_https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        ours = self.on_https if scope["scheme"] == "https" else self.plain
 
         async def sender(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -42,7 +44,7 @@ class SecurityHeaders:
                 own = {name.lower() for name, _ in sent} & self.names
                 message["headers"] = [
                     *sent,
-                    *([item for item in self.headers if item[0] not in own] if own else self.headers),
+                    *([item for item in ours if item[0] not in own] if own else ours),
                 ]
             await send(message)
 
@@ -50,4 +52,6 @@ class SecurityHeaders:
 
 
 def install(app: FastAPI) -> None:
-    app.add_middleware(SecurityHeaders, headers=HEADERS | (STRICT_TRANSPORT_SECURITY if in_production() else {}))
+    # Over plain http it must not be said (RFC 6797 section 7.2).
+    on_https = STRICT_TRANSPORT_SECURITY if in_production() else {}
+    app.add_middleware(SecurityHeaders, headers=HEADERS, on_https=on_https)

@@ -1,10 +1,11 @@
-"""A JSON body names each member of an object once (ASVS 5.0 V1.5.3, RFC 8259 section 4, RFC 7493 section 2.3).
+"""A JSON body names each member of an object once, and holds whole characters (ASVS 5.0 V1.5.3, RFC 7493, section 2).
 
 Of two members with one name Python keeps the last; another parser on the way, which let the request pass, may have read
 the first. A route that somebody put something of their own around reads as FastAPI does.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from starlette.responses import Response
 
 from app.security.problems import Problem
 
+# Where a lone surrogate may be: written out, or in bytes that Python's own reader lets through.
+_MAY_HOLD_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -23,13 +26,33 @@ def _named_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _check_texts(value: Any) -> None:
+    """Raises: Problem 422 for half a character, which no answer, table or log could hold."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            try:
+                one.encode()
+            except UnicodeEncodeError:
+                raise Problem(422, detail="The body holds half a character (a lone surrogate).") from None
+        elif isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+
+
 class StrictRequest(Request):
     """What FastAPI reads the body of; a route finds it too, where it asks for the request."""
 
     async def json(self) -> Any:
-        """Raises: Problem 400 for a member that is named twice, JSONDecodeError for what is no JSON."""
+        """Raises: Problem 400 for a member named twice, 422 for half a character, JSONDecodeError for no JSON."""
         if not hasattr(self, "_json"):
-            self._json = json.loads(await self.body(), object_pairs_hook=_named_once)
+            body = await self.body()
+            found = json.loads(body, object_pairs_hook=_named_once)
+            if _MAY_HOLD_SURROGATE.search(body):
+                _check_texts(found)
+            self._json = found
         return self._json
 
 

@@ -19,7 +19,7 @@ from app.security.errors import respond
 from app.security.in_flight import Room
 from app.security.problems import Problem
 from app.security.request_body import Body, check_body
-from app.security.request_shape import Headers, check_query, check_target, read_headers
+from app.security.request_shape import Headers, check_target, read_headers
 from app.security.route_policy import Declaration, Policies, Policy, first_fitting
 from app.security.routing import path_in
 from app.security.settings import CommaSeparated, SecuritySettings, in_production
@@ -81,7 +81,8 @@ class _Limits(Declaration):
 
 def accepts(*media_types: str, max_bytes: int | None = None) -> params.Depends:
     """This route takes bodies of these media types, and up to so many bytes (default: the general limit)."""
-    return Depends(_Limits(media_types=media_types, **({"max_bytes": max_bytes} if max_bytes else {})))  # type: ignore[no-any-return]
+    limits = {"max_bytes": max_bytes} if max_bytes else {}
+    return Depends(_Limits(media_types=tuple(map(str.lower, media_types)), **limits))  # type: ignore[no-any-return]
 
 
 def deadline(seconds: float | None) -> params.Depends:
@@ -154,18 +155,13 @@ class RequestGuard:
         return ours if theirs is None else min(ours, theirs)
 
     def _limits(self, scope: Scope) -> dict[str, Any]:
-        """What the route that will answer was allowed beyond the rest. Raises: Problem 422 for a repeated parameter."""
+        """What the route that will answer was allowed beyond the rest."""
         policies: Policies = self.shared.state.policies
-        several = b"&" in scope["query_string"]
         exceptions = policies.exceptions.get(scope.get("method", "WEBSOCKET"), ())
-        if not several and first_fitting(exceptions, scope) is None:
+        if first_fitting(exceptions, scope) is None:
             return {}  # as nearly always: which route it will be makes no difference
         policy = first_fitting(policies.all, scope)
-        if policy is None:
-            return {}
-        if several:
-            check_query(scope["query_string"], policy.single)
-        return policy.limits
+        return policy.limits if policy else {}
 
     def _check_peer(self, peer: str | None) -> None:
         # What has no address did not come over a network: a socket file, a test.

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,7 +20,14 @@ _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 IDS_AT_ONCE = 256
 NOT_SENDING = math.inf
 PIECE_BYTES = 64 * 1024
+AGENT_BYTES, SHOWN = 1024, 200  # what is looked at of a User-Agent, and the characters that are kept of it
 FLUSH_SECONDS = 0.1  # that an access line waits for others; security events are written at once
+
+
+@lru_cache(maxsize=1024)
+def _shown(agent: bytes) -> str:
+    """A User-Agent without what looks like a credential, which somebody put into the wrong variable."""
+    return logs.redact(agent.decode("latin-1"))[:SHOWN]
 
 
 def _in_pieces(message: Message) -> Iterator[Message]:
@@ -66,6 +74,7 @@ class RequestLog:
                 for piece in pieces:
                     context.sending_since = time.monotonic()
                     await send(piece)
+                context.answered = bool(context.status) and not message.get("more_body", False)
             finally:
                 context.sending_since = NOT_SENDING
 
@@ -81,7 +90,7 @@ class RequestLog:
         inbound, agent = b"", b""
         for name, value in scope["headers"]:
             if name == b"user-agent":
-                agent = value[:200]
+                agent = value[:AGENT_BYTES]
             elif name == b"x-request-id" and _INBOUND_ID.match(value):
                 inbound = value
         context = RequestContext(
@@ -89,7 +98,7 @@ class RequestLog:
             method=scope.get("method", "WEBSOCKET"),
             root_path=scope.get("root_path", ""),
             client_ip=client_ip(scope),
-            user_agent=agent.decode("latin-1"),
+            user_agent=_shown(agent),
             scope=scope,
         )
         if inbound and scope["state"]["trusted_peer"]:

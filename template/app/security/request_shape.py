@@ -4,17 +4,17 @@ Servers differ in what they let through: one takes two Host headers or 20 MB of 
 section 6.3 at once. So this is asked here, whatever the server.
 """
 
-from collections import Counter
-from collections.abc import Collection
-from urllib.parse import parse_qsl
-
 from starlette.types import Scope
 
 from app.security.problems import Problem
 
 ONCE = frozenset(
-    (b"host", b"authorization", b"x-api-key", b"content-type", b"content-length", b"transfer-encoding", b"origin")
+    (
+        *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-length", b"transfer-encoding"),
+        *(b"origin", b"x-forwarded-proto"),
+    )
 )
+SAID_BY_PROXIES = frozenset((b"x-forwarded-for", b"x-request-id"))
 Headers = dict[bytes, bytes]  # those that may stand once
 # Where the end of a body is in doubt, what follows on the connection is no request (RFC 9112 section 6.3).
 CLOSE = {"Connection": "close"}
@@ -23,6 +23,7 @@ CLOSE = {"Connection": "close"}
 def read_headers(scope: Scope, max_bytes: int) -> Headers:
     """The headers that may stand once. Raises: Problem 400 when one is repeated, 431 when all are too long."""
     found: Headers = {}
+    said: list[bytes] = []
     size = 0
     for name, value in scope["headers"]:
         size += len(name) + len(value)
@@ -30,10 +31,16 @@ def read_headers(scope: Scope, max_bytes: int) -> Headers:
             if name in found:
                 raise Problem(400, detail="A header that may stand once is repeated.", headers=CLOSE)
             found[name] = value
+        elif name in SAID_BY_PROXIES:
+            said.append(name)
     if size > max_bytes:
         raise Problem(431)
     if b"content-length" in found and b"transfer-encoding" in found:
         raise Problem(400, detail="A body has one length.", headers=CLOSE)
+    # Several lines are one list (RFC 9110 section 5.3); but after chunks the last may be a trailer, which a server puts
+    # among the headers and a proxy lets its client write.
+    if len(said) != len(set(said)) and b"transfer-encoding" in found:
+        raise Problem(400, detail="What a proxy says is repeated.", headers=CLOSE)
     return found
 
 
@@ -45,12 +52,3 @@ def check_target(scope: Scope, max_bytes: int) -> None:
         raise Problem(400, detail="The path holds a line break.")
     if not scope["path"].startswith("/"):
         raise Problem(400, detail="The path does not start with a slash.")
-
-
-def check_query(query: bytes, single: Collection[str]) -> None:
-    """Raises: Problem 422 when a parameter of which a route takes one is sent twice: who reads which is in doubt."""
-    found = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    repeated = sorted(name for name in single if found[name] > 1)
-    if repeated:
-        errors = [{"pointer": f"/query/{name}", "detail": "is repeated", "code": "repeated"} for name in repeated]
-        raise Problem(422, detail="The request is not valid.", errors=errors)

@@ -8,20 +8,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
 from typing import Any
 
-from fastapi import FastAPI, params
-from fastapi._compat import field_annotation_is_sequence
+from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.applications import Starlette
-from starlette.routing import PARAM_REGEX, BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
 from starlette.types import Scope
 
-from app.security.known_names import names_of
-from app.security.routing import OurRoute, path_in
+from app.security.known_names import names_of, single_in
+from app.security.routing import OurRoute, path_in, pattern_of
 
 HANDLING = ("handle", "matches", "__call__", "get_route_handler")  # a route that replaces one may skip dependencies
 
@@ -45,7 +43,6 @@ class Policy:
     scopes: set[str] = field(default_factory=set)
     roles: set[frozenset[str]] = field(default_factory=set)  # of each group one
     calls: list[Any] = field(default_factory=list)  # its dependencies
-    single: frozenset[str] = frozenset()  # query parameters that may stand once
     limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
     dependant: Dependant | None = None
 
@@ -56,6 +53,11 @@ class Policy:
     @cached_property
     def known_names(self) -> frozenset[str]:
         return names_of(self.dependant)
+
+    @cached_property
+    def single(self) -> frozenset[str]:
+        """Query parameters that may stand once."""
+        return single_in(self.dependant)
 
 
 class Declaration:
@@ -134,7 +136,7 @@ def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[
     elif isinstance(route, Host):
         yield from _mounted(route, f"{prefix}//{route.host}", public)
     elif type(route) in (Route, WebSocketRoute):
-        yield Policy(path, frozenset(context.methods or ()), context.endpoint, _pattern(path))
+        yield Policy(path, frozenset(context.methods or ()), context.endpoint, pattern_of(path))
     else:
         yield Policy(f"{path or prefix}/* ({type(route).__name__})")
 
@@ -147,10 +149,18 @@ def _replaces_handling(route: BaseRoute) -> bool:
 def _mounted(route: Mount | Host, path: str, public: set[str]) -> Iterator[Policy]:
     app: Any = getattr(route, "_base_app", route.app)
     router = app.router if type(app) in (FastAPI, Starlette) else app
-    if path not in public and type(router) in (APIRouter, Router):
+    if path not in public and type(router) in (APIRouter, Router) and not _has_layers(route, app):
         yield from _walk(router, path, public)
     else:  # declared public as a whole, or nothing that can be looked into
         yield Policy(path)
+
+
+def _has_layers(route: Mount | Host, app: object) -> bool:
+    """Whether a mount has layers of its own, which may answer before any route is asked."""
+    outermost: Any = route.app
+    while type(outermost) is RequestBodyLimitMiddleware:
+        outermost = outermost.app
+    return outermost is not app
 
 
 def _frontends(router: APIRouter, prefix: str) -> Iterator[Policy]:
@@ -167,13 +177,12 @@ def _declared(dependant: Dependant | None, path: str, context: RouteContext | No
     policy = Policy(path)
     if context is not None:
         methods = getattr(context, "methods", None) or ({"WEBSOCKET"} if context.endpoint else ())
-        policy = Policy(path, frozenset(methods), context.endpoint, _pattern(path))
+        policy = Policy(path, frozenset(methods), context.endpoint, pattern_of(path))
         policy.limits = _limits_of_fastapi(context)
     policy.dependant, policy.calls = dependant, list(_calls(dependant))
     for call in policy.calls:
         if isinstance(call, Declaration):
             call.declare(policy)
-    policy.single = frozenset(_single(dependant)) if dependant else frozenset()
     return policy
 
 
@@ -182,19 +191,7 @@ def _limits_of_fastapi(context: RouteContext) -> dict[str, Any]:
     return {} if size is None else {"max_body_size": size}
 
 
-def _single(dependant: Dependant) -> Iterator[str]:
-    for parameter in get_flat_params(dependant):
-        info = parameter.field_info
-        if isinstance(info, params.Query) and not field_annotation_is_sequence(info.annotation):
-            yield parameter.alias
-
-
 def _calls(dependant: Dependant | None) -> Iterator[Any]:
     for dependency in dependant.dependencies if dependant else ():
         yield dependency.call
         yield from _calls(dependency)
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    numbers = count()  # for names: what is mounted may name a parameter as the mount does
-    return compile_path(PARAM_REGEX.sub(lambda found: f"{{_{next(numbers)}{found[2] or ''}}}", path))[0]

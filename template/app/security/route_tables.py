@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.routing import APIRouter
+from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Host, Mount, Router
 
 from app.security.route_policy import InsecureApp
@@ -40,9 +40,9 @@ def _below(routes: Sequence[BaseRoute]) -> Iterator[object]:
             yield getattr(app, "router", app)
 
 
-def mounted_apps(router: Router) -> Iterator[FastAPI]:
-    """The FastAPI apps below a router: they answer their own errors, and should do it in our form."""
-    return (app for app in _mounted(router) if isinstance(app, FastAPI))
+def mounted_apps(router: Router) -> Iterator[Starlette]:
+    """The apps below a router: they answer their own errors, and should do it in our form."""
+    return (app for app in _mounted(router) if isinstance(app, Starlette))
 
 
 def choosing_routers(router: Router) -> Iterator[Router]:

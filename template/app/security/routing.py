@@ -1,12 +1,14 @@
 """Our routes stand first, and cost the routes behind them next to nothing."""
 
+import re
 from copy import copy
+from itertools import count
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette._utils import get_route_path
-from starlette.routing import BaseRoute, Match
+from starlette.routing import PARAM_REGEX, BaseRoute, Match, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.security.included_routes import IncludedRoute, unfolded
@@ -82,3 +84,9 @@ def include_first(app: FastAPI, router: APIRouter) -> None:
     dependency of one.
     """
     app.router.routes[:0] = router.routes
+
+
+def pattern_of(path: str) -> re.Pattern[str]:
+    """What routing compares with a path, but for the names of its parameters."""
+    numbers = count()  # for names: what is mounted may name a parameter as the mount does
+    return compile_path(PARAM_REGEX.sub(lambda found: f"{{_{next(numbers)}{found[2] or ''}}}", path))[0]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,7 +38,7 @@ def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Poli
     if any(_is_cors(layer) for layer in (*app.user_middleware, *mounted) if layer not in layers):
         reasons.append(FOREIGN_CORS)
     for served in (app, *mounted_apps(app.router)) if in_production() else ():
-        if served.dependency_overrides:
+        if _overrides(served):
             reasons.append("app.dependency_overrides replaces dependencies in production")
         if served.debug:
             reasons.append("FastAPI(debug=True) shows the code of what fails")
@@ -49,6 +50,10 @@ def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Poli
 def check_app(app: FastAPI) -> Policies:
     """The policies of an app that `secure` has protected. Raises: InsecureApp."""
     return check(app, app.state.layers, app.state.public_paths)
+
+
+def _overrides(app: Starlette) -> object:
+    return getattr(app, "dependency_overrides", None)
 
 
 def _is_cors(layer: Middleware) -> bool:
@@ -70,7 +75,7 @@ class StartUp:
         self.shared = shared
         self.production = in_production()
         self.routes: object = None  # the closed route table, once everything was found right
-        self.served: list[FastAPI] = []  # this app, and those mounted below it
+        self.served: list[Starlette] = []  # this app, and those mounted below it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -100,11 +105,12 @@ class StartUp:
             self.routes = self.shared.router.routes
             for below in choosing_routers(self.shared.router):
                 add_gates(below)
+                below.redirect_slashes = False  # to an address made of the Host header, which might be http
             look_up_by_first_segment(self.shared)
         router = self.shared.router
         if self.routes is not router.routes or router.default != router.not_found:
             raise InsecureApp("app.router was changed after the start")
-        if self.production and [app for app in self.served if app.dependency_overrides]:
+        if self.production and [app for app in self.served if _overrides(app)]:
             raise InsecureApp("app.dependency_overrides replaces dependencies in production")
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -23,7 +23,7 @@ def add_routes(app: FastAPI) -> None:
     @app.get("/direct", dependencies=[public])
     @included.get("/route", dependencies=[public])
     @nested.get("/route", dependencies=[public])
-    async def anything() -> str:
+    async def anything(one: int = 0) -> str:
         return "served"
 
     @app.get("/mine", dependencies=[require_scope("mine:read")])

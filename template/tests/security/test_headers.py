@@ -59,3 +59,13 @@ def test_production_adds_strict_transport_security(make_client: MakeClient, as_c
     headers = said(caller, kind)
 
     assert {name: headers.get(name) for name in EXPECTED | TRANSPORT} == EXPECTED | TRANSPORT
+
+
+def test_only_https_is_told_to_stay_there(make_client: MakeClient) -> None:
+    client = make_client(address="10.0.0.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
+
+    plain = [client.get(f"http://api.example.com{path}") for path in ("/health/live", "/things")]
+    forwarded = client.get("http://api.example.com/health/live", headers={"X-Forwarded-Proto": "https"})
+
+    assert [answer for answer in plain if "strict-transport-security" in answer.headers] == []
+    assert forwarded.headers["strict-transport-security"] == TRANSPORT["strict-transport-security"]

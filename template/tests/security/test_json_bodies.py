@@ -76,6 +76,22 @@ def test_it_is_refused_wherever_and_however_it_stands(client: TestClient, body: 
     assert "canary" not in answer.text
 
 
+@pytest.mark.parametrize("path", [*ALONE, "/router/parsed", "/below/parsed", "/below/deeper/parsed"])
+@pytest.mark.parametrize(
+    "body", [rb'{"a": "\ud800"}', rb'{"\uDFFF": 1}', rb'[{"a": [{"b": "x\udc00y"}]}]', b'{"a": "\xed\xa0\x80"}']
+)
+def test_half_a_character_is_refused(client: TestClient, path: str, body: bytes) -> None:
+    answer = client.post(path, content=body, headers=JSON)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+def test_both_halves_of_a_character_are_one(client: TestClient) -> None:
+    body = rb'{"a": "\ud83d\ude00", "\ud83d\ude00": "\u00e4"}'
+
+    assert client.post("/parsed", content=body, headers=JSON).json() == {"a": "😀", "😀": "ä"}
+
+
 @pytest.mark.parametrize("body", ['[{"a": 1}, {"a": 1}]', '{"a": {"a": 1}}', '{"a": 1, "A": 1}', "[]", "1", "null"])
 def test_the_same_name_in_another_object_is_no_repetition(client: TestClient, body: str) -> None:
     assert client.post("/parsed", content=body, headers=JSON).text == body.replace(" ", "")

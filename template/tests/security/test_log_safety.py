@@ -99,6 +99,27 @@ def test_nothing_that_is_sent_is_written_down_or_sent_back(client: TestClient, c
     assert {answer.status_code for answer in answers if answer.status_code >= 500} == {500}  # the failing route alone
 
 
+def test_a_credential_in_the_wrong_header_is_not_written_down(
+    make_client: MakeClient, recorded: list[dict[str, Any]]
+) -> None:
+    client = make_client()
+    token = f"rt_{CANARY.replace('-', '_')}_{'x' * 20}"
+
+    for agent in (f"agent/1 {token}", "x" * 190 + f" {token}"):  # the second would be cut within it
+        client.post("/users/me/nothing", headers={"User-Agent": agent})
+        client.get("/number/x", headers={"User-Agent": agent})
+        client.post(
+            "/auth/token",
+            data={"grant_type": "password", "username": "x", "password": "y" * 9},
+            headers={"User-Agent": agent},
+        )
+
+    agents = [event["user_agent"] for event in recorded if "user_agent" in event]
+    assert len(agents) >= 2
+    assert [agent for agent in agents if token[:9] in agent] == []
+    assert agents[0] == "agent/1 [redacted]"
+
+
 def test_no_secret_of_a_person_or_of_ours_is_written_down(
     client: TestClient, as_person: AsPerson, capsys: Capture
 ) -> None:

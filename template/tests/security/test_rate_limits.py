@@ -20,6 +20,7 @@ CALLS: dict[str, tuple[str, str, dict[str, str], int]] = {
     "a route nested twice": ("GET", "/included/nested/route", {}, 200),
     "an unknown path": ("GET", "/nowhere", {}, 404),
     "a method that is not allowed": ("DELETE", "/direct", {}, 405),
+    "a parameter that is repeated": ("GET", "/direct?one=1&one=2", {}, 422),
     "no credential": ("GET", "/mine", {}, 401),
     "a bad token": ("GET", "/mine", BAD_TOKEN, 401),
     "a wrong key": ("GET", "/mine", BAD_KEY, 401),

@@ -37,11 +37,21 @@ def test_our_own_host_is_known_by_any_port(client: TestClient, host: str) -> Non
     assert client.get("/things", headers={"Host": host}).status_code == 401
 
 
-@pytest.mark.parametrize("name", ["Host", "Authorization", "X-API-Key", "Content-Type", "Origin", "Content-Length"])
+@pytest.mark.parametrize(
+    "name", ["Host", "Authorization", "X-API-Key", "Content-Type", "Origin", "Content-Length", "X-Forwarded-Proto"]
+)
 def test_a_header_that_may_stand_once_stands_once(client: TestClient, name: str) -> None:
     headers = [("Host", "localhost"), (name, "1"), (name, "1")]
 
     assert client.get("/things", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Request-ID"])
+def test_what_a_proxy_says_is_repeated_in_no_trailer(client: TestClient, name: str) -> None:
+    headers = [("Host", "localhost"), (name, "203.0.113.9"), (name, "203.0.113.9")]
+
+    assert client.get("/things", headers=headers).status_code == 401
+    assert client.get("/things", headers=[*headers, ("Transfer-Encoding", "chunked")]).status_code == 400
 
 
 def test_a_body_has_one_length(client: TestClient) -> None:

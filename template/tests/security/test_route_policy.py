@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Host, Match, Mount, Route
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.security.compose import fastapi_options
 from app.security.identity import Caller, public, require_scope
@@ -76,6 +77,19 @@ def mounted_as_a_whole(app: FastAPI) -> None:
     app.mount("/static", PlainTextResponse("open to all"))
 
 
+class Answering:
+    """A layer that lets nothing through."""
+
+    def __init__(self, app: ASGIApp) -> None: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("open to all")(scope, receive, send)
+
+
+def by_a_layer_of_a_mount(app: FastAPI) -> None:
+    app.router.routes.append(Mount("/m", routes=[], middleware=[Middleware(Answering)]))
+
+
 def as_a_plain_route(app: FastAPI) -> None:
     app.router.routes.append(Route("/forgotten", plain))
 
@@ -111,6 +125,7 @@ WAYS: list[tuple[Add, str, str]] = [
     (on_a_route_that_handles_itself, "/forgotten/* (Cached)", "/forgotten"),
     (documents_of_a_mounted_app, "GET,HEAD /below/openapi.json", "/below/openapi.json"),
     (mounted_as_a_whole, "/static", "/static/x"),
+    (by_a_layer_of_a_mount, "* /m", "/m/x"),
     (as_a_plain_route, "GET,HEAD /forgotten", "/forgotten"),
     (by_host, "//other.example.com", "/forgotten"),
     (of_an_unknown_kind, "Odd", "/odd"),
