@@ -89,6 +89,7 @@ class SecuritySettings(BaseSettings):
         extra="ignore",
         hide_input_in_errors=True,
         frozen=True,
+        allow_inf_nan=False,
     )
 
     @classmethod

@@ -45,6 +45,8 @@ WEAK = {
     "migrations without TLS": {"MIGRATION_DATABASE_URL": "postgresql://u:hunter2@db.example.com/x"},
     "another database": {"DATABASE_URL": "mysql://u:hunter2@localhost/x"},
     "a long cache": {"AUTH_CACHE_SECONDS": "31"},
+    "no time at which an answer is late": {"RESPONSE_SECONDS": "inf"},
+    "no number": {"BODY_SECONDS": "nan"},
 }
 weak = pytest.mark.parametrize("variables", WEAK.values(), ids=WEAK.keys())
 
