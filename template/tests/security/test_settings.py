@@ -31,6 +31,8 @@ WEAK = {
     "no public address": {"PUBLIC_BASE_URL": ""},
     "plain http": {"PUBLIC_BASE_URL": "http://api.example.com"},
     "no address": {"PUBLIC_BASE_URL": "service.example.net"},
+    "an address with a user": {"PUBLIC_BASE_URL": "https://u:hunter2@api.example.com"},
+    "an address with a space": {"PUBLIC_BASE_URL": "https://api.example.com/a b"},
     "no host": {"TRUSTED_HOSTS": ""},
     "every host": {"TRUSTED_HOSTS": "*"},
     "a wildcard host": {"TRUSTED_HOSTS": "*.example.com"},
