@@ -212,7 +212,7 @@ SABOTAGES = [
     Sabotage("rate_limits", "test_route_limit_checks", "    route_limit_checks.install(app)\n", ""),
     Sabotage("caller_limits", "test_rate_limits", "if refusal is None:", "if True:"),
     Sabotage("caller_limits", "test_limited_callers", "credentials.on_identified.append(charge)", "pass"),
-    Sabotage("caller_limits", "test_rate_limit_settings", 'name.upper().startswith("RATELIMIT_")', "False"),
+    Sabotage("limit_settings", "test_rate_limit_settings", 'name.upper().startswith("RATELIMIT_")', "False"),
     Sabotage("limit_storage", "test_limit_storage", "max(1, limit // processes)", "limit"),
     Sabotage("route_limit_storage", "test_limit_storage", "alone = share(limit, self._processes)", "alone = limit"),
     Sabotage("route_limits", "test_route_limits", "or caller_key(request)", 'or ""'),

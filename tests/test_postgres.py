@@ -1,6 +1,7 @@
 """The generated project on PostgreSQL: its own suite, and its migrations."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -8,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from authlib.integrations.requests_client import OAuth2Session
 
 from tests.rendering import Project
-from tests.test_real_server import free_port
+from tests.test_real_server import CREATE, NAME, PASSWORD, free_port, served
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -75,3 +77,34 @@ def test_five_migrations_at_once_all_succeed(project: Callable[..., Project], da
 
     service.must("alembic", "check", DATABASE_URL=database)
     service.must("alembic", "current", "--check-heads", DATABASE_URL=database)
+
+
+def psql(address: str, statements: str) -> subprocess.CompletedProcess[str]:
+    command = ["psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", address]
+    return subprocess.run(command, input=statements, capture_output=True, text=True)
+
+
+def test_a_role_of_less_power_serves_with_what_the_page_grants(project: Callable[..., Project], database: str) -> None:
+    service, role = project(), database.replace("//service@", "//api@")
+    both = {"DATABASE_URL": role, "MIGRATION_DATABASE_URL": database, "FASTAPI_ENV": "development"}
+    alone = {"DATABASE_URL": role, "FASTAPI_ENV": "development"}
+    found = re.search(r"```sql\n(.*?)```", service.read("docs/security/controls.md"), re.DOTALL)
+    assert found
+
+    service.must("python", "-m", "app.manage", "migrate", **both)
+    assert psql(database, "CREATE ROLE api LOGIN").returncode == 0
+    assert "role may not" in service.run("python", "-m", "app.manage", "doctor", **alone).stdout
+    assert psql(database, found[1]).stderr == ""
+
+    service.must("python", "-m", "app.manage", "doctor", **alone)
+    service.must("python", "-c", CREATE, **alone)
+    service.must("python", "-m", "app.manage", "users", "roles", NAME, "--role", "admin", **alone)
+    with served(service, "uvicorn", "app.main:app", "--no-proxy-headers", **alone) as address:
+        client = OAuth2Session(token_endpoint_auth_method="none")
+        client.fetch_token(f"{address}/auth/token", username=NAME, password=PASSWORD)
+        assert client.post(f"{address}/notes", json={"title": "one"}).status_code == 201
+        assert client.get(f"{address}/audit-events").status_code == 200
+    service.must("python", "-m", "app.manage", "audit", "verify", **alone)
+
+    for refused in ("UPDATE audit_events SET seq = 0", "DELETE FROM audit_events", "DROP TABLE notes"):
+        assert re.search("permission denied|must be owner", psql(role, refused).stderr)

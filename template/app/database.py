@@ -30,11 +30,7 @@ from starlette.requests import HTTPConnection
 from app.security.settings import ROOT, CommaSeparated, SecuritySettings
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-}
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
 
 
 class DatabaseSettings(SecuritySettings):
@@ -49,7 +45,7 @@ class DatabaseSettings(SecuritySettings):
     @classmethod
     def _is_supported(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            database_url(value)
+            engine_options(database_url(value))
         return value
 
     def weaknesses(self) -> list[str]:
@@ -73,18 +69,25 @@ def database_url(secret: SecretStr) -> URL:
     """
     try:
         url = make_url(secret.get_secret_value())
-        return url.set(drivername=DRIVERS[url.drivername.partition("+")[0]])
+        url = url.set(drivername=DRIVERS[url.drivername.partition("+")[0]])
     except (ArgumentError, KeyError, ValueError):
         raise ValueError("write sqlite:///path or postgresql://user:password@host/name") from None
+    # A host among the parameters would win over the one that is checked.
+    if url.get_backend_name() != "sqlite" and not url.query.keys() <= {"sslmode", "sslrootcert"}:
+        raise ValueError("takes sslmode and sslrootcert alone after its ?")
+    return url
 
 
 def engine_options(url: URL) -> tuple[URL, dict[str, Any]]:
-    """The URL and the driver's arguments: bounded waiting, and TLS that checks the server's name."""
+    """The URL and the driver's arguments: bounded waiting, TLS that checks the server's name. Raises: ValueError."""
     if url.get_backend_name() == "sqlite":
         return url, {"timeout": 5}
     arguments: dict[str, Any] = {"timeout": 3, "server_settings": {"statement_timeout": "5000"}}
     if url.query.get("sslmode") == "verify-full":
-        arguments["ssl"] = ssl.create_default_context(cafile=url.query.get("sslrootcert"))  # type: ignore[arg-type]
+        try:
+            arguments["ssl"] = ssl.create_default_context(cafile=url.query.get("sslrootcert"))  # type: ignore[arg-type]
+        except (OSError, TypeError):  # not there, no certificate, or named twice
+            raise ValueError("the file of sslrootcert cannot be read, or is none") from None
     return url.difference_update_query(["sslmode", "sslrootcert"]), arguments
 
 

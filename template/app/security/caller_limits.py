@@ -8,92 +8,24 @@ Who was verified in the last minutes is counted as an account, from wherever the
 import hashlib
 import hmac
 import logging
-import os
-from math import ceil
-from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from fastapi import FastAPI
-from limits import RateLimitItem, parse
-from pydantic import Field, SecretStr, field_validator, model_validator
+from limits import RateLimitItem
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.database import LOOPBACK, DatabaseSettings
-from app.security import errors, events, settings
+from app.security import errors, events
 from app.security.credentials import Credentials, Principal, refuse
 from app.security.events import Event, OnceAMinute, RequestContext
 from app.security.hooks import hooks_of
+from app.security.limit_settings import RateLimitSettings
 from app.security.limit_storage import Limits, Windows
 from app.security.problems import Problem
 from app.security.request_guard import HEALTH_PATHS
 from app.security.routing import path_in
 from app.security.secret_keys import keys_for
-from app.security.settings import SecuritySettings
 
 log = logging.getLogger(__name__)
-LEAST_BURST = 20  # requests in one second
-BURST_FACTOR = 4  # times what the limit allows in one second on average
-
-
-class RateLimitSettings(SecuritySettings):
-    rate_limit: str = "300/minute"
-    rate_limit_burst: str = ""  # counted in each process; empty: see `burst`
-    rate_limit_storage_url: SecretStr = SecretStr("memory://")  # or redis://…, rediss://… to count together
-    web_concurrency: int = Field(1, ge=1)  # processes; uvicorn starts as many
-
-    @field_validator("rate_limit", "rate_limit_burst")
-    @classmethod
-    def _is_a_limit(cls, value: str) -> str:
-        try:
-            fits = not value or parse(value).amount > 0
-        except ValueError:
-            fits = False
-        if not fits:
-            raise ValueError("write a limit such as 300/minute")
-        return value
-
-    @field_validator("rate_limit_storage_url")
-    @classmethod
-    def _is_supported(cls, value: SecretStr) -> SecretStr:
-        url = urlsplit(value.get_secret_value())
-        if url.scheme != "memory" and not (url.scheme in ("redis", "rediss") and url.hostname and url.port):
-            raise ValueError("write memory:// or rediss://user:password@host:6379/0")
-        return value
-
-    @model_validator(mode="after")
-    def _nothing_switches_it_off(self) -> "RateLimitSettings":
-        names = {*os.environ, *(dotenv_values(settings.env_file) if settings.env_file else ())}
-        if any(name.upper().startswith("RATELIMIT_") for name in names):
-            raise ValueError("a variable RATELIMIT_… is set: slowapi reads it, and it can switch limits off")
-        return self
-
-    @property
-    def url(self) -> str:
-        return self.rate_limit_storage_url.get_secret_value()
-
-    @property
-    def limit(self) -> RateLimitItem:
-        return parse(self.rate_limit)
-
-    @property
-    def burst(self) -> RateLimitItem:
-        """What one caller may ask in one second. Who raises the limit raises this with it, unless it is set."""
-        average = self.limit.amount / self.limit.get_expiry()
-        return parse(self.rate_limit_burst or f"{max(LEAST_BURST, ceil(BURST_FACTOR * average))}/second")
-
-    @property
-    def counts_alone(self) -> bool:
-        """Each process counts for itself."""
-        return self.url.startswith("memory:")
-
-    def weaknesses(self) -> list[str]:
-        if self.counts_alone:
-            alone = "RATE_LIMIT_STORAGE_URL: several processes need a Redis to count together"
-            return [alone] if self.web_concurrency > 1 else []
-        known = (*LOOPBACK, *DatabaseSettings.current().plaintext_hosts)
-        plain = self.url.startswith("redis:") and urlsplit(self.url).hostname not in known
-        return ["RATE_LIMIT_STORAGE_URL: needs rediss://, or its host among PLAINTEXT_HOSTS"] if plain else []
 
 
 def limit_key(caller: object) -> str:

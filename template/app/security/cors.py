@@ -8,6 +8,7 @@ import re
 
 from fastapi import FastAPI
 from pydantic import field_validator
+from pydantic_settings import SettingsConfigDict
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -28,10 +29,14 @@ LOCAL_PORTS = (3000, 4200, 5173, 8080)  # of the development servers of common f
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
 PREFLIGHT_SECONDS = 600
-_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(?::([0-9]{1,5}))?\Z")
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_ORIGIN = re.compile(rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::(?:{_PORT}))?\Z")
 
 
 class CorsSettings(SecuritySettings):
+    model_config = SettingsConfigDict(env_ignore_empty=False)  # empty is no page at all, not what was answered
+
     cors_origins: CommaSeparated = ORIGINS  # those that were answered
 
     @field_validator("cors_origins")

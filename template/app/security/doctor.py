@@ -132,6 +132,8 @@ def _may_be_asked() -> bool:
 
 
 async def _unreachable(error: Exception) -> str:
+    if getattr(getattr(error, "orig", None), "sqlstate", "") == "42501":  # insufficient_privilege
+        return "the database's role may not do this: docs/security/controls.md says what to grant it"
     return f"the database cannot be reached ({await kind_of(error)})"  # what the driver says may hold the address
 
 

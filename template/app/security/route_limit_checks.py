@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from slowapi import Limiter, extension
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.security.caller_limits import RateLimitSettings
 from app.security.hooks import hooks_of
+from app.security.limit_settings import RateLimitSettings
 from app.security.route_limits import limiter
 from app.security.route_policy import Policies, Policy
 

@@ -20,8 +20,9 @@ from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 from starlette.requests import Request
 
-from app.security.caller_limits import RateLimitSettings, limit_key, too_many
+from app.security.caller_limits import limit_key, too_many
 from app.security.client_address import client_ip, client_prefix
+from app.security.limit_settings import RateLimitSettings
 from app.security.limit_storage import RETRY_SECONDS, Limits
 from app.security.problems import Problem
 from app.security.route_limit_storage import SharedOrAlone
@@ -81,7 +82,8 @@ class RouteLimiter(Limiter):
 
         Raises: ValueError for what is no limit, TypeError for a function that takes no request.
         """
-        if options.get("cost", 1) == 0:
+        cost = options.get("cost", 1)
+        if isinstance(cost, int) and cost < 1:
             raise ValueError("a request that costs nothing is never limited")
         decorator = super().limit(_checked(limit_value), key_func and _never_empty(key_func), **options)
 

@@ -89,6 +89,7 @@ class SecuritySettings(BaseSettings):
         extra="ignore",
         hide_input_in_errors=True,
         frozen=True,
+        allow_inf_nan=False,
     )
 
     @classmethod
@@ -181,7 +182,8 @@ class ServiceSettings(SecuritySettings):
     @classmethod
     def _is_an_origin(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        odd = parts.query or parts.fragment or parts.username is not None or value.split() != [value]
+        if parts.scheme not in ("http", "https") or not parts.hostname or odd:
             raise ValueError("write the service's public address, such as https://api.example.com")
         return value.rstrip("/")
 

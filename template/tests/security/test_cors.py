@@ -1,13 +1,15 @@
 """Which web pages may call: the named origins, for every answer, and no page beside them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.security.cors import EXPOSED_HEADERS, ORIGINS
+from app.security import settings
+from app.security.cors import EXPOSED_HEADERS, ORIGINS, CorsSettings
 from app.security.identity import public, require_scope
 from app.security.problems import Problem
 from app.security.settings import problems
@@ -176,6 +178,8 @@ def test_development_adds_local_front_ends_and_production_does_not(make_client: 
         *("*", "null", ".*", "app.example.com", "http://app.example.com", "ftp://app.example.com"),
         *("https://app.example.com/", "https://app.example.com?x", "https://user@app.example.com"),
         *("https://*.example.com", "https://APP.example.com"),
+        *("https://shop.example.com:0", "https://shop.example.com:99999", "https://shop.example.com:"),
+        *("https://a..b", "https://-", "https://.example.com", "https://shop-.example.com"),
     ],
 )
 def test_what_is_no_origin_stops_the_start(environment: Callable[..., None], origin: str) -> None:
@@ -185,6 +189,24 @@ def test_what_is_no_origin_stops_the_start(environment: Callable[..., None], ori
 
     assert len(found) == 1
     assert origin not in found[0].replace("https://app.example.com:", "")
+
+
+def test_an_empty_variable_closes_what_was_answered(make_client: MakeClient) -> None:
+    client = make_client(production=True, CORS_ORIGINS="")
+
+    for origin in ORIGINS:
+        assert "access-control-allow-origin" not in ask_first(client, origin).headers
+
+
+def test_an_empty_line_of_the_env_file_closes_what_was_answered(
+    environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("CORS_ORIGINS=\n")
+    monkeypatch.setattr(settings, "env_file", tmp_path / ".env")
+
+    environment(FASTAPI_ENV="production")
+
+    assert CorsSettings.current().allowed() == []
 
 
 def test_the_answered_origins_are_the_ones_of_production(make_client: MakeClient) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
-from app.security import settings
+from app.security import migrations, settings
 from app.security.identity import public
 from app.security.request_guard import accepts, deadline
 from tests.security.assembled import assemble, forgotten
@@ -108,6 +109,23 @@ def test_waiting_migrations_and_a_lost_database_are_problems(
     assert "manage migrate" in waiting.stdout
     assert "cannot be reached" in lost.stdout
     assert "no/such/folder" not in lost.output
+
+
+def test_a_role_that_may_not_read_the_tables_is_no_lost_database(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = OSError("permission denied for table hunter2")
+    refusal.sqlstate = "42501"  # type: ignore[attr-defined]  # as asyncpg says it
+
+    async def refuse() -> None:
+        raise ProgrammingError("SELECT", {}, refusal)
+
+    monkeypatch.setattr(migrations, "state", refuse)
+    said = manage("doctor").stdout
+
+    assert "Problem: the database's role may not do this: docs/security/controls.md says what to grant it" in said
+    assert "cannot be reached" not in said
+    assert "hunter2" not in said
 
 
 def test_no_database_is_asked_that_production_would_not_trust_with_the_password(

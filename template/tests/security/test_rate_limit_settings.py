@@ -1,8 +1,10 @@
 """Settings that would weaken the limits stop the start; no value is printed."""
 
+import multiprocessing
+
 import pytest
 
-from app.security.caller_limits import RateLimitSettings
+from app.security.limit_settings import RateLimitSettings
 from tests.security.fixtures import MakeClient
 
 
@@ -20,6 +22,20 @@ from tests.security.fixtures import MakeClient
         ({"RATE_LIMIT_STORAGE_URL": "redis://db:6379/0", "PLAINTEXT_HOSTS": "db"}, None),
         ({"RATE_LIMIT_STORAGE_URL": "rediss://u:hunter2@db:6379/0"}, None),
         ({"RATE_LIMIT_STORAGE_URL": "rediss://db/0"}, "RATE_LIMIT_STORAGE_URL"),
+        ({"RATE_LIMIT": "50/minute;5/hour"}, "RATE_LIMIT"),
+        ({"RATE_LIMIT_BURST": "50/second, 5/minute"}, "RATE_LIMIT_BURST"),
+        ({"RATE_LIMIT_STORAGE_URL": "rediss://u:hunter2@db:6379/0?ssl_cert_reqs=none"}, "takes no ssl_cert_reqs"),
+        ({"RATE_LIMIT_STORAGE_URL": "rediss://db:6379/0?ssl_check_hostname=false"}, "takes no ssl_check_hostname"),
+        ({"RATE_LIMIT_STORAGE_URL": "rediss://db:6379/0?hunter2%0A=1"}, "RATE_LIMIT_STORAGE_URL"),
+        (
+            {"RATE_LIMIT_STORAGE_URL": "rediss://db:6379/0?ssl_ca_certs=/no/such/hunter2"},
+            "of ssl_ca_certs is not there",
+        ),
+        ({"RATE_LIMIT_STORAGE_URL": f"rediss://db:6379/0?ssl_ca_certs={__file__}"}, None),
+        ({"RATE_LIMIT_STORAGE_URL": f"redis://127.0.0.1:6379/0?ssl_ca_certs={__file__}"}, "RATE_LIMIT_STORAGE_URL"),
+        ({"RATE_LIMIT_STORAGE_URL": "REDIS://u:hunter2@db:6379/0"}, "RATE_LIMIT_STORAGE_URL"),
+        ({"RATE_LIMIT_STORAGE_URL": "MEMORY://"}, "RATE_LIMIT_STORAGE_URL"),
+        ({"RATE_LIMIT_STORAGE_URL": "redis://u:hunter2#x@db:6379/0"}, "RATE_LIMIT_STORAGE_URL"),
         ({"WEB_CONCURRENCY": "2"}, "RATE_LIMIT_STORAGE_URL"),
         ({"WEB_CONCURRENCY": "2", "RATE_LIMIT_STORAGE_URL": "rediss://db:6379/0"}, None),
         ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY"),
@@ -42,6 +58,20 @@ def test_a_setting_that_would_weaken_the_limits_stops_production(
     assert refusal.value.code == 78
     assert named in printed
     assert "hunter2" not in printed
+
+
+def test_one_of_several_workers_that_would_count_alone_does_not_start(
+    make_client: MakeClient, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing, "parent_process", multiprocessing.current_process)  # uvicorn --workers 2
+
+    make_client(production=True, RATE_LIMIT_STORAGE_URL="rediss://db:6379/0")
+    make_client(RATE_LIMIT_STORAGE_URL="memory://", FASTAPI_ENV="development")  # --reload starts one, too
+    with pytest.raises(SystemExit) as refusal:
+        make_client(production=True, RATE_LIMIT_STORAGE_URL="memory://")
+
+    assert refusal.value.code == 78
+    assert "RATE_LIMIT_STORAGE_URL: several processes" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,10 @@ def test_limits_may_be_stacked(environment: Callable[..., None]) -> None:
         assert client.get("/stacked").status_code == 200
 
 
-def test_what_costs_nothing_is_an_error_where_it_stands() -> None:
+@pytest.mark.parametrize("cost", [0, -1])
+def test_what_costs_nothing_is_an_error_where_it_stands(cost: int) -> None:
     with pytest.raises(ValueError, match="costs nothing"):
-        limiter.limit("1/minute", cost=0)
+        limiter.limit("1/minute", cost=cost)
 
 
 def test_what_is_no_limit_is_an_error_where_it_stands() -> None:

@@ -31,6 +31,8 @@ WEAK = {
     "no public address": {"PUBLIC_BASE_URL": ""},
     "plain http": {"PUBLIC_BASE_URL": "http://api.example.com"},
     "no address": {"PUBLIC_BASE_URL": "service.example.net"},
+    "an address with a user": {"PUBLIC_BASE_URL": "https://u:hunter2@api.example.com"},
+    "an address with a space": {"PUBLIC_BASE_URL": "https://api.example.com/a b"},
     "no host": {"TRUSTED_HOSTS": ""},
     "every host": {"TRUSTED_HOSTS": "*"},
     "a wildcard host": {"TRUSTED_HOSTS": "*.example.com"},
@@ -43,8 +45,21 @@ WEAK = {
     "a database without TLS": {"DATABASE_URL": "postgresql://u:hunter2@db.example.com/x"},
     "TLS that checks nothing": {"DATABASE_URL": "postgresql://u:hunter2@db.example.com/x?sslmode=require"},
     "migrations without TLS": {"MIGRATION_DATABASE_URL": "postgresql://u:hunter2@db.example.com/x"},
+    "a second host": {"DATABASE_URL": "postgresql://u:hunter2@localhost/x?host=db.example.com"},
+    "a second port": {"DATABASE_URL": "postgresql://u:hunter2@localhost/x?port=5433"},
+    "no file of certificates": {
+        "DATABASE_URL": "postgresql://u:hunter2@db.example.com/x?sslmode=verify-full&sslrootcert=/no/such/hunter2"
+    },
+    "a file of no certificate": {
+        "MIGRATION_DATABASE_URL": f"postgresql://u@db.example.com/x?sslmode=verify-full&sslrootcert={__file__}"
+    },
+    "two files of certificates": {
+        "DATABASE_URL": "postgresql://u@db.example.com/x?sslmode=verify-full&sslrootcert=a&sslrootcert=b"
+    },
     "another database": {"DATABASE_URL": "mysql://u:hunter2@localhost/x"},
     "a long cache": {"AUTH_CACHE_SECONDS": "31"},
+    "no time at which an answer is late": {"RESPONSE_SECONDS": "inf"},
+    "no number": {"BODY_SECONDS": "nan"},
 }
 weak = pytest.mark.parametrize("variables", WEAK.values(), ids=WEAK.keys())
 
