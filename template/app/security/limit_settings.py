@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from math import ceil
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -72,8 +73,8 @@ class RateLimitSettings(SecuritySettings):
 
     def weaknesses(self) -> list[str]:
         if self.counts_alone:
-            # uvicorn starts its workers with multiprocessing, and `--workers` is told to no setting.
-            several = self.web_concurrency > 1 or multiprocessing.parent_process() is not None
+            # uvicorn spawns its workers, and `--workers` is told to no setting.
+            several = self.web_concurrency > 1 or isinstance(multiprocessing.current_process(), SpawnProcess)
             return ["RATE_LIMIT_STORAGE_URL: several processes need a Redis to count together"] if several else []
         known = (*LOOPBACK, *DatabaseSettings.current().plaintext_hosts)
         plain = self.url.startswith("redis:") and urlsplit(self.url).hostname not in known

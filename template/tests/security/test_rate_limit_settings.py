@@ -1,6 +1,7 @@
 """Settings that would weaken the limits stop the start; no value is printed."""
 
 import multiprocessing
+from multiprocessing.context import SpawnProcess
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_setting_that_would_weaken_the_limits_stops_production(
 def test_one_of_several_workers_that_would_count_alone_does_not_start(
     make_client: MakeClient, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multiprocessing, "parent_process", multiprocessing.current_process)  # uvicorn --workers 2
+    monkeypatch.setattr(multiprocessing, "current_process", SpawnProcess)  # uvicorn --workers 2
 
     make_client(production=True, RATE_LIMIT_STORAGE_URL="rediss://db:6379/0")
     make_client(RATE_LIMIT_STORAGE_URL="memory://", FASTAPI_ENV="development")  # --reload starts one, too
