@@ -33,7 +33,7 @@ SABOTAGES = [
     Sabotage(
         "start_up",
         "test_start_up",
-        "if self.production and [app for app in self.served if app.dependency_overrides]:",
+        "if self.production and [app for app in self.served if _overrides(app)]:",
         "if False:",
     ),
     Sabotage("compose", "test_start_up", "start_up.install(app, public)", "start_up.install(app, ())"),
