@@ -239,12 +239,11 @@ SABOTAGES = [
     ),
     Sabotage("body_shapes", "test_body_shapes", 'schema.get("additionalProperties") is not False', "False"),
     Sabotage("health", "test_health", 'detail="Not ready."', "detail=str(request.state.database.engine.url)"),
-    Sabotage(
-        "websockets",
-        "test_websockets",
-        'if len(message.result().get("bytes") or message.result().get("text") or "") <= self._max_bytes:',
-        "if True:",
-    ),
+    Sabotage("websockets", "test_websockets", "if _bytes_of(message.result()) <= self._max_bytes:", "if True:"),
+    Sabotage("websockets", "test_websockets", "len(text if text.isascii() else text.encode(", "len(text or str("),
+    Sabotage("sessions", "test_sessions", "if _idle_end(session) > now]", "]"),
+    Sabotage("invitations", "test_invitations", ', Account.kind == "person")', ",)"),
+    Sabotage("route_policy", "test_route_policy", "not _has_layers(route, app)", "True"),
     # Events and logs.
     Sabotage(
         "events",

@@ -37,12 +37,12 @@ def problem_for(error: Exception) -> Problem:
     return Problem(500, detail="Something went wrong here. The request's id helps us to find it.")
 
 
-def _sqlstate(error: Exception) -> str:
+def _sqlstate(error: BaseException) -> str:
     """What PostgreSQL calls it; while connecting, the driver's own errors come as they are."""
     return str(getattr(getattr(error, "orig", None) or error, "sqlstate", ""))
 
 
-def tell(error: Exception, status: int, request_id: str) -> None:
+def tell(error: BaseException, status: int, request_id: str) -> None:
     """A crash is what we have no other answer for: nobody can raise that alarm with a value, or by being second."""
     if status == 500:
         log.exception("unhandled exception, request %s", request_id)
