@@ -198,7 +198,7 @@ def test_a_text_that_is_slow_to_normalise_keeps_nobody_waiting(client: TestClien
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert len(body) < 65_536
 
-    assert seconds(lambda: client.post("/auth/token", content=body, headers=headers)) < 0.5
+    assert seconds(lambda: client.post("/auth/token", content=body, headers=headers)) < 1
 
 
 @pytest.mark.parametrize("name", ["disabled@example.com", "nobody@example.com"])
