@@ -44,54 +44,64 @@ class Raising:
         await self.app(scope, receive, send)
 
 
+async def raises() -> None:
+    raise RuntimeError(CANARY)
+
+
+async def server_error() -> None:
+    raise HTTPException(500, detail=CANARY)
+
+
+async def database(sqlstate: str, connecting: bool = False) -> None:
+    said = Exception(CANARY)
+    said.sqlstate = sqlstate  # type: ignore[attr-defined]
+    raise said if connecting else DBAPIError("SELECT 1", None, said)
+
+
+async def stale(db: DbSession) -> None:
+    account = Account(kind="service", name="one", login="one")
+    db.add(account)
+    await db.flush()
+    await db.execute(text("DELETE FROM accounts"))
+    account.name = "two"
+
+
+async def commits(db: DbSession) -> str:
+    db.add_all([Account(kind="service", name="one", login="one"), Account(kind="service", name="one", login="one")])
+    return "committed"
+
+
+async def teapot() -> None:
+    raise HTTPException(418, detail="short and stout")
+
+
+async def unheard_of() -> None:
+    raise HTTPException(460, detail="of the owner's own")
+
+
+async def shapes(shape: Annotated[Circle | Square, Field(discriminator="kind")]) -> None: ...
+
+
+ROUTES = {
+    "/raises": ("GET", raises),
+    "/server-error": ("GET", server_error),
+    "/database/{sqlstate}": ("GET", database),
+    "/stale": ("PATCH", stale),
+    "/commits": ("POST", commits),
+    "/unheard-of": ("GET", unheard_of),
+    "/shapes": ("POST", shapes),
+}
+
+
 @pytest.fixture
 def failing(environment: Callable[..., None]) -> Iterator[TestClient]:
     """An app with routes that fail in several ways."""
     environment()
     app, below = FastAPI(**fastapi_options()), FastAPI(**fastapi_options())
-
-    @app.get("/raises", dependencies=[public])
-    async def raises() -> None:
-        raise RuntimeError(CANARY)
-
-    @app.get("/server-error", dependencies=[public])
-    async def server_error() -> None:
-        raise HTTPException(500, detail=CANARY)
-
-    @app.get("/database/{sqlstate}", dependencies=[public])
-    async def database(sqlstate: str, connecting: bool = False) -> None:
-        said = Exception(CANARY)
-        said.sqlstate = sqlstate  # type: ignore[attr-defined]
-        raise said if connecting else DBAPIError("SELECT 1", None, said)
-
-    @app.patch("/stale", dependencies=[public])
-    async def stale(db: DbSession) -> None:
-        account = Account(kind="service", name="one", login="one")
-        db.add(account)
-        await db.flush()
-        await db.execute(text("DELETE FROM accounts"))
-        account.name = "two"
-
-    @app.post("/commits", dependencies=[public])
-    async def commits(db: DbSession) -> str:
-        db.add_all([Account(kind="service", name="one", login="one"), Account(kind="service", name="one", login="one")])
-        return "committed"
-
-    @below.get("/raises", dependencies=[public])
-    async def raises_below() -> None:
-        raise HTTPException(418, detail="short and stout")
-
-    @below.get("/crashes", dependencies=[public])
-    async def crashes_below() -> None:
-        raise RuntimeError(CANARY)
-
-    @app.get("/unheard-of", dependencies=[public])
-    async def unheard_of() -> None:
-        raise HTTPException(460, detail="of the owner's own")
-
-    @app.post("/shapes", dependencies=[public])
-    async def shapes(shape: Annotated[Circle | Square, Field(discriminator="kind")]) -> None: ...
-
+    for path, (method, endpoint) in ROUTES.items():
+        app.add_api_route(path, endpoint, methods=[method], dependencies=[public])
+    below.add_api_route("/raises", teapot, dependencies=[public])
+    below.add_api_route("/crashes", raises, dependencies=[public])
     app.add_middleware(Raising)
     app.mount("/below", below)
     secure(app)
