@@ -13,8 +13,6 @@ from typing import Any
 from limits import RateLimitItem
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from app.security.project import SLUG
 
@@ -97,6 +95,9 @@ class Limits:
         self.breaker = Breaker()
         self._together: SlidingWindowCounterRateLimiter | None = None
         if not url.startswith("memory:"):
+            from redis.asyncio.retry import Retry  # here: to import Redis takes half as long as FastAPI
+            from redis.backoff import NoBackoff
+
             retry = Retry(NoBackoff(), 0)
             options = {"implementation": "redispy", "key_prefix": SLUG, "retry": retry, **redis_options()}
             self._together = SlidingWindowCounterRateLimiter(RedisStorage(f"async+{url}", **options))

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar
 
-import structlog
 from pydantic_core import PydanticSerializationError, to_json
 
 from app.security.project import version
@@ -111,15 +110,17 @@ def redact(text: str) -> str:
     return _CREDENTIAL.sub("[redacted]", text)
 
 
-def _redact_event(logger: object, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+class _Line(logging.Formatter):
+    """What a library logs, as one JSON object or readable."""
 
-
-def _final(logger: object, name: str, event: MutableMapping[str, Any]) -> str:
-    if _Output.readable:
-        text = event.pop("event", "")
-        return "\n".join(filter(None, [f"{event.get('level', ''):<8} {text}", event.get("exception")]))
-    return _encode({**event, "event": "log", "message": event.pop("event", ""), "time": now()})
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        fields = {name: redact(value) for name, value in fields.items()}
+        if _Output.readable:
+            return "\n".join(filter(None, [f"{fields['level']:<8} {fields['message']}", fields.get("exception")]))
+        return _encode({**fields, "event": "log", "time": now()})
 
 
 class _Stdout(logging.StreamHandler[Any]):
@@ -138,13 +139,7 @@ def configure() -> None:
     """Send every logger through ours; the server's access log is off, since it shows query strings."""
     _Output.readable = not in_production()
     handler = _Stdout()
-    known = structlog.stdlib
-    chain: list[Any] = [known.add_log_level, known.add_logger_name, structlog.processors.format_exc_info]
-    formatter = known.ProcessorFormatter(
-        foreign_pre_chain=chain,
-        processors=[known.ProcessorFormatter.remove_processors_meta, _redact_event, _final],
-    )
-    handler.setFormatter(formatter)
+    handler.setFormatter(_Line())
     root = logging.getLogger()
     root.handlers = [kept for kept in root.handlers if type(kept) not in (_Stdout, logging.StreamHandler)] + [handler]
     root.setLevel(logging.DEBUG if ServiceSettings.current().debug else logging.INFO)

@@ -3,8 +3,6 @@
 from typing import Any
 
 from limits.storage import MemoryStorage, MovingWindowSupport, RedisStorage, Storage
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app.security.limit_storage import Breaker, redis_options, share
 from app.security.project import SLUG
@@ -16,6 +14,9 @@ class SharedOrAlone(Storage, MovingWindowSupport):
     STORAGE_SCHEME = ["shared-or-alone"]
 
     def __init__(self, url: str, processes: int, breaker: Breaker) -> None:
+        from redis.backoff import NoBackoff  # here, as in limit_storage.py
+        from redis.retry import Retry
+
         super().__init__(url)
         options = {"retry": Retry(NoBackoff(), 0), "key_prefix": f"{SLUG}-routes", **redis_options()}
         self._together = RedisStorage(url, **options)

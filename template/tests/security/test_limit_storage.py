@@ -1,6 +1,8 @@
 """Counting in a sliding window: never more than the limit, and whoever waits as long as told gets through."""
 
 import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +14,7 @@ from limits import parse
 from app.security import limit_storage
 from app.security.limit_storage import Breaker, Limits, share
 from app.security.route_limit_storage import SharedOrAlone
+from app.security.settings import ROOT
 from tests.security.timing import later
 
 LIMIT = parse("5/minute")
@@ -130,3 +133,9 @@ def test_a_limit_of_a_route_is_shared_out_too_while_redis_is_away() -> None:
     storage = SharedOrAlone("redis://127.0.0.1:1/0", 4, Breaker())
 
     assert [storage.acquire_entry("somebody", 8, 60) for _ in range(3)] == [True, True, False]
+
+
+def test_who_counts_in_memory_does_not_wait_for_redis_to_be_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", "import sys, app.main; sys.exit('redis' in sys.modules)"], cwd=ROOT)
+
+    assert done.returncode == 0
