@@ -20,13 +20,14 @@ log = logging.getLogger(__name__)
 CAPACITY = 50_000  # callers that are counted in one process; the one who came longest ago is forgotten first
 TIMEOUT_SECONDS = 0.25  # for Redis to connect, and to answer
 RETRY_SECONDS = 5.0  # that Redis is left alone after a failure
-Window = tuple[int, int, int]  # its number since 1970, hits in the one before it, hits in it
+Window = tuple[float, int, int]  # when it began, hits in the one before it, hits in it
 
 
 class Windows:
     """Sliding windows of this process in a bounded mapping: a hit costs the same however many callers there are.
 
-    The library's own storage looks through all of them at every hit.
+    The library's own storage looks through all of them at every hit. A window begins with its caller's first hit, as
+    in Redis, so that no burst of somebody new falls into two.
     """
 
     def __init__(self) -> None:
@@ -35,15 +36,15 @@ class Windows:
     def hit(self, key: str, limit: int, expiry: int) -> int:
         """Count a hit if it fits, and return 0; else how many whole seconds it has to wait. `expiry` is in seconds."""
         now = time.time()
-        number, left = int(now // expiry), expiry - now % expiry
-        known, previous, current = self._known.get(key, (number, 0, 0))
-        if known == number - 1:
-            previous, current = current, 0
-        elif known != number:
-            previous, current = 0, 0
+        began, previous, current = self._known.get(key, (now, 0, 0))
+        if not 0 <= now - began < 2 * expiry:
+            began, previous, current = now, 0, 0
+        elif now - began >= expiry:
+            began, previous, current = began + expiry, current, 0
+        left = began + expiry - now
         if math.floor(previous * left / expiry) + current + 1 > limit:
             return seconds_to_wait(limit, expiry, previous, left, current, left + expiry)
-        self._known[key] = (number, previous, current + 1)
+        self._known[key] = (began, previous, current + 1)
         self._known.move_to_end(key)
         if len(self._known) > CAPACITY:
             self._known.popitem(last=False)

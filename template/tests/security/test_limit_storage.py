@@ -96,6 +96,26 @@ def test_hits_of_the_window_before_count_for_as_much_of_it_as_is_still_seen() ->
     assert allowed == 3
 
 
+@pytest.mark.parametrize("second", [0, 30, 59.99])
+def test_whoever_is_new_has_the_limit_and_no_more_whenever_they_come(second: float) -> None:
+    limits, minute = alone(), datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    allowed = 0
+    for passed in range(20):
+        with time_machine.travel(minute + timedelta(seconds=second + passed / 100), tick=False):
+            allowed += hits(limits, 1).count(0)
+
+    assert allowed == 5
+
+
+def test_a_clock_that_is_set_back_starts_anew() -> None:
+    limits = alone()
+    hits(limits, 5)
+
+    with later(hours=-2):
+        assert hits(limits, 6).count(0) == 5
+
+
 def test_parallel_requests_are_no_way_around() -> None:
     limits = alone()
 
