@@ -20,7 +20,7 @@ class Copy:
         self.database = folder / "scratch.sqlite3"
         self.variables = {"SECRET_KEY": BASE_ENVIRONMENT["SECRET_KEY"], "DATABASE_URL": f"sqlite:///{self.database}"}
         for name in ("app", "migrations"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name)
         shutil.copy(ROOT / "pyproject.toml", folder)
         (folder / "migrations/versions").mkdir(exist_ok=True)
 
