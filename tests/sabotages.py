@@ -289,6 +289,8 @@ SABOTAGES = [
         'kind != "table" or item.key not in SECURITY_TABLES | {SECURITY_VERSIONS}',
         "True",
     ),
+    Sabotage("schema_check", "test_migrations", "found.is_empty and not in_production()", "found.is_empty"),
+    Sabotage("schema_check", "test_schema_check", "set(rows.scalars()) != newest(folder)", "False"),
     Sabotage("conflicts", "test_conflicts", "if line.startswith(MARKERS):", "if False:"),
     Sabotage("cli", "test_cli", "                path.chmod(0o600)\n", ""),
     Sabotage("doctor", "test_doctor", "return not (in_production() and chosen.weaknesses())", "return True"),

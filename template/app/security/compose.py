@@ -32,7 +32,6 @@ from app.security import (
     key_routes,
     # {% endif %}
     logs,
-    migrations,
     # {% if features.jwt.enabled %}
     password_grant,
     # {% endif %}
@@ -44,6 +43,7 @@ from app.security import (
     # {% endif %}
     request_guard,
     request_log,
+    schema_check,
     settings,
     single_parameters,
     start_up,
@@ -69,7 +69,7 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     logs.configure()
     app.state.database = database.Database()
     hooks.hooks_of(app).at_end.append(database.on_end)
-    migrations.install(app)
+    schema_check.install(app)
     # {% if features.audit_log.enabled %}
     audit_log.install(app)
     # {% endif %}

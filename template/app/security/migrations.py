@@ -18,18 +18,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from fastapi import FastAPI
 from sqlalchemy import URL, Connection, MetaData, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.database import Base, DatabaseSettings, UtcDateTime, database_url, engine_options
-from app.security.hooks import hooks_of
-from app.security.settings import ROOT, in_production
-from app.security.tables import SECURITY_TABLES
+from app.security.settings import ROOT
+from app.security.tables import SECURITY_TABLES, SECURITY_VERSIONS
 
-log = logging.getLogger(__name__)
-SECURITY_VERSIONS = "alembic_version_security"
 LOCK = 0x5EC0_0001  # any constant, the same in every process
 LOCK_SECONDS = 300
 
@@ -119,23 +115,6 @@ def _pending(scripts: ScriptDirectory, found: tuple[str, ...]) -> int:
     if not set(found) <= known:
         return 0
     return sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
-
-
-def install(app: FastAPI) -> None:
-    hooks_of(app).at_start.append(_on_start)
-
-
-async def _on_start(app: FastAPI) -> None:
-    """An empty SQLite database in development is migrated; whatever else is missing is named."""
-    try:
-        found = await state()
-    except (OSError, TimeoutError) as error:
-        log.error("the database cannot be reached: %s", type(error).__name__)
-        return
-    if found.is_empty and not in_production() and migration_url().get_backend_name() == "sqlite":
-        await migrate()
-    elif any(found.behind):
-        log.warning("%s migrations are waiting: run `uv run manage migrate`", sum(found.behind))
 
 
 # What the two env.py files share.

@@ -178,3 +178,4 @@ class AuditChain(Base):
 
 _OURS = (Account, AccountRole, OneTimeToken, Session, RefreshToken, ApiKey, KnownAddress, ThrottleBucket)
 SECURITY_TABLES = frozenset(model.__tablename__ for model in (*_OURS, AuditEvent, AuditChain))
+SECURITY_VERSIONS = "alembic_version_security"  # which of our revisions the database has

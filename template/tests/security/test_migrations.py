@@ -14,8 +14,8 @@ from alembic.script import ScriptDirectory
 
 from app.database import Base
 from app.security import tables
-from app.security.migrations import SECURITY_VERSIONS, configs, migrate
-from app.security.tables import SECURITY_TABLES
+from app.security.migrations import configs, migrate
+from app.security.tables import SECURITY_TABLES, SECURITY_VERSIONS
 from tests.security.copied import Copy
 from tests.security.fixtures import Database, MakeClient
 
