@@ -87,7 +87,7 @@ def serve(folder: Path, port: int, variables: dict[str, str], app: str = "app.ma
 
 
 def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
-    for _ in range(200):
+    for _ in range(600):
         if server.poll() is not None:
             raise RuntimeError(f"the server on port {port} ended: see its events file")
         try:
