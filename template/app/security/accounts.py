@@ -107,6 +107,13 @@ async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = N
     await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
 
 
+async def end_every_session(db: AsyncSession) -> None:
+    """End every session of everybody, those too that a log-in is about to commit: it holds its account until then."""
+    people = select(Account.id).where(Account.kind == "person").order_by(Account.id)
+    await db.execute(people.with_for_update())
+    await db.execute(update(Session).where(Session.ended_at.is_(None)).values(ended_at=utc_now()))
+
+
 async def revoke_keys(db: AsyncSession, account: UUID) -> int:
     """End every API key of an account at once; also those from before keys were switched off in this project.
 
