@@ -62,6 +62,8 @@ SABOTAGES = [
         "await db.execute(update(Session).where(Session.ended_at",
         "(update(Session).where(Session.ended_at",
     ),
+    Sabotage("known_roles", "test_roles", "return found & ROLES", "return found"),
+    Sabotage("known_roles", "test_known_roles", " and len(_said) < MOST_SAID", ""),
     Sabotage("tables", "test_database", ".casefold()", ""),
     Sabotage("credential_cache", "test_identity", "begun != self._revocations", "False"),
     Sabotage("credential_cache", "test_credential_cache", "min(self._seconds, lifetime)", "self._seconds"),
