@@ -56,6 +56,14 @@ SABOTAGES = [
         "credentials", "test_key_routes", "    if sent:\n        raise refuse", "    if False:\n        raise refuse"
     ),
     Sabotage("accounts", "test_user_commands", "        await end_sessions(db, account.id)\n", ""),
+    Sabotage(
+        "accounts",
+        "test_end_sessions",
+        "await db.execute(update(Session).where(Session.ended_at",
+        "(update(Session).where(Session.ended_at",
+    ),
+    Sabotage("known_roles", "test_roles", "return found & ROLES", "return found"),
+    Sabotage("known_roles", "test_known_roles", " and len(_said) < MOST_SAID", ""),
     Sabotage("tables", "test_database", ".casefold()", ""),
     Sabotage("credential_cache", "test_identity", "begun != self._revocations", "False"),
     Sabotage("credential_cache", "test_credential_cache", "min(self._seconds, lifetime)", "self._seconds"),

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security import events
 from app.security.events import Event
+from app.security.known_roles import believed
 from app.security.tables import (
     UNUSABLE_PASSWORD,
     Account,
@@ -86,12 +87,17 @@ async def by_name(db: AsyncSession, name: str) -> Account:
 
 
 async def roles_of(db: AsyncSession, account: UUID) -> frozenset[str]:
-    return frozenset(await db.scalars(select(AccountRole.role).where(AccountRole.account_id == account)))
+    """Those that this project has."""
+    return believed(await _stored_roles(db, account))
+
+
+async def _stored_roles(db: AsyncSession, account: UUID) -> list[str]:
+    return list(await db.scalars(select(AccountRole.role).where(AccountRole.account_id == account)))
 
 
 async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, actor: UUID | None = None) -> str:
     """Replace the roles of an account; what changed, as `before->after`."""
-    wanted, before = sorted(set(roles)), sorted(await roles_of(db, account))
+    wanted, before = sorted(set(roles)), sorted(await _stored_roles(db, account))
     await db.execute(delete(AccountRole).where(AccountRole.account_id == account))
     db.add_all([AccountRole(account_id=account, role=role) for role in wanted])
     await db.flush()
@@ -105,6 +111,13 @@ async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = N
     live = (Session.account_id == account, Session.ended_at.is_(None))
     kept = () if keep is None else (Session.id != keep,)
     await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
+
+
+async def end_every_session(db: AsyncSession) -> None:
+    """End every session of everybody, those too that a log-in is about to commit: it holds its account until then."""
+    people = select(Account.id).where(Account.kind == "person").order_by(Account.id)
+    await db.execute(people.with_for_update())
+    await db.execute(update(Session).where(Session.ended_at.is_(None)).values(ended_at=utc_now()))
 
 
 async def revoke_keys(db: AsyncSession, account: UUID) -> int:

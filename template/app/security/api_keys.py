@@ -23,6 +23,7 @@ from app.security.events import Event
 from app.security.hooks import hooks_of
 from app.security.key_format import MODES, parse
 from app.security.key_store import is_live
+from app.security.known_roles import believed
 from app.security.request_shape import Headers
 from app.security.route_policy import Policies
 from app.security.settings import environment
@@ -82,7 +83,7 @@ class KeyInHeader:
             id=rows[0].account_id,
             name=rows[0].owner,
             kind=rows[0].kind,
-            roles=frozenset(row.role for row in rows if row.role is not None),
+            roles=believed(row.role for row in rows),
             scopes=frozenset(rows[0].scopes.split()),
             credential=Credential(self.name, rows[0].id, None),
         )

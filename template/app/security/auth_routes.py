@@ -102,7 +102,12 @@ def _answer(request: Request, grant: Grant, asked: frozenset[str] | None = None)
     return TokenOut(**out.model_dump(), refresh_token=grant.refresh_token)
 
 
-@router.post("/revoke", dependencies=[public, form_body], openapi_extra=documented("token", "token_type_hint"))
+@router.post(
+    "/revoke",
+    dependencies=[public, form_body],
+    openapi_extra=documented("token", "token_type_hint"),
+    response_class=Response,  # its answer is empty, also in the document
+)
 async def revoke(request: Request, form: Form) -> Response:
     """RFC 7009: end the session of a refresh token; the answer is the same for a token that is none."""
     presented = required(form, "token")

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from app.database import Database
 from app.security import tokens
 from app.security.credentials import Credential, InvalidCredential, Principal
+from app.security.known_roles import believed
 from app.security.request_shape import Headers
 from app.security.tables import Account, AccountRole, Session
 from app.security.tokens import Claims
@@ -50,7 +51,7 @@ class BearerToken:
             name=rows[0].name,
             kind="person",
             # Removing a role holds at once, adding one at the next token (ASVS 5.0 V8.3.2).
-            roles=claims.roles & {row.role for row in rows if row.role is not None},
+            roles=claims.roles & believed(row.role for row in rows),
             scopes=_effective(claims, granted),
             credential=Credential(self.name, claims.session, rows[0].created_at),
         )

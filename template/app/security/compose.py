@@ -31,6 +31,7 @@ from app.security import (
     # {% if features.key_routes.enabled %}
     key_routes,
     # {% endif %}
+    known_roles,
     logs,
     # {% if features.jwt.enabled %}
     password_grant,
@@ -82,6 +83,7 @@ def _add_callers(app: FastAPI) -> None:
     identity.install(app)
     health.install(app)
     body_shapes.install(app)
+    known_roles.install(app)
     # {% if features.roles.enabled %}
     people.install(app)
     # {% endif %}

@@ -57,10 +57,21 @@ async def _on_http_exception(request: Request, error: Exception) -> Response | N
     error = cast(HTTPException, error)  # how Starlette types its handlers
     problem = _problem_of(error)
     if not isinstance(error, Problem) and error.status_code < 500:
-        problem.detail = str(error.detail)
+        _say(problem, error.detail)
     if error.status_code == 405 and (methods := _methods(request.scope)):
         problem.headers = {**(problem.headers or {}), "Allow": ", ".join(methods)}
     return respond(problem, _request_id(request))
+
+
+def _say(problem: Problem, detail: object) -> None:
+    """What the owner wrote: `detail` is a text (RFC 9457 section 3.1.4), so a structure is the member `details`."""
+    if not isinstance(detail, dict | list | tuple):
+        problem.detail = str(detail)
+        return
+    try:
+        problem.members["details"] = json.loads(json.dumps(detail, default=str, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):  # a key that is no text, a number that is none, itself inside
+        problem.members["details"] = str(detail)
 
 
 def _methods(scope: Scope) -> list[str]:

@@ -16,6 +16,7 @@ from app.security.accounts import AccountExists, BadName
 from app.security.credentials import Principal, forget_on_commit
 from app.security.events import Event
 from app.security.identity import Caller, recent_login
+from app.security.known_roles import believed
 from app.security.problems import Problem
 from app.security.roles import ADMIN, Role, first_role, require_role
 from app.security.routing import include_first, our_router
@@ -90,7 +91,7 @@ async def list_people(
     roles: dict[UUID, set[str]] = {account.id: set() for account in people}
     for row in await db.scalars(having):
         roles[row.account_id].add(row.role)
-    return [_shown(account, roles[account.id]) for account in people]
+    return [_shown(account, believed(roles[account.id])) for account in people]
 
 
 @router.post("", status_code=201, dependencies=[recent_login])

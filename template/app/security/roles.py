@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from app.security import known_roles
 from app.security.credentials import Principal
 from app.security.identity import Authenticate, forbidden
 from app.security.route_policy import Policy
@@ -22,6 +23,7 @@ Role = StrEnum(
     },
 )
 ADMIN = Role("admin")
+known_roles.ROLES.update(role.value for role in Role)
 
 
 def first_role() -> frozenset[str]:

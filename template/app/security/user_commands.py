@@ -69,7 +69,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
     if known_roles:
         users.command("roles")(_roles(known_roles))
     users.command("list")(_list)
-    for command in (disable, enable, unlock):
+    for command in (disable, enable, unlock, end_sessions):
         users.command()(command)
     return users
 
@@ -102,6 +102,16 @@ def enable(name: Name) -> None:
 def unlock(name: Name) -> None:
     """Forget the failed log-ins of a person."""
     typer.echo(f"Unlocked {run(lambda db: _unlock(db, name))}.")
+
+
+def end_sessions(
+    name: Annotated[str | None, typer.Argument(help="The name to log in with.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Of everybody.")] = False,
+) -> None:
+    """End every session of a person, or with --all of everybody: who may log in has to log in again."""
+    if every == (name is not None):
+        raise typer.BadParameter("name one person, or everybody with --all")
+    typer.echo(f"Ended every session of {run(lambda db: _end_sessions(db, name))}.")
 
 
 async def _invite(db: AsyncSession, name: str, roles: Iterable[str]) -> str:
@@ -138,6 +148,20 @@ async def _set_active(db: AsyncSession, name: str, active: bool) -> str:
     account = await accounts.by_name(db, name)
     await accounts.set_active(db, account, active)
     return account.name
+
+
+async def _end_sessions(db: AsyncSession, name: str | None) -> str:
+    whose, subject = "everybody", "everybody"
+    if name is None:
+        await accounts.end_every_session(db)
+    else:
+        account = await accounts.by_name(db, name)
+        if account.kind != "person":
+            fail("This is a service account: it has keys and no sessions.")
+        await accounts.end_sessions(db, account.id)
+        whose, subject = account.name, str(account.id)
+    events.record_change(db, Event.USER_UPDATED, subject=subject, reason="sessions_ended")
+    return whose
 
 
 async def _unlock(db: AsyncSession, name: str) -> str:

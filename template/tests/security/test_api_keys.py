@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security import accounts
+from app.security import accounts, known_roles
 from app.security.credentials import Credentials
 from app.security.identity import Caller
 from app.security.key_format import new_key
@@ -26,7 +26,8 @@ Recorded = list[dict[str, Any]]
 
 
 @pytest.fixture(name="client")
-def client_of_the_vault(make_client: MakeClient) -> TestClient:
+def client_of_the_vault(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setattr(known_roles, "ROLES", {"admin", "auditor"})  # whether this project has any or none
     return make_client(build=app_with_a_vault, AUTH_CACHE_SECONDS="0")
 
 
@@ -84,8 +85,16 @@ def test_a_role_that_its_owner_lost_is_lost_to_the_key(client: TestClient, as_pr
     assert (before, program.get("/vault").json()["roles"]) == (["auditor"], [])
 
 
-async def _add_role(db: AsyncSession, program: Program) -> None:
-    db.add(accounts.AccountRole(account_id=program.id, role="auditor"))
+def test_a_role_that_is_none_of_this_project_is_none_of_the_key(client: TestClient, as_program: AsProgram) -> None:
+    program = as_program()
+    for role in ("auditor", "long_gone"):
+        Database(client).run(lambda db, role=role: _add_role(db, program, role))
+
+    assert program.get("/vault").json()["roles"] == ["auditor"]
+
+
+async def _add_role(db: AsyncSession, program: Program, role: str = "auditor") -> None:
+    db.add(accounts.AccountRole(account_id=program.id, role=role))
 
 
 def test_a_key_is_never_a_recent_log_in(as_program: AsProgram) -> None:

@@ -1,7 +1,9 @@
 """Errors are problem documents that say what went wrong for the caller, and nothing about us or of what was sent."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -79,6 +81,21 @@ async def unheard_of() -> None:
     raise HTTPException(460, detail="of the owner's own")
 
 
+LOOP: list[object] = []
+LOOP.append(LOOP)
+DETAILS: dict[str, tuple[object, object]] = {
+    "an object": ({"code": "x", "id": UUID(int=0)}, {"code": "x", "id": str(UUID(int=0))}),
+    "a list": ([{"code": "é"}, None], [{"code": "é"}, None]),
+    "no number": ({"x": math.nan}, "{'x': nan}"),
+    "a pair as a key": ({(1, 2): 3}, "{(1, 2): 3}"),
+    "itself": (LOOP, "[[...]]"),
+}
+
+
+async def structured(name: str) -> None:
+    raise HTTPException(400, detail=DETAILS[name][0])
+
+
 async def shapes(shape: Annotated[Circle | Square, Field(discriminator="kind")]) -> None: ...
 
 
@@ -89,6 +106,7 @@ ROUTES = {
     "/stale": ("PATCH", stale),
     "/commits": ("POST", commits),
     "/unheard-of": ("GET", unheard_of),
+    "/structured": ("GET", structured),
     "/shapes": ("POST", shapes),
 }
 
@@ -178,6 +196,14 @@ def test_a_status_that_nobody_knows_is_answered_like_any_other(failing: TestClie
 
     assert answer.status_code == answer.json()["status"] == 460
     assert {name: answer.headers.get(name) for name in EXPECTED} == EXPECTED
+
+
+@pytest.mark.parametrize("name", DETAILS)
+def test_a_structure_as_the_detail_of_an_exception_stands_beside_a_text(failing: TestClient, name: str) -> None:
+    answer = failing.get("/structured", params={"name": name})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert (answer.json()["detail"], answer.json()["details"]) == ("Bad Request", DETAILS[name][1])
 
 
 def test_a_shape_that_nobody_knows_is_not_echoed(failing: TestClient) -> None:

@@ -160,6 +160,13 @@ def test_revoking_anything_else_is_answered_alike_and_ends_nothing(client: TestC
     assert works(alice, alice.tokens) == (True, True)
 
 
+def test_the_document_says_that_revoking_is_answered_with_nothing(client: TestClient) -> None:
+    answers = client.get("/openapi.json").json()["paths"]["/auth/revoke"]["post"]["responses"]
+
+    assert "content" not in answers["200"]
+    assert answers["400"]["content"]
+
+
 def test_the_database_holds_no_credential_in_clear(client: TestClient, database: Database, as_person: AsPerson) -> None:
     alice = as_person()
     newest = refresh(alice, alice.tokens["refresh_token"]).json()
