@@ -240,6 +240,9 @@ SABOTAGES = [
     Sabotage("body_shapes", "test_body_shapes", 'schema.get("additionalProperties") is not False', "False"),
     Sabotage("health", "test_health", 'detail="Not ready."', "detail=str(request.state.database.engine.url)"),
     Sabotage("websockets", "test_websockets", "if _bytes_of(message.result()) <= self._max_bytes:", "if True:"),
+    Sabotage("websockets", "test_websockets", "_answering(scope, receive, send)", "send"),
+    Sabotage("errors", "test_websockets", " and not _takes_an_answer(scope)", ""),
+    Sabotage("request_log", "test_websockets", '"websocket.accept": 101, ', ""),
     Sabotage("websockets", "test_websockets", "len(text if text.isascii() else text.encode(", "len(text or str("),
     Sabotage("sessions", "test_sessions", "if _idle_end(session) > now]", "]"),
     Sabotage("invitations", "test_invitations", ', Account.kind == "person")', ",)"),
@@ -252,6 +255,7 @@ SABOTAGES = [
         "    _tell(db, fields)\n    _write(fields)",
     ),
     Sabotage("logs", "test_log_lines", '_CREDENTIAL.sub("[redacted]", text)', "text"),
+    Sabotage("logs", "test_on_the_wire", "addFilter(_is_no_refused_handshake)", "addFilter(lambda record: True)"),
     Sabotage("logs", "test_log_lines", 'name != "uvicorn.access"', "True"),
     Sabotage("request_log", "test_event_lines", 'if inbound and scope["state"]["trusted_peer"]', "if inbound"),
     # The audit log.
