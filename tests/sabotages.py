@@ -286,6 +286,7 @@ SABOTAGES = [
         'DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]',
         'DbSession = Annotated[AsyncSession, Depends(_session, scope="request")]',
     ),
+    Sabotage("database", "test_database", '"command_timeout": SILENT_SECONDS', '"command_timeout": 60'),
     Sabotage("database", "test_database", '"foreign_keys=ON"', '"foreign_keys=OFF"'),
     Sabotage(
         "migrations",
