@@ -97,6 +97,7 @@ SABOTAGES = [
     Sabotage(
         "login_throttle", "test_login_throttle", "    if not known:\n        found", "    if True:\n        found"
     ),
+    Sabotage("login_throttle", "test_login_throttle", 'in keys_for("throttle")]', 'in keys_for("throttle")[:1]]'),
     Sabotage("login_throttle", "test_login_throttle", "AFTER_TOO_MANY if too_many else ()", "()"),
     Sabotage("throttle_buckets", "test_throttle_buckets", ".offset(BUCKETS_OF_NOBODY)", ".offset(10**9)"),
     Sabotage("throttle_buckets", "test_throttle_buckets", "if len(recent) < limit.attempts", "if True"),
