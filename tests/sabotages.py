@@ -193,7 +193,10 @@ SABOTAGES = [
     ),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(
-        "headers", "test_headers", 'ours = self.on_https if scope["scheme"] == "https" else', "ours = self.on_https or"
+        "headers",
+        "test_headers",
+        'ours = self.on_https if scope["scheme"] in ("https", "wss") else',
+        "ours = self.on_https or",
     ),
     Sabotage("headers", "test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     # API keys.
