@@ -105,6 +105,7 @@ SABOTAGES = [
     Sabotage(
         "login_throttle", "test_login_throttle", "    if not known:\n        found", "    if True:\n        found"
     ),
+    Sabotage("login_throttle", "test_login_throttle", 'in keys_for("throttle")]', 'in keys_for("throttle")[:1]]'),
     Sabotage("login_throttle", "test_login_throttle", "AFTER_TOO_MANY if too_many else ()", "()"),
     Sabotage("throttle_buckets", "test_throttle_buckets", ".offset(BUCKETS_OF_NOBODY)", ".offset(10**9)"),
     Sabotage("throttle_buckets", "test_throttle_buckets", "if len(recent) < limit.attempts", "if True"),
@@ -200,7 +201,10 @@ SABOTAGES = [
     ),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(
-        "headers", "test_headers", 'ours = self.on_https if scope["scheme"] == "https" else', "ours = self.on_https or"
+        "headers",
+        "test_headers",
+        'ours = self.on_https if scope["scheme"] in ("https", "wss") else',
+        "ours = self.on_https or",
     ),
     Sabotage("headers", "test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     # API keys.
@@ -248,6 +252,9 @@ SABOTAGES = [
     Sabotage("body_shapes", "test_body_shapes", 'schema.get("additionalProperties") is not False', "False"),
     Sabotage("health", "test_health", 'detail="Not ready."', "detail=str(request.state.database.engine.url)"),
     Sabotage("websockets", "test_websockets", "if _bytes_of(message.result()) <= self._max_bytes:", "if True:"),
+    Sabotage("websockets", "test_websockets", "_answering(scope, receive, send)", "send"),
+    Sabotage("errors", "test_websockets", " and not _takes_an_answer(scope)", ""),
+    Sabotage("request_log", "test_websockets", '"websocket.accept": 101, ', ""),
     Sabotage("websockets", "test_websockets", "len(text if text.isascii() else text.encode(", "len(text or str("),
     Sabotage("sessions", "test_sessions", "if _idle_end(session) > now]", "]"),
     Sabotage("invitations", "test_invitations", ', Account.kind == "person")', ",)"),
@@ -260,6 +267,7 @@ SABOTAGES = [
         "    _tell(db, fields)\n    _write(fields)",
     ),
     Sabotage("logs", "test_log_lines", '_CREDENTIAL.sub("[redacted]", text)', "text"),
+    Sabotage("logs", "test_on_the_wire", "addFilter(_is_no_refused_handshake)", "addFilter(lambda record: True)"),
     Sabotage("logs", "test_log_lines", 'name != "uvicorn.access"', "True"),
     Sabotage("request_log", "test_event_lines", 'if inbound and scope["state"]["trusted_peer"]', "if inbound"),
     # The audit log.
@@ -290,6 +298,7 @@ SABOTAGES = [
         'DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]',
         'DbSession = Annotated[AsyncSession, Depends(_session, scope="request")]',
     ),
+    Sabotage("database", "test_database", '"command_timeout": SILENT_SECONDS', '"command_timeout": 60'),
     Sabotage("database", "test_database", '"foreign_keys=ON"', '"foreign_keys=OFF"'),
     Sabotage(
         "migrations",

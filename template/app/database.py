@@ -30,6 +30,7 @@ from starlette.requests import HTTPConnection
 from app.security.settings import ROOT, CommaSeparated, SecuritySettings
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SILENT_SECONDS = 7.0  # then the driver gives up: a server that is frozen does not end a statement itself
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
 
 
@@ -82,7 +83,8 @@ def engine_options(url: URL) -> tuple[URL, dict[str, Any]]:
     """The URL and the driver's arguments: bounded waiting, TLS that checks the server's name. Raises: ValueError."""
     if url.get_backend_name() == "sqlite":
         return url, {"timeout": 5}
-    arguments: dict[str, Any] = {"timeout": 3, "server_settings": {"statement_timeout": "5000"}}
+    arguments: dict[str, Any] = {"timeout": 3, "command_timeout": SILENT_SECONDS}
+    arguments["server_settings"] = {"statement_timeout": "5000"}
     if url.query.get("sslmode") == "verify-full":
         try:
             arguments["ssl"] = ssl.create_default_context(cafile=url.query.get("sslrootcert"))  # type: ignore[arg-type]

@@ -88,8 +88,6 @@ class RateLimit:
         refusal = await self.counting.hit(state["counted_as"], state["context"])
         if refusal is None:
             await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
         else:
             await errors.respond(refusal, state["context"].request_id)(scope, receive, send)
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from fastapi import FastAPI
-from fastapi.exceptions import WebSocketException
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
@@ -22,8 +21,6 @@ from app.security.credential_cache import CacheSettings, CredentialCache
 from app.security.events import Event
 from app.security.problems import Problem
 from app.security.request_shape import Headers
-
-POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +123,11 @@ def challenge(kind: CredentialKind, status: int, error: str = "", detail: str | 
     return Problem(status, detail=detail, headers={"WWW-Authenticate": f"{kind.challenge} {value}"})
 
 
-def refuse(connection: HTTPConnection, problem: Problem, reason: str) -> Exception:
+def refuse(connection: HTTPConnection, problem: Problem, reason: str) -> Problem:
     """What to raise for a caller who is refused; the reason is for the log alone."""
     connection.state.context.reason = reason
     if problem.status_code == 403:
         events.record(Event.AUTHZ_FAIL, outcome="failure", reason=reason)
-    if connection.scope["type"] == "websocket":
-        return WebSocketException(POLICY_VIOLATION)
     return problem
 
 
@@ -149,7 +144,7 @@ async def identify(connection: HTTPConnection) -> Principal:
         begun = cache.begin()
         try:
             principal, ends = await _verify(sent, connection)
-        except (Problem, WebSocketException):  # refused, and not only unable to look
+        except Problem:  # refused, and not only unable to look
             cache.forget_name(sent.key)
             raise
         cache.keep(sent.key, principal, principal.id, (ends - datetime.now(UTC)).total_seconds(), begun)

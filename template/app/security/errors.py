@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any, cast
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from starlette.websockets import WebSocketDisconnect
 from app.security import events
 from app.security.crashes import problem_for, tell
 from app.security.events import Event, OnceAMinute
-from app.security.problems import Problem, document
+from app.security.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
 from app.security.route_policy import Policies
 from app.security.routing import path_in
 
@@ -41,12 +41,28 @@ _QUOTES_INPUT = (
 )
 
 
+class Refusal(Response):
+    """Answers a request or the handshake of a WebSocket; a socket that is open, or whose server sends no answers to
+    handshakes, is closed instead.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and not _takes_an_answer(scope):
+            code = POLICY_VIOLATION if self.status_code < 500 else INTERNAL_ERROR
+            return await send({"type": "websocket.close", "code": code})
+        await super().__call__(scope, receive, send)
+
+
+def _takes_an_answer(scope: Scope) -> bool:
+    return not scope["state"]["context"].status and "websocket.http.response" in (scope.get("extensions") or ())
+
+
 def respond(problem: Problem, request_id: str) -> Response:
     """The answer for a problem: bytes made by us alone, so nothing in it can fail to serialise."""
     if problem.status_code in (204, 304):
-        return Response(status_code=problem.status_code, headers=problem.headers)
+        return Refusal(status_code=problem.status_code, headers=problem.headers)
     body = json.dumps(document(problem, request_id)).encode()
-    return Response(body, problem.status_code, problem.headers, media_type=problem.media_type)
+    return Refusal(body, problem.status_code, problem.headers, media_type=problem.media_type)
 
 
 def _request_id(request: Request) -> str:
@@ -89,7 +105,7 @@ def _problem_of(error: HTTPException) -> Problem:
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
-    error = cast(RequestValidationError, error)
+    error = cast(ValidationException, error)
     context, reported = request.scope["state"]["context"], request.scope["state"]["invalid_requests_reported"]
     if reported.is_due(f"{context.client_ip} {context.route}"):
         events.record(Event.INPUT_VALIDATION_FAIL, outcome="failure")
@@ -125,7 +141,7 @@ class CatchAll:
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             context = scope["state"]["context"]
             problem = _written_down(error, context.request_id)
-            if problem is None or scope["type"] == "websocket":
+            if problem is None:
                 raise
             if context.answered:  # by a mounted app: to raise would cost the next request its connection
                 return
@@ -155,6 +171,7 @@ def handle(app: Starlette) -> None:
     """Our form of errors for this app; also for those mounted below it."""
     app.add_exception_handler(HTTPException, _on_http_exception)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(WebSocketRequestValidationError, _on_invalid_request)
 
 
 def handle_mounted(app: Starlette) -> None:

@@ -34,12 +34,12 @@ class SecurityHeaders:
         self.names = frozenset(name for name, _ in self.on_https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        ours = self.on_https if scope["scheme"] == "https" else self.plain
+        ours = self.on_https if scope["scheme"] in ("https", "wss") else self.plain
 
         async def sender(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"].endswith("http.response.start"):
                 sent = message.get("headers", [])
                 own = {name.lower() for name, _ in sent} & self.names
                 message["headers"] = [

@@ -46,9 +46,10 @@ class Throttled(Exception):
         self.retry_after = retry_after
 
 
-def _key(*parts: str) -> bytes:
+def _keys(*parts: str) -> list[bytes]:
+    """One for each root secret, the current one first: a rotation must not begin every count anew."""
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hmac.new(keys_for("throttle")[0], text, hashlib.sha256).digest()
+    return [hmac.new(key, text, hashlib.sha256).digest() for key in keys_for("throttle")]
 
 
 async def count_source(database: Database, address: str, purpose: Purpose) -> None:
@@ -67,11 +68,11 @@ async def count_attempt(database: Database, login: str, address: str, account: U
     async with database.begin() as db:
         by_source = _source_limits(address, purpose)
         by_account = await _account_limits(db, login, address, account)
-        streak, *_ = by_account
+        streaks = [key for key, limits in by_account.items() if not limits]
         permanent = by_account if account else {}
         buckets = await locked(db, by_source | by_account, permanent)
-        too_many = buckets[streak].failures_in_a_row >= FAILURES_IN_A_ROW
-        by_account[streak] = AFTER_TOO_MANY if too_many else ()
+        too_many = any(buckets[streak].failures_in_a_row >= FAILURES_IN_A_ROW for streak in streaks)
+        by_account |= dict.fromkeys(streaks, AFTER_TOO_MANY if too_many else ())
         wait = await count(db, buckets, by_source) or await count(db, buckets, by_account, permanent)
         if wait:
             await forget_unused(db, buckets)
@@ -85,55 +86,57 @@ def _refuse(wait: int) -> None:
 
 def _source_limits(address: str, purpose: Purpose) -> Limits:
     limits = SOURCE_LIMITS[purpose]
-    found: Limits = {_key("source", purpose, client_prefix(address)): limits}
+    found: Limits = dict.fromkeys(_keys("source", purpose, client_prefix(address)), limits)
     if ":" in address:
         site = tuple(Limit(limit.attempts * SITE_FACTOR, limit.seconds) for limit in limits)
-        found[_key("site", purpose, client_prefix(address, 48))] = site
+        found |= dict.fromkeys(_keys("site", purpose, client_prefix(address, 48)), site)
     return found
 
 
 async def _account_limits(db: AsyncSession, login: str, address: str, account: UUID | None) -> Limits:
-    """The bucket of failures in a row comes first. A known address has one of its own: others do not fill it."""
+    """The bucket of failures in a row has no limit yet. A known address has one of its own: others do not fill it."""
     # The same statement for a name that does not exist: it must take as long.
     known = await _is_known(db, account or UUID(int=0), address)
-    found: Limits = {_streak_key(login, address if known else ""): (), _pair_key(login, address): FROM_ONE_SOURCE}
+    found: Limits = dict.fromkeys(_streak_keys(login, address if known else ""), ())
+    found |= dict.fromkeys(_pair_keys(login, address), FROM_ONE_SOURCE)
     if not known:
-        found[_account_key(login)] = FROM_UNKNOWN_SOURCES
+        found |= dict.fromkeys(_account_keys(login), FROM_UNKNOWN_SOURCES)
     return found
 
 
 async def succeeded(db: AsyncSession, login: str, address: str, account: UUID) -> None:
     """The password was right: no failures in a row any more, and from now on the address is known."""
-    keys = (_pair_key(login, address), _streak_key(login), _streak_key(login, address))
+    keys = (*_pair_keys(login, address), *_streak_keys(login), *_streak_keys(login, address))
     await db.execute(
         update(ThrottleBucket).where(ThrottleBucket.key_hash.in_(keys)).values(attempts="", failures_in_a_row=0)
     )
     if _may_become_known(address):
-        await db.merge(KnownAddress(account_id=account, address_hash=_address_key(address), last_login_at=utc_now()))
+        newest = _address_keys(address)[0]
+        await db.merge(KnownAddress(account_id=account, address_hash=newest, last_login_at=utc_now()))
         await db.flush()
         await _keep_newest_addresses(db, account)
 
 
 async def unlock(db: AsyncSession, login: str) -> None:
     """Forget the failures of one account; what a source has tried is not forgotten."""
-    keys = (_account_key(login), _streak_key(login))
+    keys = (*_account_keys(login), *_streak_keys(login))
     await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(keys)))
 
 
-def _pair_key(login: str, address: str) -> bytes:
-    return _key("pair", normalise_login(login), client_prefix(address))
+def _pair_keys(login: str, address: str) -> list[bytes]:
+    return _keys("pair", normalise_login(login), client_prefix(address))
 
 
-def _account_key(login: str) -> bytes:
-    return _key("account", normalise_login(login))
+def _account_keys(login: str) -> list[bytes]:
+    return _keys("account", normalise_login(login))
 
 
-def _streak_key(login: str, known_address: str = "") -> bytes:
-    return _key("streak", normalise_login(login), client_prefix(known_address) if known_address else "")
+def _streak_keys(login: str, known_address: str = "") -> list[bytes]:
+    return _keys("streak", normalise_login(login), client_prefix(known_address) if known_address else "")
 
 
-def _address_key(address: str) -> bytes:
-    return _key("address", client_prefix(address))
+def _address_keys(address: str) -> list[bytes]:
+    return _keys("address", client_prefix(address))
 
 
 def _may_become_known(address: str) -> bool:
@@ -143,13 +146,13 @@ def _may_become_known(address: str) -> bool:
 
 _KNOWN = select(KnownAddress.account_id).where(
     KnownAddress.account_id == bindparam("account"),
-    KnownAddress.address_hash == bindparam("address"),
+    KnownAddress.address_hash.in_(bindparam("addresses", expanding=True)),
     KnownAddress.last_login_at > bindparam("since"),
 )
 
 
 async def _is_known(db: AsyncSession, account: UUID, address: str) -> bool:
-    sought = {"account": account, "address": _address_key(address), "since": utc_now() - KNOWN_FOR}
+    sought = {"account": account, "addresses": _address_keys(address), "since": utc_now() - KNOWN_FOR}
     return await db.scalar(_KNOWN, sought) is not None
 
 

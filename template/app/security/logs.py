@@ -135,6 +135,11 @@ class _Stdout(logging.StreamHandler[Any]):
         super().emit(record)
 
 
+def _is_no_refused_handshake(record: logging.LogRecord) -> bool:
+    """uvicorn calls each refusal of a WebSocket an error (its pull request 3138), so any stranger could raise it."""
+    return record.msg != "ASGI callable returned without completing handshake."
+
+
 def configure() -> None:
     """Send every logger through ours; the server's access log is off, since it shows query strings."""
     _Output.readable = not in_production()
@@ -148,3 +153,4 @@ def configure() -> None:
     for name in _SERVER_LOGGERS:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = name != "uvicorn.access"
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refused_handshake)

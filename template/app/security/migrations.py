@@ -48,7 +48,8 @@ def new_engine() -> AsyncEngine:
         arguments["timeout"] = 60
         _make_private(url.database)
     else:
-        arguments.pop("server_settings")  # a migration may take longer than a request
+        for limit in ("server_settings", "command_timeout"):
+            arguments.pop(limit)  # a migration may take longer than a request
     return create_async_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
 
 

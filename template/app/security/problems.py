@@ -5,6 +5,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
+POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011  # how a WebSocket is closed: RFC 6455 section 7.4.1
+
 
 class Problem(HTTPException):
     """An answer other than success. `slug` names its type; `members` are added to the document.

@@ -123,7 +123,7 @@ class RequestGuard:
         except Problem as problem:
             known = problem.slug != "about:blank"
             state["context"].reason = problem.slug.replace("-", "_") if known else "request_guard"
-            await self._answer(problem, scope, receive, send)
+            await respond(problem, state["context"].request_id)(scope, receive, send)
         finally:
             if source is not None:
                 room.leave_after(state["context"].thread, source)
@@ -132,11 +132,6 @@ class RequestGuard:
         usual = self.settings.response_seconds if "max_bytes" in limits else self.settings.body_seconds
         body = Body(receive, headers, limits, self._max_bytes(limits), limits.get("seconds", usual))
         return body.on_its_way(self.bodies, source)
-
-    async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            return await send({"type": "websocket.close", "code": 1008})
-        await respond(problem, scope["state"]["context"].request_id)(scope, receive, send)
 
     def _admit(self, scope: Scope) -> tuple[dict[str, Any], Headers]:
         """What this route was allowed beyond the rest, and the headers. Raises: Problem."""
@@ -186,7 +181,8 @@ class RequestGuard:
                 raise
             if context.status:
                 raise TimeoutError from None
-            await self._answer(Problem(504, detail="The answer took too long."), scope, receive, send)
+            late = Problem(504, detail="The answer took too long.")
+            await respond(late, context.request_id)(scope, receive, send)
         finally:
             self.deadlines.forget(watched)
 

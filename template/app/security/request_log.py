@@ -19,6 +19,7 @@ from app.security.events import Event, RequestContext
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 IDS_AT_ONCE = 256
 NOT_SENDING = math.inf
+OF_SOCKETS = {"websocket.accept": 101, "websocket.close": 403}  # what servers answer
 PIECE_BYTES = 64 * 1024
 AGENT_BYTES, SHOWN = 1024, 200  # what is looked at of a User-Agent, and the characters that are kept of it
 FLUSH_SECONDS = 0.1  # that an access line waits for others; security events are written at once
@@ -37,6 +38,15 @@ def _in_pieces(message: Message) -> Iterator[Message]:
         yield {"type": message["type"], "body": bytes(body[start : start + PIECE_BYTES]), "more_body": True}
     if last:
         yield {"type": message["type"], "body": b"", "more_body": False}
+
+
+def _look(message: Message, context: RequestContext, identifier: tuple[bytes, bytes]) -> None:
+    """How the answer begins, and the request's id into it."""
+    if message["type"].endswith("http.response.start"):
+        context.status = message["status"]
+        message["headers"] = [*message.get("headers", ()), identifier]
+    elif not context.status:
+        context.status = OF_SOCKETS.get(message["type"], 0)
 
 
 class RequestLog:
@@ -66,15 +76,13 @@ class RequestLog:
         identifier = (b"x-request-id", context.request_id.encode())
 
         async def sender(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                context.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), identifier]
+            _look(message, context, identifier)
             pieces = _in_pieces(message) if len(message.get("body", b"")) > PIECE_BYTES else (message,)
             try:
                 for piece in pieces:
                     context.sending_since = time.monotonic()
                     await send(piece)
-                context.answered = bool(context.status) and not message.get("more_body", False)
+                context.answered = message["type"].endswith(".body") and not message.get("more_body", False)
             finally:
                 context.sending_since = NOT_SENDING
 

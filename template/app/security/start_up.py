@@ -85,8 +85,6 @@ class StartUp:
         except InsecureApp as error:
             log.critical("%s", error)
             problem = Problem(500, detail="This service is not assembled safely; its log says why.")
-            if scope["type"] == "websocket":
-                return await send({"type": "websocket.close", "code": 1011})
             return await errors.respond(problem, scope["state"]["context"].request_id)(scope, receive, send)
         scope["state"]["policies"] = self.shared.state.policies
         await self.app(scope, receive, send)

@@ -1,4 +1,7 @@
-"""WebSockets outlive what opened them: the caller is checked again and again, and messages are bounded."""
+"""WebSockets outlive what opened them: the caller is checked again and again, and messages are bounded.
+
+A handshake that is refused is answered like a request (`errors.Refusal`).
+"""
 
 import asyncio
 
@@ -7,7 +10,9 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.credential_cache import CacheSettings
-from app.security.credentials import POLICY_VIOLATION, identify_again
+from app.security.credentials import identify_again
+from app.security.errors import respond
+from app.security.problems import POLICY_VIOLATION, Problem
 from app.security.request_guard import RequestGuardSettings
 
 TOO_BIG = 1009  # RFC 6455 section 7.4.1
@@ -23,7 +28,7 @@ class WebSocketGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
             return await self.app(scope, receive, send)
-        socket = _Socket(receive, send, self.max_bytes)
+        socket = _Socket(receive, _answering(scope, receive, send), self.max_bytes)
         watch = asyncio.create_task(self._watch(HTTPConnection(scope), socket))
         try:
             await self.app(scope, socket.receive, socket.send)
@@ -42,6 +47,19 @@ class WebSocketGuard:
                 unchanged = False
             if not unchanged:  # it may have been opened with a role that is gone
                 return await socket.close(POLICY_VIOLATION)
+
+
+def _answering(scope: Scope, receive: Receive, send: Send) -> Send:
+    """A handshake that routing or a route only closes is told why, as far as that is known."""
+    context = scope["state"]["context"]
+
+    async def sender(message: Message) -> None:
+        if message["type"] != "websocket.close" or context.status:
+            return await send(message)
+        problem = Problem(404 if context.route is None else 403)
+        await respond(problem, context.request_id)(scope, receive, send)
+
+    return sender
 
 
 class _Socket:

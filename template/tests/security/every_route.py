@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from starlette.testclient import TestClient
-from starlette.websockets import WebSocketDisconnect
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from app.security.route_policy import Policies, Policy
 
@@ -20,14 +19,14 @@ class Call(NamedTuple):
     path: str
 
     def status(self, client: TestClient) -> int:
-        """What this client is answered; a WebSocket that is refused counts as 403."""
+        """What this client is answered."""
         if self.method != "WEBSOCKET":
             return int(client.request(self.method, self.path).status_code)
         try:
             with client.websocket_connect(self.path):
                 return 101
-        except WebSocketDisconnect as closed:
-            return 403 if closed.code == 1008 else 500
+        except WebSocketDenialResponse as refused:
+            return int(refused.status_code)
 
 
 def guarded_calls(client: TestClient) -> Iterator[Call]:

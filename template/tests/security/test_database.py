@@ -1,22 +1,24 @@
 """What the database holds to, whoever writes at the same time and whatever goes wrong half-way."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import DbSession, before_commit
+from app.database import DbSession, before_commit, engine_options
 from app.security import accounts
 from app.security.compose import fastapi_options, secure
 from app.security.identity import public
+from app.security.request_guard import RequestGuardSettings
 from app.security.tables import Account, AccountRole
 from tests.security.callers import AsCaller, CallerClient
-from tests.security.fixtures import Database, MakeClient
+from tests.security.fixtures import POSTGRES, Database, MakeClient
 from tests.security.things import client_of_things  # noqa: F401
 from tests.security.timing import at_once
 
@@ -93,6 +95,35 @@ def test_what_cannot_be_committed_is_not_answered_with_success(
 
     assert client.post("/late").status_code == 503
     assert Database(client).rows("SELECT * FROM accounts") == []
+
+
+@pytest.mark.skipif(not POSTGRES, reason="SQLite has no server that could fall silent")
+def test_a_database_that_falls_silent_is_not_waited_for(
+    environment: Callable[..., None], make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment()
+    monkeypatch.setattr("app.database.SILENT_SECONDS", 0.3)
+    app = FastAPI(**fastapi_options())
+
+    @app.get("/silent", dependencies=[public])
+    async def silent(db: DbSession) -> None:
+        await db.execute(text("SELECT pg_sleep(4)"))
+
+    secure(app)
+    started = time.monotonic()
+    answer = make_client(app).get("/silent")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert time.monotonic() - started < 3
+
+
+def test_the_driver_waits_longer_than_the_server_and_shorter_than_a_request(environment: Callable[..., None]) -> None:
+    environment()
+
+    _, arguments = engine_options(make_url("postgresql+asyncpg://api@localhost/api"))
+
+    server = float(arguments["server_settings"]["statement_timeout"]) / 1000
+    assert server < arguments["command_timeout"] < RequestGuardSettings.current().response_seconds / 2
 
 
 def test_nothing_belongs_to_an_account_that_is_not_there(database: Database) -> None:

@@ -8,9 +8,9 @@ import pytest
 from anyio.from_thread import BlockingPortal
 from fastapi import FastAPI
 from starlette.responses import Response, StreamingResponse
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from app.security.identity import public
 from app.security.request_guard import deadline
@@ -112,7 +112,7 @@ def test_sockets_of_one_source_are_bounded(service: MakeService, make_client: Ma
     for socket in opened:
         socket.__enter__()
 
-    with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("/socket"):
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/socket"):
         pass
     with other.websocket_connect("/socket"):
         pass
@@ -123,7 +123,7 @@ def test_sockets_of_one_source_are_bounded(service: MakeService, make_client: Ma
     with client.websocket_connect("/socket"):
         pass
 
-    assert refused.value.code == 1008
+    assert (refused.value.status_code, refused.value.headers["retry-after"]) == (429, "1")
 
 
 async def taken_by_nobody(client: TestClient, pieces: int, path: str = "/large") -> None:

@@ -1,16 +1,19 @@
 """Guessing is slow for everyone and on every name, and who logs in from a known address is not locked out by it."""
 
+from collections.abc import Callable
 from functools import partial
+from secrets import token_hex
 from typing import Any
 
 from starlette.testclient import TestClient
 
-from tests.security.fixtures import Database, MakeClient
+from tests.security.fixtures import BASE_ENVIRONMENT, Database, MakeClient
 from tests.security.persons import PASSWORD, create_person, log_in, refresh
 from tests.security.throttled import ALICE, AsPerson, From, at, guesses, service, spend
 from tests.security.timing import at_once, later
 
 __all__ = ["at", "service"]  # fixtures
+ROTATED = {"SECRET_KEY": token_hex(64), "SECRET_KEY_FALLBACKS": BASE_ENVIRONMENT["SECRET_KEY"]}
 
 # One source, over all accounts
 
@@ -168,6 +171,32 @@ def test_an_address_is_known_for_thirty_days(at: From) -> None:
             for number in range(1, 21):
                 log_in(at(f"203.0.113.{number}"), ALICE, "wrong")
             assert log_in(home, ALICE).status_code == expected
+
+
+def test_the_rotation_of_the_secret_begins_no_count_anew(at: From, environment: Callable[..., None]) -> None:
+    guesser = at("203.0.113.1")
+    assert guesses(guesser, 5) == [400] * 5
+
+    environment(**ROTATED)
+    assert guesses(guesser, 1) == [429]
+    with later(minutes=16):
+        assert guesses(guesser, 6) == [400] * 5 + [429]
+        environment(SECRET_KEY_FALLBACKS="")
+        assert guesses(guesser, 1) == [429]
+
+
+def test_a_known_address_stays_known_while_the_secret_is_rotated(at: From, environment: Callable[..., None]) -> None:
+    home = at("203.0.113.200")
+    log_in(home, ALICE)
+
+    environment(**ROTATED)
+    for number in range(1, 21):
+        log_in(at(f"203.0.113.{number}"), ALICE, "wrong")
+
+    assert log_in(at("203.0.113.201"), ALICE).status_code == 429
+    assert log_in(home, ALICE).status_code == 200
+    environment(SECRET_KEY_FALLBACKS="")
+    assert log_in(home, ALICE).status_code == 200
 
 
 def test_a_proxy_is_never_a_known_address(make_client: MakeClient) -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
 
 from app.database import Base
 from app.security import tables
-from app.security.migrations import configs, migrate
+from app.security.migrations import configs, migrate, new_engine
 from app.security.tables import SECURITY_TABLES, SECURITY_VERSIONS
 from tests.security.copied import Copy
-from tests.security.fixtures import Database, MakeClient
+from tests.security.fixtures import POSTGRES, Database, MakeClient
 
 YOUR_TABLE = """
 from uuid import UUID
@@ -106,13 +107,25 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     assert len(before) == 1
 
 
+@pytest.mark.skipif(not POSTGRES, reason="SQLite waits for nobody else")
+def test_a_migration_may_take_longer_than_a_request(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.database.SILENT_SECONDS", 0.2)
+
+    async def take_long() -> str:
+        async with new_engine().connect() as connection:
+            await connection.execute(text("SELECT pg_sleep(0.5)"))
+            return str(await connection.scalar(text("SHOW statement_timeout")))
+
+    assert asyncio.run(take_long()) == "0"
+
+
 def add_to_yours(copy: Copy, **revisions: str) -> None:
     """Add these revisions to the copy's own chain, one after the other."""
     heads = ScriptDirectory.from_config(configs()[1]).get_heads()
     after = heads[0] if heads else None
     for name, body in revisions.items():
-        text = REVISION.format(id=name, after=after, body=body)
-        (copy.folder / f"migrations/versions/{name}.py").write_text(text)
+        written = REVISION.format(id=name, after=after, body=body)
+        (copy.folder / f"migrations/versions/{name}.py").write_text(written)
         after = name
 
 

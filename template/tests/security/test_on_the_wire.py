@@ -32,6 +32,7 @@ class Server:
     port: int
     pid: int
     parser: str
+    log: Path
 
     def send(self, *parts: bytes, wait: float = 5) -> bytes:
         """Everything that comes back until the connection is quiet or closed."""
@@ -89,22 +90,22 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
         try:
-            yield _answering(Server(port, process.pid, request.param), process, folder / "log")
+            yield _answering(Server(port, process.pid, request.param, folder / "log"), process)
         finally:
             process.terminate()
             process.wait(20)
 
 
-def _answering(server: Server, process: "subprocess.Popen[bytes]", log: Path) -> Server:
+def _answering(server: Server, process: "subprocess.Popen[bytes]") -> Server:
     for _ in range(300):
-        assert process.poll() is None, log.read_text()
+        assert process.poll() is None, server.log.read_text()
         try:
             server.send(ALIVE)
         except ConnectionError:
             time.sleep(0.1)
         else:
             return server
-    raise AssertionError(log.read_text())
+    raise AssertionError(server.log.read_text())
 
 
 ALIVE = request(b"GET /health/live", HOST + b"Connection: close\r\n")
@@ -147,7 +148,7 @@ EXACTLY = {
     **{"two hosts": 400, "a length and chunks": 400, "a target without a slash": 400, "two credentials": 400},
     **{"a long header": 431, "many headers": 431, "a long target": 414, "a long query": 414, "endless chunks": 413},
     **{"a length too large": 413, "a question whether it is too large": 413, "TRACE": 405, "two media types": 400},
-    "a stranger's endless chunks": 401,
+    **{"a stranger's endless chunks": 401, "a socket without a caller": 404},
 }
 
 
@@ -164,6 +165,13 @@ def test_it_is_refused_and_the_server_goes_on(server: Server, name: str) -> None
         assert [header for header in HEADERS if f"\r\n{header}: ".lower().encode() not in answer.lower()] == []
         assert b"content-type: application/problem+json" in answer
     assert statuses(server.send(ALIVE)) == [200]
+
+
+def test_a_refused_socket_is_no_error_of_the_log(server: Server) -> None:
+    server.send(ATTACKS["a socket without a caller"])
+
+    assert statuses(server.send(ALIVE)) == [200]
+    assert "handshake" not in server.log.read_text()
 
 
 def test_a_body_that_nobody_reads_is_not_kept(server: Server) -> None:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from starlette.websockets import WebSocketDisconnect
+from starlette.testclient import WebSocketDenialResponse
 
 from tests.security.limited import MakeLimited, limited
 from tests.security.timing import at_once, later
@@ -68,10 +68,12 @@ def test_a_socket_that_is_one_too_many_is_not_opened(limited: MakeLimited) -> No
     with client.websocket_connect("/socket"):
         pass
 
-    with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("/socket"):
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/socket"):
         pass
 
-    assert refused.value.code == 1008
+    assert (refused.value.status_code, refused.value.json()["detail"]) == (429, "Too many requests.")
+    assert refused.value.headers["ratelimit"].startswith('"default";r=0;t=')
+    assert refused.value.headers["retry-after"]
 
 
 def test_parallel_requests_are_no_way_around(limited: MakeLimited) -> None:

@@ -1,18 +1,26 @@
-"""A WebSocket is opened by someone who is known, stays open only as long as they are, and takes bounded messages."""
+"""A WebSocket is opened by someone who is known, stays open only as long as they are, and takes bounded messages.
+
+A refused handshake is answered like a request.
+"""
 
 import contextlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, WebSocket
-from starlette.testclient import TestClient
+from starlette.exceptions import HTTPException
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from app.security.compose import fastapi_options, secure
-from app.security.identity import Caller, require_scope
+from app.security.identity import Caller, public, require_scope
+from tests.security.by_hand import nothing_more, scope_of
 from tests.security.callers import AsCaller
 from tests.security.fixtures import Database, MakeClient
+from tests.security.test_headers import EXPECTED
 
 
 @pytest.fixture
@@ -28,31 +36,93 @@ def sockets(environment: Callable[..., None], make_client: MakeClient) -> TestCl
             while True:
                 await socket.send_text(await socket.receive_text())
 
+    app.websocket("/odd", dependencies=[public])(odd)
     secure(app)
     return make_client(app)
 
 
-def closing_code(client: TestClient, path: str) -> int:
-    with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(path):
+async def odd(socket: WebSocket, how: int) -> None:
+    """Goes wrong before the handshake is answered, or after it."""
+    if how == 1:
+        raise TimeoutError
+    if how == 2:
+        return await socket.close(4001)
+    await socket.accept()
+    raise HTTPException(403)
+
+
+def refusal(client: TestClient, path: str) -> WebSocketDenialResponse:
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(path):
         pass
-    return closed.value.code
+    return refused.value
 
 
-def test_nobody_opens_a_socket_unknown(sockets: TestClient) -> None:
-    assert closing_code(sockets, "/echo") == 1008
+def test_nobody_opens_a_socket_unknown(sockets: TestClient, recorded: list[dict[str, Any]]) -> None:
+    answer = refusal(sockets, "/echo")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert answer.headers["www-authenticate"].endswith('realm="api"')
+    assert answer.json()["instance"] == f"urn:request:{answer.headers['x-request-id']}"
+    assert {name: answer.headers.get(name) for name in EXPECTED} == EXPECTED
+    found = [(fields["route"], fields["reason"], fields["status"]) for fields in recorded]
+    assert found == [("/echo", "no_credential", 401)]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/nothing", 404), ("/health/ready", 404), ("/odd", 422), ("/odd?how=1", 503), ("/odd?how=2", 403)],
+)
+def test_a_refused_handshake_is_answered_like_a_request(sockets: TestClient, path: str, status: int) -> None:
+    answer = refusal(sockets, path)
+
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
+
+
+def test_who_lacks_the_scope_is_told_which(
+    sockets: TestClient, as_caller: AsCaller, recorded: list[dict[str, Any]]
+) -> None:
+    answer = refusal(as_caller(scope="echo:other", client=sockets), "/echo")
+
+    assert answer.status_code == 403
+    assert 'scope="echo:use"' in answer.headers["www-authenticate"]
+    assert [fields["event"] for fields in recorded][-2:] == ["authz_fail", "request"]
+
+
+def test_a_server_that_sends_no_answers_to_handshakes_closes_them(sockets: TestClient) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    assert sockets.portal is not None
+    for path in ("/echo", "/nothing"):
+        scope = scope_of(sockets, path, "GET") | {"type": "websocket", "scheme": "ws"}
+        sockets.portal.call(sockets.app, scope, nothing_more, send)
+
+    assert sent == [{"type": "websocket.close", "code": 1008}] * 2
+
+
+def test_a_refusal_behind_the_handshake_closes_the_socket(sockets: TestClient, recorded: list[dict[str, Any]]) -> None:
+    with sockets.websocket_connect("/odd?how=3") as socket, pytest.raises(WebSocketDisconnect) as closed:
+        socket.receive_text()
+
+    assert closed.value.code == 1008
+    assert [(fields["event"], fields["status"]) for fields in recorded] == [("request", 101)]
 
 
 def test_a_token_in_the_address_is_not_looked_at(sockets: TestClient, as_caller: AsCaller) -> None:
     sent = "&".join(f"{name}={value}" for name, value in as_caller(client=sockets).headers.items())
 
-    assert closing_code(sockets, f"/echo?{sent}&access_token=x") == 1008
+    assert refusal(sockets, f"/echo?{sent}&access_token=x").status_code == 401
 
 
 def test_a_foreign_host_opens_no_socket(sockets: TestClient, as_caller: AsCaller) -> None:
     caller = as_caller(client=sockets)
     caller.headers["Host"] = "evil.example.com"
 
-    assert closing_code(caller, "/echo") == 1008
+    assert refusal(caller, "/echo").status_code == 400
 
 
 def test_who_is_known_is_heard(sockets: TestClient, as_caller: AsCaller) -> None:
