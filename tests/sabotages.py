@@ -47,6 +47,9 @@ SABOTAGES = [
     Sabotage("included_routes", "test_included_routes", " and type(route).matches is APIRoute.matches", ""),
     Sabotage("route_gates", "test_route_gates", " in self.asked:", " in [one for one in self.asked if one[0]]:"),
     Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
+    Sabotage("route_gates", "test_nested_callers", "        yield from _asking_who_calls(found)\n", ""),
+    Sabotage("route_gates", "test_nested_callers", "elif who:", "elif False:"),
+    Sabotage("route_policy", "test_route_policy", "own | HANDLING & vars(route).keys()", "own"),
     # Who is calling.
     Sabotage(
         "identity", "test_route_policy", "if principal.scopes is not None and not state", "if False and not state"
