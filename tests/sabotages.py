@@ -147,9 +147,10 @@ SABOTAGES = [
     Sabotage(
         "people",
         "test_people",
-        '@router.patch("/{person_id}", dependencies=[recent_login])',
-        '@router.patch("/{person_id}")',
+        '@router.patch("/{person_id:uuid}", dependencies=[recent_login])',
+        '@router.patch("/{person_id:uuid}")',
     ),
+    Sabotage("people", "test_people", '"/{person_id:uuid}", d', '"/{person_id}", d'),
     # Requests.
     Sabotage("request_guard", "test_request_guard", 'host_name(headers[b"host"]) not in self.hosts', "False"),
     Sabotage(
@@ -215,6 +216,7 @@ SABOTAGES = [
     Sabotage("rate_limits", "test_route_limit_checks", "    route_limit_checks.install(app)\n", ""),
     Sabotage("caller_limits", "test_rate_limits", "if refusal is None:", "if True:"),
     Sabotage("caller_limits", "test_limited_callers", "credentials.on_identified.append(charge)", "pass"),
+    Sabotage("caller_limits", "test_rate_limit_settings", "1 or _is_worker()", "1"),
     Sabotage("limit_settings", "test_rate_limit_settings", 'name.upper().startswith("RATELIMIT_")', "False"),
     Sabotage("limit_storage", "test_limit_storage", "max(1, limit // processes)", "limit"),
     Sabotage("route_limit_storage", "test_limit_storage", "alone = share(limit, self._processes)", "alone = limit"),
