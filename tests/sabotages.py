@@ -221,6 +221,7 @@ SABOTAGES = [
     Sabotage("limit_storage", "test_limit_storage", "max(1, limit // processes)", "limit"),
     Sabotage("route_limit_storage", "test_limit_storage", "alone = share(limit, self._processes)", "alone = limit"),
     Sabotage("route_limits", "test_route_limits", "or caller_key(request)", 'or ""'),
+    Sabotage("route_limit_checks", "test_route_limit_checks", ", *_failing(policy)]", "]"),
     Sabotage(
         "route_limit_checks", "test_route_limit_checks", "if not owners and name in limiter.decorated():", "if False:"
     ),
