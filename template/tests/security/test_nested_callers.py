@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from app.database import DbSession
 from app.security.credentials import Credential, Principal
-from app.security.identity import Authenticate, public, require_scope
+from app.security.identity import RequireScope, public, require_scope
 from tests.security.assembled import assemble
 from tests.security.by_hand import ask
 from tests.security.callers import AsCaller
@@ -123,7 +123,7 @@ def test_an_override_in_a_test_takes_the_place_of_the_caller(make_client: MakeCl
     assert client.post("/function/7", json={}).json() == f"7 of {someone.id}"
 
 
-class Lenient(Authenticate):
+class Lenient(RequireScope):
     """An owner's own, which knows from another dependency who needs not be known."""
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
@@ -136,7 +136,9 @@ def test_what_an_owner_asks_in_a_way_of_their_own_is_asked_in_its_place(make_cli
     async def look(connection: HTTPConnection, is_open: bool = False) -> None:
         connection.scope["state"]["is_open"] = is_open
 
-    async def whoever(looked: Annotated[None, Depends(look)], one: Annotated[Principal, Depends(Lenient())]) -> str:
+    async def whoever(
+        looked: Annotated[None, Depends(look)], one: Annotated[Principal, Depends(Lenient("things:read"))]
+    ) -> str:
         return one.name
 
     async def answer(name: Annotated[str, Depends(whoever)]) -> str:
