@@ -47,6 +47,9 @@ SABOTAGES = [
     Sabotage("included_routes", "test_included_routes", " and type(route).matches is APIRoute.matches", ""),
     Sabotage("route_gates", "test_route_gates", " in self.asked:", " in [one for one in self.asked if one[0]]:"),
     Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
+    Sabotage("route_gates", "test_nested_callers", "        yield from _asking_who_calls(found)\n", ""),
+    Sabotage("route_gates", "test_nested_callers", "elif who:", "elif False:"),
+    Sabotage("route_policy", "test_route_policy", "own | HANDLING & vars(route).keys()", "own"),
     # Who is calling.
     Sabotage(
         "identity", "test_route_policy", "if principal.scopes is not None and not state", "if False and not state"
@@ -153,9 +156,10 @@ SABOTAGES = [
     Sabotage(
         "people",
         "test_people",
-        '@router.patch("/{person_id}", dependencies=[recent_login])',
-        '@router.patch("/{person_id}")',
+        '@router.patch("/{person_id:uuid}", dependencies=[recent_login])',
+        '@router.patch("/{person_id:uuid}")',
     ),
+    Sabotage("people", "test_people", '"/{person_id:uuid}", d', '"/{person_id}", d'),
     # Requests.
     Sabotage("request_guard", "test_request_guard", 'host_name(headers[b"host"]) not in self.hosts', "False"),
     Sabotage(
@@ -224,10 +228,12 @@ SABOTAGES = [
     Sabotage("rate_limits", "test_route_limit_checks", "    route_limit_checks.install(app)\n", ""),
     Sabotage("caller_limits", "test_rate_limits", "if refusal is None:", "if True:"),
     Sabotage("caller_limits", "test_limited_callers", "credentials.on_identified.append(charge)", "pass"),
+    Sabotage("caller_limits", "test_rate_limit_settings", "1 or _is_worker()", "1"),
     Sabotage("limit_settings", "test_rate_limit_settings", 'name.upper().startswith("RATELIMIT_")', "False"),
     Sabotage("limit_storage", "test_limit_storage", "max(1, limit // processes)", "limit"),
     Sabotage("route_limit_storage", "test_limit_storage", "alone = share(limit, self._processes)", "alone = limit"),
     Sabotage("route_limits", "test_route_limits", "or caller_key(request)", 'or ""'),
+    Sabotage("route_limit_checks", "test_route_limit_checks", ", *_failing(policy)]", "]"),
     Sabotage(
         "route_limit_checks", "test_route_limit_checks", "if not owners and name in limiter.decorated():", "if False:"
     ),

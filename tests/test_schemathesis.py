@@ -30,12 +30,6 @@ expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422", "429"]
 # No route takes a form by this method, and the body is judged first: a refusal, if not the expected one.
 include-path-regex = "^/auth/(token|revoke)$"
 checks.unsupported_method.enabled = false
-
-[[operations]]
-# PATCH /users/me is PATCH /users/{person_id} of somebody who cannot be: 422, and Allow names it.
-include-path = "/users/me"
-checks.unsupported_method.enabled = false
-checks.allow_header_conformance.enabled = false
 """
 # Whoever calls these may have ended the own session: so each has a person of its own, and its answers count alone.
 LEAVING = ("^/auth/logout$", "^/auth/sessions$", r"^/auth/sessions/\{", r"^/users/\{")

@@ -8,6 +8,7 @@ Who was verified in the last minutes is counted as an account, from wherever the
 import hashlib
 import hmac
 import logging
+import sys
 
 from fastapi import FastAPI
 from limits import RateLimitItem
@@ -18,7 +19,7 @@ from app.security import errors, events
 from app.security.credentials import Credentials, Principal, refuse
 from app.security.events import Event, OnceAMinute, RequestContext
 from app.security.hooks import hooks_of
-from app.security.limit_settings import RateLimitSettings
+from app.security.limit_settings import RateLimitSettings, is_spawned
 from app.security.limit_storage import Limits, Windows
 from app.security.problems import Problem
 from app.security.request_guard import HEALTH_PATHS
@@ -109,5 +110,10 @@ def install(app: FastAPI) -> None:
     credentials.on_identified.append(charge)
     app.add_middleware(RateLimit, counting=counting)
     hooks_of(app).at_end.append(lambda app: limits.close())
-    if chosen.counts_alone and chosen.web_concurrency > 1:  # in development; production has refused
-        log.warning("each of %s processes counts requests for itself", chosen.web_concurrency)
+    if chosen.counts_alone and (chosen.web_concurrency > 1 or _is_worker()):  # in development; production has refused
+        log.warning("each of several processes counts requests for itself: set RATE_LIMIT_STORAGE_URL")
+
+
+def _is_worker() -> bool:
+    """Whether this is one of `uvicorn --workers 2`; a worker knows by what command it was started."""
+    return is_spawned() and any(word.partition("=")[0] == "--workers" for word in sys.argv)

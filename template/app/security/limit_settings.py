@@ -73,12 +73,16 @@ class RateLimitSettings(SecuritySettings):
 
     def weaknesses(self) -> list[str]:
         if self.counts_alone:
-            # uvicorn spawns its workers, and `--workers` is told to no setting.
-            several = self.web_concurrency > 1 or isinstance(multiprocessing.current_process(), SpawnProcess)
+            several = self.web_concurrency > 1 or is_spawned()
             return ["RATE_LIMIT_STORAGE_URL: several processes need a Redis to count together"] if several else []
         known = (*LOOPBACK, *DatabaseSettings.current().plaintext_hosts)
         plain = self.url.startswith("redis:") and urlsplit(self.url).hostname not in known
         return ["RATE_LIMIT_STORAGE_URL: needs rediss://, or its host among PLAINTEXT_HOSTS"] if plain else []
+
+
+def is_spawned() -> bool:
+    """uvicorn spawns its workers, and `--workers` is told to no setting; for `--reload` it spawns one, too."""
+    return isinstance(multiprocessing.current_process(), SpawnProcess)
 
 
 def _wrong_storage(address: str) -> str:

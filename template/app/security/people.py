@@ -22,6 +22,7 @@ from app.security.roles import ADMIN, Role, first_role, require_role
 from app.security.routing import include_first, our_router
 from app.security.tables import UNUSABLE_PASSWORD, Account, AccountRole
 
+# Below it `{person_id:uuid}`, and no more: "me" is nobody's id.
 router = our_router("/users", tags=["people"], dependencies=[require_role(ADMIN)])
 
 Roles = Annotated[list[Role], Field(max_length=20)]
@@ -108,14 +109,14 @@ async def create_person(new: NewPerson, caller: Caller, db: DbSession) -> Invita
     return InvitationOut(id=account.id, activation_token=await invitations.invite(db, account))
 
 
-@router.post("/{person_id}/invite", dependencies=[recent_login])
+@router.post("/{person_id:uuid}/invite", dependencies=[recent_login])
 async def invite_person(person_id: UUID, caller: Caller, db: DbSession) -> InvitationOut:
     account = await _person(db, person_id)
     events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="invited")
     return InvitationOut(id=account.id, activation_token=await invitations.invite(db, account))
 
 
-@router.patch("/{person_id}", dependencies=[recent_login])
+@router.patch("/{person_id:uuid}", dependencies=[recent_login])
 async def change_person(
     request: Request, person_id: UUID, change: PersonChange, caller: Caller, db: DbSession
 ) -> PersonOut:
@@ -133,7 +134,7 @@ async def change_person(
     return _shown(account, await accounts.roles_of(db, account.id))
 
 
-@router.delete("/{person_id}/sessions", status_code=204, dependencies=[recent_login])
+@router.delete("/{person_id:uuid}/sessions", status_code=204, dependencies=[recent_login])
 async def end_sessions(request: Request, person_id: UUID, caller: Caller, db: DbSession) -> None:
     account = await _person(db, person_id)
     await accounts.end_sessions(db, account.id)

@@ -1,13 +1,14 @@
 """What a route declares is asked before anything else: who is calling, and what they may. Then JSON is read strictly.
 
 FastAPI parses a body before it solves dependencies, so a stranger's megabyte would be read before the refusal; and to
-solve one dependency costs more than to recognise a caller who was here a second ago. The declarations stay ordinary
-dependencies: they are solved as such where dependencies are overridden, as tests do, and with a FastAPI that is built
-otherwise than this module knows.
+solve one dependency costs more than to recognise a caller who was here a second ago. Who is calling is asked first
+wherever the question stands, within another dependency too. The declarations stay ordinary dependencies: they are
+solved as such where dependencies are overridden, as tests do, and with a FastAPI that is built otherwise than this
+module knows.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import wraps
 from itertools import takewhile
@@ -19,6 +20,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.security.identity import Authenticate
 from app.security.json_bodies import strict
 from app.security.route_policy import Declaration
 from app.security.threads import followed
@@ -63,17 +65,41 @@ def add_gates(router: Router) -> None:
 def _add_gate(original: APIRoute, route: Any) -> None:
     # Those behind another dependency may rely on it.
     dependencies = route.dependant.dependencies if _is_plain_function(original.endpoint) else []
-    asked = list(takewhile(_is_asked_first, dependencies))
+    first = list(takewhile(_is_asked_first, dependencies))
+    who = {found.call: found for found in _asking_who_calls(route.dependant)}
     try:
         from fastapi._body_limit import wrap_app_with_body_limit
 
-        behind = _app(original, route, followed(_without(route.dependant, asked)))
-        made = route.app if route.max_body_size is None else route.app.app.app  # within FastAPI's two layers for it
+        behind = _app(original, route, followed(_without(route.dependant, first)))
         limited = wrap_app_with_body_limit(behind, route.max_body_size)
     except (AttributeError, ImportError, TypeError):  # another FastAPI
         return
-    if getattr(made, "__code__", None) is behind.__code__:  # nobody has put something of their own around it
+    if _is_as_made(route, behind):
+        asked = first + [found for call, found in who.items() if call not in [one.call for one in first]]
         route.app = Gate(route.app, limited, asked, route.dependency_overrides_provider)
+    elif who:  # something of an owner's own is around it, which may never ask
+        route.app = Gate(route.app, route.app, list(who.values()), route.dependency_overrides_provider)
+
+
+def _is_as_made(route: Any, made_anew: Any) -> bool:
+    """Whether nobody has put something of their own around what FastAPI made."""
+    try:
+        made = route.app if route.max_body_size is None else route.app.app.app  # within FastAPI's two layers for it
+    except AttributeError:
+        return False
+    return getattr(made, "__code__", None) is made_anew.__code__
+
+
+def _asking_who_calls(dependant: Dependant) -> Iterator[Dependant]:
+    """Our own declarations at any depth: they rely on no other dependency, and keep whom they found."""
+    for found in dependant.dependencies:
+        yield from _asking_who_calls(found)
+        if isinstance(found.call, Authenticate) and _is_ours(found.call) and _is_asked_first(found):
+            yield found
+
+
+def _is_ours(declaration: Declaration) -> bool:
+    return type(declaration).__call__.__module__.startswith(str(__package__))
 
 
 def _is_plain_function(endpoint: object) -> bool:

@@ -1,4 +1,4 @@
-"""Limits of single routes that would be off without a word stop the start; those that block are named by doctor."""
+"""Limits of single routes that would be off without a word, or fail, stop the start; doctor names those that block."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Function = Callable[..., Any]
 
 
 def silently_off(app: FastAPI, policies: Policies) -> list[str]:
-    """Every way known in which a limit that somebody wrote would not count."""
+    """Every way known in which a limit that somebody wrote would not count, or fail whenever its route is called."""
     reasons = [
         f"{getattr(layer.cls, '__name__', layer.cls)} passes over included routers: use @limiter.limit on routes"
         for layer in app.user_middleware
@@ -28,8 +28,10 @@ def silently_off(app: FastAPI, policies: Policies) -> list[str]:
     for name, functions in limiter.decorated().items():
         if len({inspect.unwrap(function) for function in functions}) > 1:
             reasons.append(f"two functions are called {name}: they would share their limits; rename one")
+    for name in limiter.exempted() & limiter.decorated().keys():
+        reasons.append(f"{name} has a limit and is exempt: take @limiter.exempt away")
     for policy in policies.all:
-        found = [*_misplaced(policy.endpoint), *_unmet(policy), *_on_dependencies(policy)]
+        found = [*_misplaced(policy.endpoint), *_unmet(policy), *_on_dependencies(policy), *_failing(policy)]
         reasons += [f"{policy.name}: {reason}" for reason in found]
     return reasons
 
@@ -57,6 +59,22 @@ def _on_dependencies(policy: Policy) -> Iterator[str]:
     """slowapi counts once a request: a limit on a dependency takes the place of the route's own."""
     if any(_limiters(call) for call in policy.calls if callable(call)):
         yield "@limiter.limit stands on one of its dependencies: put it on the route"
+
+
+def _failing(policy: Policy) -> Iterator[str]:
+    """slowapi finds out at each call that FastAPI hands it no request where it looks for one."""
+    endpoint, dependant = policy.endpoint, policy.dependant
+    if endpoint is None or dependant is None:
+        return
+    method = endpoint if inspect.isroutine(endpoint) else type(endpoint).__call__
+    if not _limiters(method):
+        return
+    if "WEBSOCKET" in policy.methods:
+        yield "@limiter.limit counts no WebSocket: take it away, since RATE_LIMIT counts them"
+    elif inspect.ismethod(endpoint) or method is not endpoint:
+        yield "@limiter.limit stands on a method: put it on a function"
+    elif "request" not in (dependant.request_param_name, dependant.http_connection_param_name):
+        yield "@limiter.limit has to see who calls: its parameter request has to be a Request"
 
 
 def _limiters(endpoint: Function) -> list[Limiter]:

@@ -59,6 +59,10 @@ class RouteLimiter(Limiter):
         """The functions under each name that limits were put on."""
         return dict(self._Limiter__marked_for_limiting)  # type: ignore[attr-defined]
 
+    def exempted(self) -> set[str]:
+        """The names of functions that no limit is asked for."""
+        return set(self._exempt_routes)
+
     def methods_of(self, function: Callable[..., Any]) -> list[Sequence[str] | None]:
         """For which methods each limit of a function counts; None is for all."""
         name = _name(inspect.unwrap(function))

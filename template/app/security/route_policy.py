@@ -21,7 +21,7 @@ from starlette.types import Scope
 from app.security.known_names import names_of, single_in
 from app.security.routing import OurRoute, path_in, pattern_of
 
-HANDLING = ("handle", "matches", "__call__", "get_route_handler")  # a route that replaces one may skip dependencies
+HANDLING = {"handle", "matches", "__call__", "get_route_handler"}  # a route that replaces one may skip dependencies
 
 
 class InsecureApp(RuntimeError):
@@ -45,6 +45,7 @@ class Policy:
     calls: list[Any] = field(default_factory=list)  # its dependencies
     limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
     dependant: Dependant | None = None
+    mistake: str = "asks for no caller: add Caller, require_scope(…) or public to it"  # unless guarded or public
 
     @property
     def name(self) -> str:
@@ -101,9 +102,7 @@ class Policies:
     def problems(self) -> list[str]:
         paths = {policy.path for policy in self.all}
         return [
-            f"{policy.name} asks for no caller: add Caller, require_scope(…) or public to it"
-            for policy in self.all
-            if not policy.guarded and not policy.public
+            f"{policy.name} {policy.mistake}" for policy in self.all if not policy.guarded and not policy.public
         ] + [f'public=["{path}"] names no route of this app' for path in sorted(self.public_paths - paths)]
 
 
@@ -127,7 +126,8 @@ def _walk(router: Router, prefix: str, public: set[str]) -> Iterator[Policy]:
 
 def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[Policy]:
     route, path = context.original_route, prefix + (context.path or "")
-    if isinstance(route, (APIRoute, APIWebSocketRoute)) and not _replaces_handling(route):
+    replaced = _replaced(route)
+    if isinstance(route, (APIRoute, APIWebSocketRoute)) and not replaced:
         declared = _declared(context.dependant, path, context)
         declared.takes_dependencies = True
         yield declared
@@ -138,12 +138,15 @@ def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[
     elif type(route) in (Route, WebSocketRoute):
         yield Policy(path, frozenset(context.methods or ()), context.endpoint, pattern_of(path))
     else:
-        yield Policy(f"{path or prefix}/* ({type(route).__name__})")
+        skipping = f"replaces {', '.join(replaced)}, which may skip dependencies: use a dependency or a layer instead"
+        yield Policy(f"{path or prefix}/* ({type(route).__name__})", mistake=skipping if replaced else Policy.mistake)
 
 
-def _replaces_handling(route: BaseRoute) -> bool:
-    known = next(kind for kind in (OurRoute, APIRoute, APIWebSocketRoute) if isinstance(route, kind))
-    return any(getattr(type(route), name, None) is not getattr(known, name, None) for name in HANDLING)
+def _replaced(route: BaseRoute) -> list[str]:
+    """What a route of FastAPI handles in a way of its own."""
+    known = next((kind for kind in (OurRoute, APIRoute, APIWebSocketRoute) if isinstance(route, kind)), None)
+    own = {name for name in HANDLING if getattr(type(route), name, None) is not getattr(known, name, None)}
+    return sorted(own | HANDLING & vars(route).keys()) if known else []
 
 
 def _mounted(route: Mount | Host, path: str, public: set[str]) -> Iterator[Policy]:
@@ -178,17 +181,13 @@ def _declared(dependant: Dependant | None, path: str, context: RouteContext | No
     if context is not None:
         methods = getattr(context, "methods", None) or ({"WEBSOCKET"} if context.endpoint else ())
         policy = Policy(path, frozenset(methods), context.endpoint, pattern_of(path))
-        policy.limits = _limits_of_fastapi(context)
+        size = getattr(context._effective_route, "max_body_size", None)
+        policy.limits = {} if size is None else {"max_body_size": size}
     policy.dependant, policy.calls = dependant, list(_calls(dependant))
     for call in policy.calls:
         if isinstance(call, Declaration):
             call.declare(policy)
     return policy
-
-
-def _limits_of_fastapi(context: RouteContext) -> dict[str, Any]:
-    size = getattr(context._effective_route, "max_body_size", None)
-    return {} if size is None else {"max_body_size": size}
 
 
 def _calls(dependant: Dependant | None) -> Iterator[Any]:

@@ -205,6 +205,15 @@ def test_a_person_who_is_not_there_is_not_found(boss: Person, method: str) -> No
     assert boss.request(method, path, json={} if method == "PATCH" else None).status_code == 404
 
 
+@pytest.mark.parametrize(("method", "path", "status"), [("PATCH", "/users/me", 405), ("POST", "/users/me/invite", 404)])
+def test_me_is_nobodys_id(client: TestClient, boss: Person, method: str, path: str, status: int) -> None:
+    answers = [caller.request(method, path) for caller in (client, boss)]
+
+    assert [(answer.status_code, answer.headers.get("allow")) for answer in answers] == [
+        (status, "GET" if status == 405 else None)
+    ] * 2
+
+
 def test_each_act_of_the_administrator_is_one_event_that_names_the_person(
     client: TestClient, boss: Person, as_person: AsPerson, recorded: list[dict[str, Any]]
 ) -> None:

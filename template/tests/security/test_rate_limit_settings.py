@@ -1,6 +1,7 @@
 """Settings that would weaken the limits stop the start; no value is printed."""
 
 import multiprocessing
+import sys
 from multiprocessing.context import SpawnProcess
 
 import pytest
@@ -73,6 +74,32 @@ def test_one_of_several_workers_that_would_count_alone_does_not_start(
 
     assert refusal.value.code == 78
     assert "RATE_LIMIT_STORAGE_URL: several processes" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "said"),
+    [
+        (["uvicorn", "app.main:app", "--workers", "2"], {}, True),
+        (["uvicorn", "app.main:app", "--workers=2"], {}, True),
+        (["uvicorn", "app.main:app", "--workers=2"], {"RATE_LIMIT_STORAGE_URL": "redis://127.0.0.1:1/0"}, False),
+        (["uvicorn", "app.main:app", "--reload"], {}, False),
+        (["uvicorn", "app.main:app"], {"WEB_CONCURRENCY": "2"}, True),
+    ],
+)
+def test_workers_that_count_alone_in_development_are_told(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    variables: dict[str, str],
+    said: bool,
+) -> None:
+    monkeypatch.setattr(multiprocessing, "current_process", SpawnProcess)
+    monkeypatch.setattr(sys, "argv", words)
+
+    make_client(FASTAPI_ENV="development", **variables)
+
+    assert ("counts requests for itself" in caplog.text) is said
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from app.security.identity import public
 from app.security.limit_storage import RETRY_SECONDS
 from app.security.rate_limits import limiter
+from app.security.settings import ROOT
 from tests.security.assembled import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.redis_server import RedisServer
@@ -40,8 +41,9 @@ def app_with_routes() -> FastAPI:
 def processes(make_client: MakeClient, redis: RedisServer) -> Clients:
     """Two apps that share one Redis, as two processes do."""
 
-    def make(limit: str = "6/minute") -> list[TestClient]:
-        variables = {"RATE_LIMIT": limit, "RATE_LIMIT_STORAGE_URL": redis.url, "WEB_CONCURRENCY": "2"}
+    def make(limit: str = "6/minute", user: str = "") -> list[TestClient]:
+        url = redis.url.replace("//", f"//{user}")
+        variables = {"RATE_LIMIT": limit, "RATE_LIMIT_STORAGE_URL": url, "WEB_CONCURRENCY": "2"}
         return [make_client(build=app_with_routes, **variables) for _ in range(2)]
 
     return make
@@ -78,6 +80,25 @@ def test_no_address_or_account_stands_in_redis(processes: Clients, redis: RedisS
         keys = b" ".join(connection.keys("*"))  # type: ignore[arg-type]
     assert keys
     assert b"127.0.0.1" not in keys
+
+
+def test_the_redis_user_of_the_controls_page_may_do_all_that_counting_takes(
+    processes: Clients, redis: RedisServer
+) -> None:
+    import redis as client_library
+
+    page = (ROOT / "docs/security/controls.md").read_text()
+    user = next(line for line in page.splitlines() if line.startswith("ACL SETUSER")).split()
+    clients = processes("20/minute", f"{user[2]}:PASSWORD@")
+    with client_library.Redis.from_url(redis.url) as connection:
+        connection.execute_command(*user)  # type: ignore[no-untyped-call]
+
+        assert statuses(clients, 6, "/some") == [200] * 4 + [429] * 2
+        for key in connection.keys("*{*"):  # type: ignore[union-attr]
+            connection.pexpire(key, 40_000)  # as if the next window had begun
+        statuses(clients, 2)
+
+    assert [client.app.state.limits.breaker.is_open for client in clients] == [False] * 2  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("away", ["stop", "freeze"])

@@ -26,7 +26,7 @@ def routes_for_roles(client: TestClient) -> list[Policy]:
 
 def call(client: TestClient, policy: Policy) -> int:
     method = next(iter(policy.methods))
-    path = policy.path.replace("{person_id}", NOBODY)
+    path = policy.path.replace("{person_id:uuid}", NOBODY)
     body = {"json": {}} if method in ("POST", "PATCH") else {}
     return client.request(method, path, **body).status_code
 

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, WebSocket
 from slowapi import Limiter
 from slowapi.middleware import SlowAPIASGIMiddleware, SlowAPIMiddleware
+from starlette.requests import HTTPConnection
 
 from app.security.identity import public
 from app.security.rate_limits import limiter
 from app.security.route_limit_checks import blocking
 from app.security.route_policy import InsecureApp
-from tests.security.assembled import assemble, caller_of, forgotten
+from tests.security.assembled import assemble, caller_of, forgotten, plain
 from tests.security.fixtures import MakeClient
 
 
@@ -23,6 +24,7 @@ def forgotten_afterwards() -> Iterator[None]:
     marked = limiter._Limiter__marked_for_limiting  # type: ignore[attr-defined]
     before = [(table, dict(table)) for table in (marked, limiter._route_limits, limiter._dynamic_route_limits)]
     yield
+    limiter._exempt_routes.clear()
     for table, content in before:
         table.clear()
         table.update(content)
@@ -68,12 +70,51 @@ def on_a_dependency(app: FastAPI) -> None:
     def depends(request: Request) -> None: ...
 
 
+def exempt_above_its_limit(app: FastAPI) -> None:
+    @app.get("/exempt", dependencies=[public])
+    @limiter.exempt  # type: ignore[untyped-decorator]
+    @limiter.limit("1/minute")
+    def exempted(request: Request) -> None: ...
+
+
+def on_a_websocket(app: FastAPI) -> None:
+    @app.websocket("/socket", dependencies=[public])
+    @limiter.limit("1/minute")
+    async def socket(websocket: WebSocket) -> None: ...
+
+
+class Bound:
+    def answer(self, request: Request) -> None: ...
+
+
+class Methods:
+    @limiter.limit("1/minute")
+    def read(self, request: Request) -> None: ...
+
+    @limiter.limit("1/minute")
+    async def __call__(self, request: Request) -> None: ...
+
+
+def on_another_request(app: FastAPI) -> None:
+    @app.get("/nobody", dependencies=[public])
+    @limiter.limit("1/minute")
+    def nobody(request: str) -> None: ...
+
+
 MISTAKES: dict[str, tuple[Callable[[FastAPI], Any], str]] = {
     "above the route": (decorated_above, "GET /above: @limiter.limit stands above the route"),
     "a name used twice": (two_of_one_name, "two functions are called tests.security.test_route_limit_checks.twin"),
     "for no method of the route": (for_no_method_of_the_route, "GET /wrong-method: its limit is for post alone"),
     "on a dependency": (on_a_dependency, "GET /dependency: @limiter.limit stands on one of its dependencies"),
     "another limiter": (another_limiter, "GET /foreign: its limit is of another Limiter"),
+    "exempt": (exempt_above_its_limit, "test_route_limit_checks.exempted has a limit and is exempt"),
+    "on a WebSocket": (on_a_websocket, "WEBSOCKET /socket: @limiter.limit counts no WebSocket"),
+    "on a method": (
+        lambda app: app.get("/method", dependencies=[public])(Methods().read),
+        "GET /method: @limiter.limit",
+    ),
+    "on an object": (lambda app: app.get("/object", dependencies=[public])(Methods()), "GET /object: @limiter.limit"),
+    "of no request": (on_another_request, "GET /nobody: @limiter.limit has to see who calls"),
     "a layer of slowapi": (lambda app: app.add_middleware(SlowAPIMiddleware), "SlowAPIMiddleware passes over"),
     "its other layer": (lambda app: app.add_middleware(SlowAPIASGIMiddleware), "SlowAPIASGIMiddleware passes over"),
 }
@@ -120,6 +161,20 @@ def test_a_function_without_its_request_is_an_error_where_it_stands() -> None:
     for decorator in (limiter.limit("1/minute"), limiter.shared_limit("1/minute", "all")):
         with pytest.raises(TypeError, match=r"forgotten has to see who calls: add request: Request"):
             decorator(forgotten)
+
+
+def test_a_limit_that_sees_its_request_stands_on_any_other_form(environment: Callable[..., None]) -> None:
+    def add(app: FastAPI) -> None:
+        app.get("/bound", dependencies=[public])(limiter.limit("1/minute")(Bound().answer))
+        app.add_route("/plain", limiter.limit("1/minute")(plain))
+
+        @app.get("/connection", dependencies=[public])
+        @limiter.limit("1/minute")
+        async def connection(request: HTTPConnection) -> None: ...
+
+    with caller_of(assemble(add, public=["/plain"])) as client:
+        for path in ("/bound", "/plain", "/connection"):
+            assert [client.get(path).status_code for _ in range(2)] == [200, 429], path
 
 
 def two_routes(app: FastAPI) -> None:

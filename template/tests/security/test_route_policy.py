@@ -69,6 +69,11 @@ def on_a_route_that_handles_itself(app: FastAPI) -> None:
     app.include_router(router)
 
 
+def on_a_route_with_a_handle_of_its_own(app: FastAPI) -> None:
+    app.get("/forgotten", dependencies=[require_scope("a:read")])(forgotten)
+    app.routes[-1].handle = PlainTextResponse("open to all")  # type: ignore[method-assign]
+
+
 def documents_of_a_mounted_app(app: FastAPI) -> None:
     app.mount("/below", FastAPI())
 
@@ -122,7 +127,8 @@ WAYS: list[tuple[Add, str, str]] = [
     (on_a_router_within_routers, "GET /a/b/c/forgotten", "/a/b/c/forgotten"),
     (as_a_websocket, "WEBSOCKET /forgotten", "/forgotten"),
     (in_a_mounted_app, "GET /below/forgotten", "/below/forgotten"),
-    (on_a_route_that_handles_itself, "/forgotten/* (Cached)", "/forgotten"),
+    (on_a_route_that_handles_itself, "/forgotten/* (Cached) replaces get_route_handler", "/forgotten"),
+    (on_a_route_with_a_handle_of_its_own, "/forgotten/* (APIRoute) replaces handle", "/forgotten"),
     (documents_of_a_mounted_app, "GET,HEAD /below/openapi.json", "/below/openapi.json"),
     (mounted_as_a_whole, "/static", "/static/x"),
     (by_a_layer_of_a_mount, "* /m", "/m/x"),
