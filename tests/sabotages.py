@@ -199,10 +199,11 @@ SABOTAGES = [
     Sabotage("deadlines", "test_request_guard", "            watched.give_up()\n", "            pass\n"),
     Sabotage(
         "client_address",
-        "test_request_guard",
+        "test_client_address",
         "ProxyHeadersMiddleware(app, proxies) if proxies else app",
         'ProxyHeadersMiddleware(app, "*")',
     ),
+    Sabotage("client_address", "test_client_address", "if not dropped.isdisjoint(", "if False and ("),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(
         "headers",

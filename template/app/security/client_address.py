@@ -1,7 +1,11 @@
-"""Which address a request comes from, as seen through configured proxies only (ASVS 5.0 V15.3.4)."""
+"""Which address a request comes from, as seen through configured proxies only (ASVS 5.0 V15.3.4, V4.1.3).
+
+What else claims where or who a caller is reaches no route: a proxy that lets it through would let its client write it.
+"""
 
 import ipaddress
 from functools import lru_cache, partial
+from operator import itemgetter
 
 from fastapi import FastAPI
 from pydantic import field_validator
@@ -14,6 +18,13 @@ from app.security.route_policy import Policies
 from app.security.settings import CommaSeparated, SecuritySettings, in_production
 
 UNKNOWN = "unknown"
+OF_PROXIES = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto")
+OF_NOBODY = (
+    *("forwarded", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip", "fastly-client-ip"),
+    *("x-cluster-client-ip", "x-original-forwarded-for", "x-remote-ip", "x-remote-addr", "x-remote-user"),
+    *("remote-user", "x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username"),
+    *("x-auth-request-user", "x-auth-request-email", "x-original-url", "x-rewrite-url"),
+)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -92,6 +103,22 @@ class ClientAddress:
         state["peer"] = peer[0] if peer else None
         state["trusted_peer"] = self.trusts(state["peer"])
         await self.forwarded(scope, receive, send)  # type: ignore[arg-type]
+
+
+def _forms(names: tuple[str, ...], *separators: str) -> frozenset[bytes]:
+    return frozenset(name.replace("-", separator).encode() for name in names for separator in separators)
+
+
+_CLAIMS = _forms(OF_NOBODY, "-", "_") | _forms(OF_PROXIES, "_")  # a mounted WSGI app takes both forms for one
+_CLAIMS_OF_STRANGERS = _CLAIMS | _forms(OF_PROXIES, "-")
+_name_of = itemgetter(0)
+
+
+def drop_claims(scope: Scope) -> None:
+    """Take away what this peer may not say of the caller."""
+    dropped = _CLAIMS if scope["state"]["trusted_peer"] else _CLAIMS_OF_STRANGERS
+    if not dropped.isdisjoint(map(_name_of, scope["headers"])):
+        scope["headers"] = [header for header in scope["headers"] if header[0] not in dropped]
 
 
 def client_ip(scope: Scope) -> str:

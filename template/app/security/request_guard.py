@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, params
 from pydantic import Field, field_validator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.security.client_address import Network, contains, parse_address, parse_network
+from app.security.client_address import Network, contains, drop_claims, parse_address, parse_network
 from app.security.credentials import Credentials
 from app.security.deadlines import Deadlines
 from app.security.errors import respond
@@ -137,6 +137,7 @@ class RequestGuard:
         """What this route was allowed beyond the rest, and the headers. Raises: Problem."""
         self._check_peer(scope["state"]["peer"])
         headers = read_headers(scope, self.settings.max_header_bytes)
+        drop_claims(scope)
         check_target(scope, self.settings.max_url_bytes)
         if path_in(scope) not in HEALTH_PATHS:
             self._check_destination(scope, headers)

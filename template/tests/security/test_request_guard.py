@@ -146,35 +146,6 @@ def test_development_may_name_other_machines(make_client: MakeClient) -> None:
     assert client.get("/health/live").status_code == 200
 
 
-def addresses(recorded: list[dict[str, Any]]) -> list[str]:
-    return [event["client_ip"] for event in recorded if event["event"] == "request"]
-
-
-FORWARDED = {"X-Forwarded-For": "6.6.6.6, 203.0.113.9, 10.0.0.2", "X-Forwarded-Proto": "https"}
-
-
-def test_nobody_but_a_configured_proxy_says_where_a_request_comes_from(
-    make_client: MakeClient, recorded: list[dict[str, Any]]
-) -> None:
-    client = make_client(address="198.51.100.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
-
-    client.get("/things", headers=FORWARDED)
-    client.get("/things", headers={"X-Forwarded-For": "6.6.6.6", "X-Real-IP": "6.6.6.6", "Forwarded": "for=6.6.6.6"})
-
-    assert addresses(recorded) == ["198.51.100.1"] * 2
-
-
-def test_through_proxies_the_last_address_that_is_none_of_theirs_counts(
-    make_client: MakeClient, recorded: list[dict[str, Any]]
-) -> None:
-    client = make_client(address="10.0.0.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
-
-    client.get("/things", headers=FORWARDED)
-    client.get("/things", headers={"X-Forwarded-For": "what is this"})
-
-    assert addresses(recorded) == ["203.0.113.9", "unknown"]
-
-
 @pytest.fixture
 def uploads(environment: Callable[..., None]) -> Iterator[TestClient]:
     """An app with routes that need more than others."""
