@@ -203,6 +203,7 @@ SABOTAGES = [
         "ProxyHeadersMiddleware(app, proxies) if proxies else app",
         'ProxyHeadersMiddleware(app, "*")',
     ),
+    Sabotage("compose", "test_forms", '{**ours, "form_limits": forms}', "ours"),
     Sabotage("client_address", "test_client_address", "if not dropped.isdisjoint(", "if False and ("),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(

@@ -51,10 +51,17 @@ from app.security import (
     websockets,
 )
 
+FORM_FIELDS, FIELD_BYTES = 20, 64 * 1024
+
 
 def fastapi_options() -> dict[str, Any]:
-    """For `FastAPI(…)`: our documents stand in for its own, and /notes/ is not /notes."""
-    return {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    """For `FastAPI(…)`: our documents stand in for its own, /notes/ is not /notes, and forms are small.
+
+    A route that takes larger forms says so: `app.post("/…", form_limits={"max_fields": 100})`.
+    """
+    forms = {"max_fields": FORM_FIELDS, "max_files": FORM_FIELDS, "max_part_size": FIELD_BYTES}
+    ours = {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    return {**ours, "form_limits": forms}
 
 
 def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
