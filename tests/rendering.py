@@ -1,9 +1,11 @@
 """Generates projects from the working tree, and runs what belongs to them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -211,22 +213,29 @@ def interpreter(python: str) -> str:
     return str(found[-1]) if found else python
 
 
-def install(project: Project, folder: Path, python: str = sys.executable) -> Environment:
+def install(project: Project, folder: Path, python: str = sys.executable, *options: str) -> Environment:
     """Bring an environment to what this project depends on."""
     environment = Environment(folder)
-    command = [
-        "uv",
-        "sync",
-        "--quiet",
-        "--all-groups",
-        "--no-install-project",
-        "--compile-bytecode",
-        "--python",
-        python,
-    ]
-    done = subprocess.run(command, cwd=project.path, env=environment.variables(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    what = ("--all-groups", "--no-install-project", "--compile-bytecode")
+    _uv(project, environment, "sync", *what, "--python", python, *options)
     return environment
+
+
+def install_beside(project: Project, environment: Environment) -> None:
+    """Add what this project depends on and the environment lacks."""
+    needed = tomllib.loads(project.file("pyproject.toml").read_text())["project"]["dependencies"]
+    python = str(environment.path / "bin/python")
+    installed = _uv(project, environment, "pip", "freeze", "--python", python).lower()
+    lacking = [name for name in needed if f"\n{re.split('[^a-z0-9-]', name)[0]}==" not in f"\n{installed}"]
+    if lacking:
+        _uv(project, environment, "pip", "install", "--python", python, *lacking)
+
+
+def _uv(project: Project, environment: Environment, *command: str) -> str:
+    variables = environment.variables()
+    done = subprocess.run(["uv", "--quiet", *command], cwd=project.path, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def git_environment(folder: Path) -> Mapping[str, str]:

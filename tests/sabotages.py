@@ -174,6 +174,9 @@ SABOTAGES = [
     Sabotage("route_tables", "test_json_bodies", "            yield found\n", "            pass\n"),
     Sabotage("json_bodies", "test_json_bodies", "if len(found) != len(members):", "if False:"),
     Sabotage("json_bodies", "test_json_bodies", "if len(body) > LARGE_BYTES", "if False"),
+    Sabotage("json_bodies", "test_in_flight", "reading = self.state.context.thread = ", "reading = "),
+    Sabotage("route_gates", "test_nested_callers", "yield replace(found, name=None)", "yield found"),
+    Sabotage("limit_storage", "test_limit_storage", "if not -expiry < now", "if not 0 <= now"),
     Sabotage("json_bodies", "test_json_bodies", "if _MAY_HOLD_SURROGATE.search(body):", "if False:"),
     Sabotage("route_gates", "test_json_bodies", "(route.app, limited, asked,", "(route.app, route.app, asked,"),
     Sabotage("errors", "test_known_names", "isinstance(part, int) or part in known", "True"),
@@ -205,7 +208,7 @@ SABOTAGES = [
         'ProxyHeadersMiddleware(app, "*")',
     ),
     Sabotage("compose", "test_forms", '{**ours, "form_limits": forms}', "ours"),
-    Sabotage("client_address", "test_client_address", "if not dropped.isdisjoint(", "if False and ("),
+    Sabotage("client_address", "test_client_address", "name not in dropped and ", ""),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(
         "headers",

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from tests.lived_in import USES_FEATURES, everything_else, live_in, theirs
 from tests.releases import OLDEST, RELEASES
-from tests.rendering import Environment, Project, Template, install, interpreter
+from tests.rendering import Environment, Project, Template, install, install_beside, interpreter
 from tests.variants import RUN_THEIR_SUITE, Answers, is_valid, shaping, values_of
 
 pytestmark = pytest.mark.slow
@@ -108,13 +108,17 @@ def test_a_feature_comes_and_goes_on_the_way(
 
 @pytest.fixture(scope="session")
 def environments(template: Template, pytestconfig: pytest.Config) -> Callable[[str], Environment]:
-    """One for each Python; kept between runs, like the first."""
+    """One for each Python, with what projects of any release need; kept between runs, like the first."""
     assert pytestconfig.cache is not None
     folder = pytestconfig.cache.mkdir("generated-projects")
 
     def of(python: str) -> Environment:
         with FileLock(folder / "lock"):
-            return install(template.render(), folder / f"environment-{python}", interpreter(python))
+            # Nothing is taken away, since another test may run in it.
+            made = install(template.render(), folder / f"environment-{python}", interpreter(python), "--inexact")
+            for version in RELEASES:
+                install_beside(template.at(f"v{version}").render(), made)
+            return made
 
     return of
 

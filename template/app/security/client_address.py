@@ -1,6 +1,7 @@
 """Which address a request comes from, as seen through configured proxies only (ASVS 5.0 V15.3.4, V4.1.3).
 
-What else claims where or who a caller is reaches no route: a proxy that lets it through would let its client write it.
+The headers of `OF_NOBODY`, which claim where or who a caller is, reach no route: a proxy that lets them through lets
+its client write them.
 """
 
 import ipaddress
@@ -23,7 +24,11 @@ OF_NOBODY = (
     *("forwarded", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip", "fastly-client-ip"),
     *("x-cluster-client-ip", "x-original-forwarded-for", "x-remote-ip", "x-remote-addr", "x-remote-user"),
     *("remote-user", "x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username"),
-    *("x-auth-request-user", "x-auth-request-email", "x-original-url", "x-rewrite-url"),
+    *("x-forwarded-access-token", "x-forwarded-client-cert", "x-forwarded-uri", "x-auth-request-user"),
+    *("x-auth-request-email", "x-auth-request-groups", "x-auth-request-preferred-username", "x-webauth-user"),
+    *("x-goog-authenticated-user-email", "x-goog-authenticated-user-id", "cf-access-authenticated-user-email"),
+    *("x-amzn-oidc-identity", "tailscale-user-login", "fly-client-ip", "x-envoy-external-address", "x-azure-clientip"),
+    *("x-appengine-user-ip", "x-original-host", "x-original-url", "x-rewrite-url"),
 )
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -105,20 +110,24 @@ class ClientAddress:
         await self.forwarded(scope, receive, send)  # type: ignore[arg-type]
 
 
-def _forms(names: tuple[str, ...], *separators: str) -> frozenset[bytes]:
-    return frozenset(name.replace("-", separator).encode() for name in names for separator in separators)
-
-
-_CLAIMS = _forms(OF_NOBODY, "-", "_") | _forms(OF_PROXIES, "_")  # a mounted WSGI app takes both forms for one
-_CLAIMS_OF_STRANGERS = _CLAIMS | _forms(OF_PROXIES, "-")
+_OF_PROXIES, _OF_NOBODY = ({name.encode() for name in names} for names in (OF_PROXIES, OF_NOBODY))
+_OF_STRANGERS = _OF_NOBODY | _OF_PROXIES
 _name_of = itemgetter(0)
 
 
 def drop_claims(scope: Scope) -> None:
-    """Take away what this peer may not say of the caller."""
-    dropped = _CLAIMS if scope["state"]["trusted_peer"] else _CLAIMS_OF_STRANGERS
-    if not dropped.isdisjoint(map(_name_of, scope["headers"])):
-        scope["headers"] = [header for header in scope["headers"] if header[0] not in dropped]
+    """Take away what this peer may not say of the caller; `_` for `-` too, since a mounted WSGI app takes them for one.
+
+    A proxy of ours overwrites its own headers in their one form alone.
+    """
+    headers, trusted = scope["headers"], scope["state"]["trusted_peer"]
+    dropped = _OF_NOBODY if trusted else _OF_STRANGERS
+    if dropped.isdisjoint(map(_name_of, headers)) and b"_" not in b"".join(map(_name_of, headers)):
+        return
+    dashed = [(header, header[0].replace(b"_", b"-")) for header in headers]
+    scope["headers"] = [
+        header for header, name in dashed if name not in dropped and (name == header[0] or name not in _OF_PROXIES)
+    ]
 
 
 def client_ip(scope: Scope) -> str:

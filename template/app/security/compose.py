@@ -55,7 +55,7 @@ FORM_FIELDS, FIELD_BYTES = 20, 64 * 1024
 
 
 def fastapi_options() -> dict[str, Any]:
-    """For `FastAPI(…)`: our documents stand in for its own, /notes/ is not /notes, and forms are small.
+    """For `FastAPI(…)`: our documents stand in for its own, /notes/ is not /notes, and declared forms are small.
 
     A route that takes larger forms says so: `app.post("/…", form_limits={"max_fields": 100})`.
     """

@@ -84,7 +84,7 @@ class RequestContext:
     status: int = 0  # of the answer, as soon as it has begun
     answered: bool = False  # to its end
     sending_since: float = math.inf  # the monotonic clock, while the client has not taken what was sent last
-    thread: Future[None] | None = None  # in which the endpoint runs, until it is done
+    thread: Future[Any] | None = None  # in which its body is read or its endpoint runs, until it is done
     scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
 
     @property

@@ -10,6 +10,7 @@ threads are never more than there are places, beside those that FastAPI has wait
 import asyncio
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 from app.security.problems import Problem
 
@@ -41,7 +42,7 @@ class Room:
         else:
             del self._taken_by[source]
 
-    def leave_after(self, thread: Future[None] | None, source: object) -> None:
+    def leave_after(self, thread: Future[Any] | None, source: object) -> None:
         """Give the place back as soon as what the request left in a thread is done."""
         if thread is None or thread.done():
             return self.leave(source)

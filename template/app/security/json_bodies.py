@@ -4,18 +4,20 @@ Of two members with one name Python keeps the last; another parser on the way, w
 the first. A route that somebody put something of their own around reads as FastAPI does.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.security.problems import Problem
 
 LARGE_BYTES = 64 * 1024  # more is read in a thread
+_reader = ThreadPoolExecutor(1, "json")  # more would be no faster, and hold at once what they have read
 # Where a lone surrogate may be: written out, or in bytes that Python's own reader lets through.
 _MAY_HOLD_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -58,9 +60,16 @@ class StrictRequest(Request):
         """Raises: Problem 400 for a member named twice, 422 for half a character, JSONDecodeError for no JSON."""
         if not hasattr(self, "_json"):
             body = await self.body()
-            # A megabyte of small objects takes a sixth of a second, in which nobody else would be answered.
-            self._json = await run_in_threadpool(_read, body) if len(body) > LARGE_BYTES else _read(body)
+            self._json = await self._read_large(body) if len(body) > LARGE_BYTES else _read(body)
         return self._json
+
+    async def _read_large(self, body: bytes) -> Any:
+        """A megabyte of small objects takes a sixth of a second, in which nobody else would be answered.
+
+        Nobody can end a thread: the request keeps its place until it is done, as for a `def` endpoint (`threads.py`).
+        """
+        reading = self.state.context.thread = _reader.submit(_read, body)
+        return await asyncio.wrap_future(reading)
 
 
 def strict(handler: Handler) -> Handler:

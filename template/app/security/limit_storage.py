@@ -37,7 +37,7 @@ class Windows:
         """Count a hit if it fits, and return 0; else how many whole seconds it has to wait. `expiry` is in seconds."""
         now = time.time()
         began, previous, current = self._known.get(key, (now, 0, 0))
-        if not 0 <= now - began < 2 * expiry:
+        if not -expiry < now - began < 2 * expiry:  # a clock may be set back a little
             began, previous, current = now, 0, 0
         elif now - began >= expiry:
             began, previous, current = began + expiry, current, 0

@@ -95,11 +95,11 @@ def _asking_who_calls(dependant: Dependant) -> Iterator[Dependant]:
     for found in dependant.dependencies:
         yield from _asking_who_calls(found)
         if isinstance(found.call, Authenticate) and _is_ours(found.call) and _is_asked_first(found):
-            yield found
+            yield replace(found, name=None)  # whose name is a parameter of that dependency, and none of the endpoint
 
 
 def _is_ours(declaration: Declaration) -> bool:
-    return type(declaration).__call__.__module__.startswith(str(__package__))
+    return type(declaration).__call__.__module__.startswith(f"{__package__}.")
 
 
 def _is_plain_function(endpoint: object) -> bool:

@@ -4,8 +4,8 @@ Alembic alone knows for certain, and takes as long to import as FastAPI; it is a
 any difference.
 """
 
+import ast
 import logging
-import re
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -19,18 +19,40 @@ from app.security.tables import SECURITY_VERSIONS
 
 log = logging.getLogger(__name__)
 CHAINS = {SECURITY_VERSIONS: ROOT / "migrations/security/versions", "alembic_version": ROOT / "migrations/versions"}
-_NAMED = re.compile(r"^(down_)?revision\b.*?=(.*)$", re.MULTILINE)
-_ID = re.compile(r"""["']([^"']+)["']""")
 
 
-def newest(folder: Path) -> set[str]:
-    """The revisions of a folder that no other one there follows."""
+def newest(folder: Path) -> set[str] | None:
+    """The revisions of a folder that no other one there follows; None where only Alembic can tell."""
     known: set[str] = set()
     followed: set[str] = set()
-    for path in folder.glob("*.py"):
-        for is_followed, ids in _NAMED.findall(path.read_text(encoding="utf-8")):
-            (followed if is_followed else known).update(_ID.findall(ids))
+    try:
+        for path in folder.glob("*.py"):
+            if not path.name.startswith((".", "__init__")):
+                revision, after = _ids(path)
+                known |= revision
+                followed |= after
+    except (OSError, SyntaxError, TypeError, ValueError, KeyError):
+        return None
     return known - followed
+
+
+def _ids(path: Path) -> tuple[set[str], set[str]]:
+    """The revision in this file, and those that it follows. Raises: SyntaxError, KeyError, TypeError, ValueError."""
+    found: dict[str, object] = {}
+    for statement in ast.parse(path.read_bytes()).body:
+        names = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        for name in names:
+            if isinstance(name, ast.Name) and name.id in ("revision", "down_revision"):
+                found[name.id] = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+    after = found["down_revision"]
+    several = after if isinstance(after, tuple | list) else [] if after is None else [after]
+    return {_text(found["revision"])}, {*map(_text, several)}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _is_no_file_yet(url: URL) -> bool:

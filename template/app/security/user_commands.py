@@ -158,6 +158,7 @@ async def _end_sessions(db: AsyncSession, name: str | None) -> str:
         account = await accounts.by_name(db, name)
         if account.kind != "person":
             fail("This is a service account: it has keys and no sessions.")
+        await db.refresh(account, with_for_update=True)  # a log-in that is under way is waited for
         await accounts.end_sessions(db, account.id)
         whose, subject = account.name, str(account.id)
     events.record_change(db, Event.USER_UPDATED, subject=subject, reason="sessions_ended")

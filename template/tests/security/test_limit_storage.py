@@ -116,6 +116,14 @@ def test_a_clock_that_is_set_back_starts_anew() -> None:
         assert hits(limits, 6).count(0) == 5
 
 
+def test_a_clock_that_is_set_back_a_little_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = alone()
+    hits(limits, 5)
+
+    with later(seconds=-2):
+        assert hits(limits, 6).count(0) == 0
+
+
 def test_parallel_requests_are_no_way_around() -> None:
     limits = alone()
 

@@ -61,6 +61,19 @@ def add_nested(app: FastAPI) -> None:
     app.post("/behind/{number}")(behind_another)
     app.post("/object/{number}")(OneOf())
     app.post("/lines/{number}")(lines)
+    app.get("/same-name/{number}")(same_name)
+
+
+class Tenant(RequireScope):
+    """An owner's own declaration, which finds something else than who is calling."""
+
+    async def __call__(self, connection: HTTPConnection) -> str:  # type: ignore[override]
+        await super().__call__(connection)
+        return "a tenant"
+
+
+async def same_name(caller: Annotated[str, Depends(Tenant("things:read"))], found: Current) -> str:
+    return caller
 
 
 KINDS = ["router", "function", "behind", "object", "lines"]
@@ -175,3 +188,9 @@ def test_whatever_an_owner_puts_around_a_route_answers_no_stranger(
     assert statuses(client) == [401, 401, 401, 451]
     assert statuses(as_caller(scope="other:read", client=client)) == [403, 403, 403, 451]
     assert statuses(as_caller(scope="things:read", client=client)) == [451] * 4
+
+
+def test_a_parameter_of_the_endpoint_holds_its_own_whatever_a_nested_one_of_its_name_found(
+    client: TestClient, as_caller: AsCaller
+) -> None:
+    assert as_caller(client=client, scope="things:read").get("/same-name/7").json() == "a tenant"

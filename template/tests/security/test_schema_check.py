@@ -46,6 +46,30 @@ def test_the_newest_revisions_are_those_that_alembic_names(tmp_path: Path, chain
     assert newest(versions) == set(ScriptDirectory.from_config(config).get_heads())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'revision: str = (\n"b"\n)\ndown_revision = (\n"a"\n)',
+        'import os; revision = "b"; down_revision = "a"',
+        '# coding: latin-1\n# \xe9\nrevision = "b"\ndown_revision = "a"',
+        'revision = down_revision = "b"\ndown_revision = "a"',
+        '"""\nrevision = "c"\n"""\nrevision = "b"\n# down_revision = "c"\ndown_revision = "a"',
+        'if True:\n    revision = "b"\n    down_revision = "a"',
+        '(revision, down_revision) = ("b", "a")',
+        'name = "b"\nrevision = name\ndown_revision = "a"',
+        'revision = 2\ndown_revision = "a"',
+        "no Python",
+        "# \xe9",
+    ],
+)
+def test_of_a_file_that_is_written_otherwise_nothing_is_guessed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.py").write_text('revision = "a"\ndown_revision = None')
+    (tmp_path / "b.py").write_text(text, encoding="latin-1")
+    (tmp_path / ".#b.py").symlink_to("nobody@nowhere.1")  # as Emacs leaves it
+
+    assert newest(tmp_path) in ({"b"}, None)
+
+
 def test_a_start_with_nothing_to_do_does_not_wait_for_alembic_to_be_imported(environment: Callable[..., None]) -> None:
     done = subprocess.run([sys.executable, "-c", START], cwd=ROOT, capture_output=True, text=True)
 
