@@ -45,7 +45,7 @@ def _sqlstate(error: BaseException) -> str:
 def tell(error: BaseException, status: int, request_id: str) -> None:
     """A crash is what we have no other answer for: nobody can raise that alarm with a value, or by being second."""
     if status == 500:
-        log.exception("unhandled exception, request %s", request_id)
+        log.error("unhandled exception, request %s", request_id, exc_info=error)
         events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
     elif status > 500:
         log.error("not served: %s %s, request %s", type(error).__name__, _sqlstate(error), request_id)

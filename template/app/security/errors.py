@@ -138,6 +138,9 @@ class CatchAll:
             return await self.app(scope, receive, send)
         try:
             await self.app(scope, receive, send)
+        except WebSocketDisconnect:  # a route that lets it pass has ended with its client
+            if scope["type"] == "http":
+                raise
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             context = scope["state"]["context"]
             problem = _written_down(error, context.request_id)
@@ -145,14 +148,14 @@ class CatchAll:
                 raise
             if context.answered:  # by a mounted app: to raise would cost the next request its connection
                 return
-            if context.status:  # too late to answer: the connection ends, so that half an answer never looks whole
+            if context.status and scope["type"] == "http":  # too late: half an answer must never look whole
                 raise
             await respond(problem, context.request_id)(scope, receive, send)
 
 
 def _written_down(error: BaseException, request_id: str) -> Problem | None:
     """The answer for what nobody caught; None where nothing went wrong here and it has to go on."""
-    if isinstance(error, WebSocketDisconnect) or (isinstance(error, asyncio.CancelledError) and _are_cancelled()):
+    if isinstance(error, asyncio.CancelledError) and _are_cancelled():
         return None
     if isinstance(error, HTTPException):
         return _problem_of(error)

@@ -135,9 +135,12 @@ class _Stdout(logging.StreamHandler[Any]):
         super().emit(record)
 
 
-def _is_no_refused_handshake(record: logging.LogRecord) -> bool:
-    """uvicorn calls each refusal of a WebSocket an error (its pull request 3138), so any stranger could raise it."""
-    return record.msg != "ASGI callable returned without completing handshake."
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """uvicorn calls each refusal of a WebSocket an error (its pull request 3138), so any stranger could raise it; and
+    it says of each handshake what our access event says, with the query string.
+    """
+    message = str(record.msg)
+    return not message.startswith(('%s - "WebSocket %s"', "ASGI callable returned without completing handshake."))
 
 
 def configure() -> None:
@@ -153,4 +156,4 @@ def configure() -> None:
     for name in _SERVER_LOGGERS:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = name != "uvicorn.access"
-    logging.getLogger("uvicorn.error").addFilter(_is_no_refused_handshake)
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)

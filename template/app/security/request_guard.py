@@ -135,7 +135,7 @@ class RequestGuard:
 
     def _admit(self, scope: Scope) -> tuple[dict[str, Any], Headers]:
         """What this route was allowed beyond the rest, and the headers. Raises: Problem."""
-        self._check_peer(scope["state"]["peer"])
+        self._check_peer(scope)
         headers = read_headers(scope, self.settings.max_header_bytes)
         drop_claims(scope)
         check_target(scope, self.settings.max_url_bytes)
@@ -159,11 +159,12 @@ class RequestGuard:
         policy = first_fitting(policies.all, scope)
         return policy.limits if policy else {}
 
-    def _check_peer(self, peer: str | None) -> None:
-        # What has no address did not come over a network: a socket file, a test.
-        if self.production or parse_address(peer) is None or contains(self.networks, peer):
-            return
-        raise Problem(403, detail="In development this service answers this machine alone (DEVELOPMENT_NETWORKS).")
+    def _check_peer(self, scope: Scope) -> None:
+        peer, server = scope["state"]["peer"], scope.get("server")
+        # No peer: a socket file, where the server has no port; or a stranger who left. A name as peer: a test.
+        local = (server is not None and server[1] is None) if peer is None else parse_address(peer) is None
+        if not (self.production or local or contains(self.networks, peer)):
+            raise Problem(403, detail="In development this service answers this machine alone (DEVELOPMENT_NETWORKS).")
 
     def _check_destination(self, scope: Scope, headers: Headers) -> None:
         if b"host" not in headers or host_name(headers[b"host"]) not in self.hosts:

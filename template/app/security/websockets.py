@@ -1,6 +1,6 @@
 """WebSockets outlive what opened them: the caller is checked again and again, and messages are bounded.
 
-A handshake that is refused is answered like a request (`errors.Refusal`).
+A handshake that is refused is answered like a request (`errors.Refusal`), and one that was forgotten like a crash.
 """
 
 import asyncio
@@ -8,14 +8,16 @@ import asyncio
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
+from app.security.crashes import problem_for, tell
 from app.security.credential_cache import CacheSettings
 from app.security.credentials import identify_again
 from app.security.errors import respond
 from app.security.problems import POLICY_VIOLATION, Problem
 from app.security.request_guard import RequestGuardSettings
 
-TOO_BIG = 1009  # RFC 6455 section 7.4.1
+TOO_BIG, LOST = 1009, 1006  # RFC 6455 section 7.4.1
 SHORTEST_INTERVAL = 1.0
 
 
@@ -34,6 +36,8 @@ class WebSocketGuard:
             await self.app(scope, socket.receive, socket.send)
         finally:
             watch.cancel()
+        if not (scope["state"]["context"].status or socket.ended):
+            await _answer_for_it(scope, socket)
 
     async def _watch(self, connection: HTTPConnection, socket: "_Socket") -> None:
         while True:
@@ -62,8 +66,20 @@ def _answering(scope: Scope, receive: Receive, send: Send) -> Send:
     return sender
 
 
+async def _answer_for_it(scope: Scope, socket: "_Socket") -> None:
+    """The server answers a route that returned without a word, too, but barely; its log line of it is not shown."""
+    error = RuntimeError("the route neither accepted nor closed the handshake")
+    problem, request_id = problem_for(error), scope["state"]["context"].request_id
+    tell(error, problem.status_code, request_id)
+    await respond(problem, request_id)(scope, socket.receive, socket.send)
+
+
 class _Socket:
-    """The two ends of a WebSocket, which we can close from our side."""
+    """The two ends of a WebSocket, which we can close from our side.
+
+    We may close it while its route still refuses or accepts it, and its client may leave at any moment: then there is
+    nothing left to close, and who talks or listens to it gets Starlette's WebSocketDisconnect. Neither is a crash.
+    """
 
     def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
         self._receive = receive
@@ -71,6 +87,9 @@ class _Socket:
         self._max_bytes = max_bytes
         self._closed = asyncio.Event()
         self._code = 1000
+        self._connecting = True
+        self._answering = False
+        self.ended = False
 
     async def receive(self) -> Message:
         message = asyncio.ensure_future(self._receive())
@@ -79,22 +98,47 @@ class _Socket:
             await asyncio.wait((message, closed), return_when=asyncio.FIRST_COMPLETED)
             if not self._closed.is_set():
                 if _bytes_of(message.result()) <= self._max_bytes:
-                    return message.result()
+                    return self._received(message.result())
                 await self.close(TOO_BIG)
+            if self._connecting:  # Starlette takes nothing else than a connect for the first message
+                raise WebSocketDisconnect(self._code)
             return {"type": "websocket.disconnect", "code": self._code}
         finally:
             closed.cancel()
             message.cancel()
 
+    def _received(self, message: Message) -> Message:
+        self._connecting = False
+        if message["type"] == "websocket.disconnect":
+            self._end(message.get("code", LOST))
+        return message
+
     async def send(self, message: Message) -> None:
-        if self._closed.is_set():
-            raise OSError("this socket was closed")  # Starlette makes a WebSocketDisconnect of it
-        await self._send(message)
+        kind = message["type"]
+        if self.ended and not (self._answering and kind == "websocket.http.response.body"):
+            return self._to_nobody(kind)
+        if kind in ("websocket.close", "websocket.http.response.start"):
+            self.ended, self._answering = True, kind != "websocket.close"
+        try:
+            await self._send(message)
+        except (OSError, RuntimeError) as error:  # the client has left
+            # uvicorn raises a RuntimeError where it left while it was accepted; other messages cause it by themselves
+            if isinstance(error, RuntimeError) and kind not in ("websocket.send", "websocket.close"):
+                raise
+            self._end(LOST)
+            self._to_nobody(kind)
+
+    def _end(self, code: int) -> None:
+        self.ended, self._answering, self._code = True, False, code
+
+    def _to_nobody(self, kind: str) -> None:
+        if kind in ("websocket.accept", "websocket.send"):
+            raise WebSocketDisconnect(self._code)
 
     async def close(self, code: int) -> None:
         self._code = code
         self._closed.set()
-        await self._send({"type": "websocket.close", "code": code})
+        await self.send({"type": "websocket.close", "code": code})
 
 
 def _bytes_of(message: Message) -> int:

@@ -58,6 +58,7 @@ def test_the_servers_own_access_log_is_off_since_it_shows_query_strings(client: 
     written(capsys)
 
     logging.getLogger("uvicorn.access").info('"GET /open?token=hunter2 HTTP/1.1" 200')
+    logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "127.0.0.1:9", "/open?token=hunter2")
 
     assert written(capsys) == ""
 

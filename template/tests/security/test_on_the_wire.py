@@ -167,11 +167,12 @@ def test_it_is_refused_and_the_server_goes_on(server: Server, name: str) -> None
     assert statuses(server.send(ALIVE)) == [200]
 
 
-def test_a_refused_socket_is_no_error_of_the_log(server: Server) -> None:
-    server.send(ATTACKS["a socket without a caller"])
+def test_a_refused_socket_is_no_error_of_the_log_nor_its_query_a_line(server: Server) -> None:
+    server.send(ATTACKS["a socket without a caller"].replace(b"/things", b"/things?token=hunter2"))
 
     assert statuses(server.send(ALIVE)) == [200]
     assert "handshake" not in server.log.read_text()
+    assert "hunter2" not in server.log.read_text()
 
 
 def test_a_body_that_nobody_reads_is_not_kept(server: Server) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from app.security.compose import fastapi_options, secure
 from app.security.identity import public
 from app.security.request_guard import accepts, deadline
-from tests.security.by_hand import ask
+from tests.security.by_hand import ask, nothing_more, scope_of
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
 from tests.security.things import app_of_things, client_of_things  # noqa: F401
@@ -138,6 +139,24 @@ def test_in_development_only_this_machine_is_served(client: TestClient, make_cli
 
     assert stranger.get("/health/live").status_code == 403
     assert stranger.get("/docs").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("server", "status"), [(("192.168.1.2", 8000), 403), (None, 403), (("/run/app.sock", None), 200)]
+)
+def test_who_left_before_they_were_looked_at_is_no_process_of_this_machine(
+    client: TestClient, server: object, status: int
+) -> None:
+    answers: list[Message] = []
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    assert client.portal is not None
+    scope = scope_of(client, "/health/live", "GET") | {"client": None, "server": server}
+    client.portal.call(client.app, scope, nothing_more, send)
+
+    assert answers[0]["status"] == status
 
 
 def test_development_may_name_other_machines(make_client: MakeClient) -> None:
