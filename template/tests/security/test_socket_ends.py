@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Send
 
 from app.security import websockets
-from app.security.identity import Caller, public
+from app.security.identity import Caller, public, require_scope
 from app.security.problems import Problem
 from app.security.tables import Account
 from tests.security.assembled import assemble
@@ -62,7 +62,7 @@ async def slow(socket: WebSocket, caller: Caller, then: str) -> None:
 def add_routes(app: FastAPI) -> None:
     for endpoint in (forgotten, refused, closed, closed_and_refused, accepted):
         app.websocket(f"/{endpoint.__name__}", dependencies=[public])(endpoint)
-    app.websocket("/slow")(slow)
+    app.websocket("/slow", dependencies=[require_scope("slow:open")])(slow)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_a_route_may_go_on_when_its_caller_has_ended(
         assert "websocket.http.response.body" not in sent, "a server takes nothing behind an answer"
         sent.append(message["type"])
 
-    names = as_caller(client=sockets).headers
+    names = as_caller(scope="slow:open", client=sockets).headers
     said = {name.replace("-", "_"): names[name] for name in ("authorization", "x-api-key") if name in names}
     talk(sockets, "/slow", send, query=f"then={then}", said=said)
 
