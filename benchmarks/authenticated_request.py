@@ -7,11 +7,10 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from service import NAME, PASSWORD, environment, generate, issue_key, log_in, manage, serve
+from service import NAME, PASSWORD, issue_key, log_in, manage, migrated, serve
 
 PAIRS, SECONDS, CONNECTIONS = 5, 4, 16
 UNLIMITED = {"RATE_LIMIT": "100000000/minute"}  # counted, never refused
@@ -47,11 +46,7 @@ def measure(
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bench"
-        generate(folder)
-        variables = environment(folder, **UNLIMITED)
-        manage(folder, variables, "migrate")
+    with migrated(**UNLIMITED) as (folder, variables):
         manage(folder, variables, "users", "create", NAME, typed=f"{PASSWORD}\n{PASSWORD}\n")
         key = issue_key(folder, variables)
         never_kept = variables | {"AUTH_CACHE_SECONDS": "0"}

@@ -7,11 +7,10 @@ Run: uv run python benchmarks/login_flood.py
 import asyncio
 import itertools
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from service import environment, generate, manage, serve
+from service import migrated, serve
 
 PORT, CLIENTS, QUIET_SECONDS, FLOOD_SECONDS, PROBES_A_SECOND = 18200, 32, 10, 20, 31
 numbers = itertools.count(1)
@@ -79,13 +78,8 @@ async def measure(pid: int) -> None:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bench"
-        generate(folder)
-        variables = environment(folder)
-        manage(folder, variables, "migrate")
-        with serve(folder, PORT, variables) as pid:
-            asyncio.run(measure(pid))
+    with migrated() as (folder, variables), serve(folder, PORT, variables) as pid:
+        asyncio.run(measure(pid))
     return 0
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import subprocess
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -42,6 +43,17 @@ def generate(folder: Path) -> None:
     main.write_text(text.replace("from app.security.compose import", imported))
     own = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     subprocess.run(["uv", "sync", "--quiet"], cwd=folder, env=own, check=True)
+
+
+@contextmanager
+def migrated(**more: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A new project with its tables, gone afterwards: its folder, and the variables that it runs with."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "bench"
+        generate(folder)
+        variables = environment(folder, **more)
+        manage(folder, variables, "migrate")
+        yield folder, variables
 
 
 def python(folder: Path) -> str:

@@ -5,11 +5,10 @@ Run: uv run python benchmarks/start_to_ready.py
 
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from service import environment, generate, manage, serve
+from service import migrated, serve
 
 STARTS = 7
 
@@ -21,11 +20,7 @@ def seconds_to_ready(folder: Path, port: int, variables: dict[str, str], app: st
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "bench"
-        generate(folder)
-        variables = environment(folder)
-        manage(folder, variables, "migrate")
+    with migrated() as (folder, variables):
         bare = variables | {"PYTHONPATH": str(Path(__file__).resolve().parent)}
         pairs = [
             (
