@@ -101,9 +101,9 @@ def install(app: FastAPI) -> None:
 
     async def charge(connection: HTTPConnection, principal: Principal) -> None:
         """Who was let in as an address is counted as an account as soon as it is known."""
-        if connection.scope["state"]["counted_as"] == principal.id:
+        if connection.scope["state"]["counted_as"] == principal.actor:
             return
-        refusal = await counting.hit(principal.id, connection.state.context)
+        refusal = await counting.hit(principal.actor, connection.state.context)
         if refusal is not None:
             raise refuse(connection, refusal, "rate_limit")
 

@@ -5,7 +5,7 @@ is kept for some seconds (`credential_cache.py`).
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
@@ -45,6 +45,10 @@ class Principal:
     roles: frozenset[str]
     scopes: frozenset[str] | None
     credential: Credential
+    actor: str = field(init=False, repr=False, compare=False)  # its id, as events name it and requests are counted
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "actor", str(self.id))
 
 
 class InvalidCredential(Exception):
@@ -92,8 +96,12 @@ class Credentials:
 
     def look(self, headers: Headers) -> list[Sent]:
         """What a request sends, of every kind."""
-        read = [(kind, kind.read(headers)) for kind in self.kinds]
-        return [Sent(kind, text, self.cache.key(kind.name, text)) for kind, text in read if text is not None]
+        sent = []
+        for kind in self.kinds:
+            text = kind.read(headers)
+            if text is not None:
+                sent.append(Sent(kind, text, self.cache.key(kind.name, text)))
+        return sent
 
     def remembered(self, sent: list[Sent], address: str) -> object:
         """Under whose name a request counts before it is verified: an account, an account at its address, an address.
@@ -107,9 +115,9 @@ class Credentials:
             return source
         principal = self.cache.get(sent[0].key)
         if principal is not None:
-            return principal.id
+            return principal.actor
         account = self.cache.account_of(sent[0].key)
-        return source if account is None else (account, source)
+        return source if account is None else (str(account), source)
 
 
 def credentials_of(connection: HTTPConnection) -> Credentials:
@@ -150,7 +158,7 @@ async def identify(connection: HTTPConnection) -> Principal:
         cache.keep(sent.key, principal, principal.id, (ends - datetime.now(UTC)).total_seconds(), begun)
         for tell in credentials.on_identified:
             await tell(connection, principal)
-    connection.scope["state"]["context"].actor = str(principal.id)
+    connection.scope["state"]["context"].actor = principal.actor
     return principal
 
 

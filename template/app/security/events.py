@@ -17,6 +17,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import Message
 
 from app.database import after_commit
 from app.security import logs
@@ -65,6 +66,10 @@ class Event(StrEnum):
     REQUEST = "request"
 
 
+OnAnswer = Callable[[Message], None]
+"""Is called with the message of ASGI that begins an answer, whoever answers."""
+
+
 class NotRecorded(ConnectionError):
     """The change could not be kept in the audit log, so it is not made."""
 
@@ -85,6 +90,7 @@ class RequestContext:
     answered: bool = False  # to its end
     sending_since: float = math.inf  # the monotonic clock, while the client has not taken what was sent last
     thread: Future[Any] | None = None  # in which its body is read or its endpoint runs, until it is done
+    on_answer: list[OnAnswer] = field(default_factory=list)  # they may add to how the answer begins
     scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
 
     @property

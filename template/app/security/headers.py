@@ -1,5 +1,7 @@
 """Headers on every response, errors included (OWASP REST Security and HTTP Headers cheat sheets, ASVS 5.0 V3.4)."""
 
+from functools import partial
+
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,26 +31,21 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, headers: dict[str, str], on_https: dict[str, str]) -> None:
         self.app = app
-        self.plain = _raw(headers)
-        self.on_https = _raw(headers | on_https)
-        self.names = frozenset(name for name, _ in self.on_https)
+        plain, all_of_them = _raw(headers), _raw(headers | on_https)
+        names = frozenset(name for name, _ in all_of_them)
+        self.add_plain, self.add_on_https = partial(_add, plain, names), partial(_add, all_of_them, names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
-        ours = self.on_https if scope["scheme"] in ("https", "wss") else self.plain
+        if scope["type"] != "lifespan":
+            add = self.add_on_https if scope["scheme"] in ("https", "wss") else self.add_plain
+            scope["state"]["context"].on_answer.append(add)
+        await self.app(scope, receive, send)
 
-        async def sender(message: Message) -> None:
-            if message["type"].endswith("http.response.start"):
-                sent = message.get("headers", [])
-                own = {name.lower() for name, _ in sent} & self.names
-                message["headers"] = [
-                    *sent,
-                    *([item for item in ours if item[0] not in own] if own else ours),
-                ]
-            await send(message)
 
-        await self.app(scope, receive, sender)
+def _add(ours: Raw, names: frozenset[bytes], message: Message) -> None:
+    sent = message.get("headers", ())
+    own = {name.lower() for name, _ in sent} & names
+    message["headers"] = [*sent, *([item for item in ours if item[0] not in own] if own else ours)]
 
 
 def install(app: FastAPI) -> None:

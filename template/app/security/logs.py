@@ -89,7 +89,8 @@ def flush() -> None:
 
 def _one_line(fields: MutableMapping[str, Any]) -> str:
     try:
-        return to_json(fields, ensure_ascii=True).decode()  # four times as fast as the standard library
+        line = to_json(fields)  # ten times as fast as the standard library; three times as what escapes the rest
+        return (line if line.isascii() else to_json(fields, ensure_ascii=True)).decode()
     except PydanticSerializationError:  # half a surrogate pair, for example
         return _encode(fields)
 

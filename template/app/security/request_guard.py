@@ -18,7 +18,7 @@ from app.security.deadlines import Deadlines
 from app.security.errors import respond
 from app.security.in_flight import Room
 from app.security.problems import Problem
-from app.security.request_body import Body, check_body
+from app.security.request_body import JSON, Allowed, Body, check_body
 from app.security.request_shape import Headers, check_target, read_headers
 from app.security.route_policy import Declaration, Policies, Policy, first_fitting
 from app.security.routing import path_in
@@ -103,6 +103,7 @@ class RequestGuard:
         self.requests, self.sockets = Room(most, of_one), Room(most, of_one)
         self.deadlines = Deadlines(settings.response_seconds, settings.taking_seconds)
         self.bodies = Room(most // ON_THEIR_WAY, of_one // ON_THEIR_WAY)
+        self.usually = self._allowed({})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -111,7 +112,7 @@ class RequestGuard:
         room = self.sockets if scope["type"] == "websocket" else self.requests
         source = None
         try:
-            limits, headers = self._admit(scope)
+            allowed, headers = self._admit(scope)
             sent = state["sent"] = self.credentials.look(headers)
             counted_as = state["counted_as"] = self.credentials.remembered(sent, state["context"].client_ip)
             if path_in(scope) != HEALTH_PATHS[0]:
@@ -119,7 +120,8 @@ class RequestGuard:
                 source = counted_as
             if room is self.sockets:
                 return await self.app(scope, receive, send)
-            await self._in_time(limits, scope, self._body(receive, headers, limits, counted_as), send)
+            body = Body(receive, headers, allowed, self.bodies, counted_as)
+            await self._in_time(allowed.response_seconds, scope, body.receive, send)
         except Problem as problem:
             known = problem.slug != "about:blank"
             state["context"].reason = problem.slug.replace("-", "_") if known else "request_guard"
@@ -128,36 +130,37 @@ class RequestGuard:
             if source is not None:
                 room.leave_after(state["context"].thread, source)
 
-    def _body(self, receive: Receive, headers: Headers, limits: dict[str, Any], source: object) -> Receive:
-        usual = self.settings.response_seconds if "max_bytes" in limits else self.settings.body_seconds
-        body = Body(receive, headers, limits, self._max_bytes(limits), limits.get("seconds", usual))
-        return body.on_its_way(self.bodies, source)
-
-    def _admit(self, scope: Scope) -> tuple[dict[str, Any], Headers]:
-        """What this route was allowed beyond the rest, and the headers. Raises: Problem."""
+    def _admit(self, scope: Scope) -> tuple[Allowed, Headers]:
+        """What this request may bring, and the headers. Raises: Problem."""
         self._check_peer(scope)
         headers = read_headers(scope, self.settings.max_header_bytes)
         drop_claims(scope)
         check_target(scope, self.settings.max_url_bytes)
         if path_in(scope) not in HEALTH_PATHS:
             self._check_destination(scope, headers)
-        limits = self._limits(scope)
-        check_body(headers, limits, self._max_bytes(limits))
-        return limits, headers
+        allowed = self._allowed_here(scope)
+        check_body(headers, allowed)
+        return allowed, headers
 
-    def _max_bytes(self, limits: dict[str, Any]) -> int:
-        ours: int = limits.get("max_bytes", self.settings.max_body_bytes)
-        theirs: int | None = limits.get("max_body_size", self.shared.router.max_body_size)
-        return ours if theirs is None else min(ours, theirs)
-
-    def _limits(self, scope: Scope) -> dict[str, Any]:
-        """What the route that will answer was allowed beyond the rest."""
-        policies: Policies = self.shared.state.policies
-        exceptions = policies.exceptions.get(scope.get("method", "WEBSOCKET"), ())
-        if first_fitting(exceptions, scope) is None:
-            return {}  # as nearly always: which route it will be makes no difference
+    def _allowed_here(self, scope: Scope) -> Allowed:
+        policies: Policies = scope["state"]["policies"]
+        exceptions = policies.exceptions.get(scope.get("method", "WEBSOCKET"))
+        if not exceptions or first_fitting(exceptions, scope) is None:
+            return self.usually  # as nearly always: which route it will be makes no difference
         policy = first_fitting(policies.all, scope)
-        return policy.limits if policy else {}
+        return self._allowed(policy.limits if policy else {})
+
+    def _allowed(self, limits: dict[str, Any]) -> Allowed:
+        """What the limits of a route come to, beside the general ones."""
+        ours = limits.get("max_bytes", self.settings.max_body_bytes)
+        theirs = limits.get("max_body_size", self.shared.router.max_body_size)
+        body_seconds = self.settings.response_seconds if "max_bytes" in limits else self.settings.body_seconds
+        return Allowed(
+            media_types=limits.get("media_types", JSON),
+            max_bytes=ours if theirs is None else min(ours, theirs),
+            body_seconds=limits.get("seconds", body_seconds),
+            response_seconds=limits.get("seconds", self.settings.response_seconds),
+        )
 
     def _check_peer(self, scope: Scope) -> None:
         peer, server = scope["state"]["peer"], scope.get("server")
@@ -173,9 +176,9 @@ class RequestGuard:
             # Never a redirect: it would hide that the credential has already crossed in clear (ASVS 5.0 V4.1.2).
             raise Problem(403, "https-required", "Use https.")
 
-    async def _in_time(self, limits: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _in_time(self, seconds: float | None, scope: Scope, receive: Receive, send: Send) -> None:
         context = scope["state"]["context"]
-        watched = self.deadlines.watch(limits.get("seconds", self.settings.response_seconds), context)
+        watched = self.deadlines.watch(seconds, context)
         try:
             await self.app(scope, receive, send)
         except asyncio.CancelledError:

@@ -40,13 +40,12 @@ def _in_pieces(message: Message) -> Iterator[Message]:
         yield {"type": message["type"], "body": b"", "more_body": False}
 
 
-def _look(message: Message, context: RequestContext, identifier: tuple[bytes, bytes]) -> None:
-    """How the answer begins, and the request's id into it."""
-    if message["type"].endswith("http.response.start"):
-        context.status = message["status"]
-        message["headers"] = [*message.get("headers", ()), identifier]
-    elif not context.status:
-        context.status = OF_SOCKETS.get(message["type"], 0)
+def _begin(message: Message, context: RequestContext) -> None:
+    """How the answer begins: what others add to it, and the request's id."""
+    context.status = message["status"]
+    for add in context.on_answer:
+        add(message)
+    message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
 
 
 class RequestLog:
@@ -73,16 +72,19 @@ class RequestLog:
         state = scope["state"]
         state.update(self.shared_values)
         state["context"] = context
-        identifier = (b"x-request-id", context.request_id.encode())
 
         async def sender(message: Message) -> None:
-            _look(message, context, identifier)
+            kind = message["type"]
+            if kind.endswith("http.response.start"):
+                _begin(message, context)
+            elif not context.status:
+                context.status = OF_SOCKETS.get(kind, 0)
             pieces = _in_pieces(message) if len(message.get("body", b"")) > PIECE_BYTES else (message,)
             try:
                 for piece in pieces:
                     context.sending_since = time.monotonic()
                     await send(piece)
-                context.answered = message["type"].endswith(".body") and not message.get("more_body", False)
+                context.answered = kind.endswith(".body") and not message.get("more_body", False)
             finally:
                 context.sending_since = NOT_SENDING
 

@@ -98,8 +98,8 @@ def _asking_who_calls(dependant: Dependant) -> Iterator[Dependant]:
             yield replace(found, name=None)  # whose name is a parameter of that dependency, and none of the endpoint
 
 
-def _is_ours(declaration: Declaration) -> bool:
-    return type(declaration).__call__.__module__.startswith(f"{__package__}.")
+def _is_ours(call: object) -> bool:
+    return isinstance(call, Declaration) and type(call).__call__.__module__.startswith(f"{__package__}.")
 
 
 def _is_plain_function(endpoint: object) -> bool:
@@ -160,4 +160,12 @@ def _app(original: APIRoute, route: Any, dependant: Dependant) -> Any:
     finally:
         _effective_route_context_var.reset(token)
         route.dependant = whole
-    return request_response(strict(handler))
+    return request_response(strict(handler) if _may_read(whole, route.body_field) else handler)
+
+
+def _may_read(dependant: Dependant, body: object) -> bool:
+    """Whether FastAPI reads a body for this route, or somebody else might, to whom it hands the request."""
+    is_given = dependant.request_param_name or dependant.http_connection_param_name
+    if body is not None or (is_given and not _is_ours(dependant.call)):
+        return True
+    return any(_may_read(dependency, None) for dependency in dependant.dependencies)
