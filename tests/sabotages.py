@@ -208,7 +208,8 @@ SABOTAGES = [
         "ProxyHeadersMiddleware(app, proxies) if proxies else app",
         'ProxyHeadersMiddleware(app, "*")',
     ),
-    Sabotage("compose", "test_forms", '{**ours, "form_limits": forms}', "ours"),
+    Sabotage("compose", "test_forms", '"form_limits": forms, ', ""),
+    Sabotage("telemetry", "test_telemetry", "{} if asked_for else", "{} if True else"),
     Sabotage("client_address", "test_client_address", "name not in dropped and ", ""),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(

@@ -48,6 +48,7 @@ from app.security import (
     settings,
     single_parameters,
     start_up,
+    telemetry,
     websockets,
 )
 
@@ -55,13 +56,14 @@ FORM_FIELDS, FIELD_BYTES = 20, 64 * 1024
 
 
 def fastapi_options() -> dict[str, Any]:
-    """For `FastAPI(…)`: our documents stand in for its own, /notes/ is not /notes, and declared forms are small.
+    """For `FastAPI(…)`: our documents stand in for its own, /notes/ is not /notes, declared forms are small, and
+    OpenTelemetry is told nothing unless it is asked for (`telemetry.py`).
 
     A route that takes larger forms says so: `app.post("/…", form_limits={"max_fields": 100})`.
     """
     forms = {"max_fields": FORM_FIELDS, "max_files": FORM_FIELDS, "max_part_size": FIELD_BYTES}
     ours = {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
-    return {**ours, "form_limits": forms}
+    return {**ours, "form_limits": forms, **telemetry.options()}
 
 
 def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:

@@ -22,6 +22,7 @@ NOT_SENDING = math.inf
 OF_SOCKETS = {"websocket.accept": 101, "websocket.close": 403}  # what servers answer
 PIECE_BYTES = 64 * 1024
 AGENT_BYTES, SHOWN = 1024, 200  # what is looked at of a User-Agent, and the characters that are kept of it
+_NAME = Event.REQUEST.value  # a member of an enumeration takes four times as long to become JSON
 FLUSH_SECONDS = 0.1  # that an access line waits for others; security events are written at once
 
 
@@ -119,11 +120,11 @@ class RequestLog:
 
     def _access(self, context: RequestContext, started: float) -> None:
         fields: dict[str, Any] = {
-            "event": Event.REQUEST,
+            "event": _NAME,
             "actor": context.actor,
             "client_ip": context.client_ip,
             "method": context.method,
-            "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+            "milliseconds": int((time.perf_counter() - started) * 10_000) / 10,
             "request_id": context.request_id,
             "route": context.route,
             "status": context.status,
