@@ -33,7 +33,7 @@ SABOTAGES = [
     Sabotage(
         "start_up",
         "test_start_up",
-        "if self.production and [app for app in self.served if _overrides(app)]:",
+        "if self.production and any(map(_overrides, self.served)):",
         "if False:",
     ),
     Sabotage("compose", "test_start_up", "start_up.install(app, public)", "start_up.install(app, ())"),
@@ -49,6 +49,8 @@ SABOTAGES = [
     Sabotage("route_gates", "test_route_gates", "takes_connection and not any(needs)\n", "takes_connection\n"),
     Sabotage("route_gates", "test_nested_callers", "        yield from _asking_who_calls(found)\n", ""),
     Sabotage("route_gates", "test_nested_callers", "elif who:", "elif False:"),
+    Sabotage("route_gates", "test_json_bodies", "if body is not None or (is_given", "if (is_given"),
+    Sabotage("route_gates", "test_json_bodies", "(is_given and not _is_ours(dependant.call))", "False"),
     Sabotage("route_policy", "test_route_policy", "own | HANDLING & vars(route).keys()", "own"),
     # Who is calling.
     Sabotage(
@@ -177,7 +179,7 @@ SABOTAGES = [
     Sabotage("json_bodies", "test_json_bodies", "if len(body) > LARGE_BYTES", "if False"),
     Sabotage("json_bodies", "test_in_flight", "reading = self.state.context.thread = ", "reading = "),
     Sabotage("route_gates", "test_nested_callers", "yield replace(found, name=None)", "yield found"),
-    Sabotage("limit_storage", "test_limit_storage", "if not -expiry < now", "if not 0 <= now"),
+    Sabotage("limit_storage", "test_limit_storage", "if not -expiry < age", "if not 0 <= age"),
     Sabotage("json_bodies", "test_json_bodies", "if _MAY_HOLD_SURROGATE.search(body):", "if False:"),
     Sabotage("route_gates", "test_json_bodies", "(route.app, limited, asked,", "(route.app, route.app, asked,"),
     Sabotage("errors", "test_known_names", "isinstance(part, int) or part in known", "True"),
@@ -200,7 +202,9 @@ SABOTAGES = [
     Sabotage("threads", "test_in_flight", "call=known(dependency.call)", "call=dependency.call"),
     Sabotage("threads", "test_in_flight", "return _known_to_begin(work)", "return work"),
     Sabotage("deadlines", "test_half_sent", "(late or self._answer.sending_since < taken_before)", "late"),
-    Sabotage("request_body", "test_request_body", "            _check_encoding(self._begin, self._limits)\n", ""),
+    Sabotage(
+        "request_body", "test_request_body", "            _check_encoding(self._begin, self._allowed.media_types)\n", ""
+    ),
     Sabotage("deadlines", "test_request_guard", "            watched.give_up()\n", "            pass\n"),
     Sabotage(
         "client_address",
@@ -215,8 +219,8 @@ SABOTAGES = [
     Sabotage(
         "headers",
         "test_headers",
-        'ours = self.on_https if scope["scheme"] in ("https", "wss") else',
-        "ours = self.on_https or",
+        'add = self.add_on_https if scope["scheme"] in ("https", "wss") else',
+        "add = self.add_on_https or",
     ),
     Sabotage("headers", "test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     # API keys.

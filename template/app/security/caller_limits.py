@@ -51,6 +51,7 @@ class Counting:
         self.limits = limits
         self.limit = limit
         self.burst = burst
+        self._of_burst = burst.amount, burst.get_expiry()
         self.bursts = Windows()  # counted in this process, wherever the rest is
         self.reported = OnceAMinute()
         self._keys: dict[object, str] = {}
@@ -58,7 +59,7 @@ class Counting:
     async def hit(self, caller: object, context: RequestContext) -> Problem | None:
         """Count a request of this caller; the refusal, when it is one too many."""
         key = self._key(caller)
-        refused, wait = self.burst, self.bursts.hit(key, self.burst.amount, self.burst.get_expiry())
+        refused, wait = self.burst, self.bursts.hit(key, *self._of_burst)
         if not wait:
             refused, wait = self.limit, await self.limits.hit(self.limit, key)
         if not wait:

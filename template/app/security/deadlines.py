@@ -56,7 +56,7 @@ class Deadlines:
     def watch(self, seconds: float | None, answer: Answer) -> Watched:
         """Watch the running task until its answer begins; None is for ever."""
         loop = asyncio.get_running_loop()
-        task = cast("asyncio.Task[object]", asyncio.current_task())
+        task = cast("asyncio.Task[object]", asyncio.current_task(loop))
         watched = Watched(task, NEVER if seconds is None else loop.time() + seconds, answer)
         self._watched.add(watched)
         if self._loop is not loop:

@@ -37,12 +37,13 @@ class Windows:
         """Count a hit if it fits, and return 0; else how many whole seconds it has to wait. `expiry` is in seconds."""
         now = time.time()
         began, previous, current = self._known.get(key, (now, 0, 0))
-        if not -expiry < now - began < 2 * expiry:  # a clock may be set back a little
+        age = now - began
+        if not -expiry < age < 2 * expiry:  # a clock may be set back a little
             began, previous, current = now, 0, 0
-        elif now - began >= expiry:
+        elif age >= expiry:
             began, previous, current = began + expiry, current, 0
         left = began + expiry - now
-        if math.floor(previous * left / expiry) + current + 1 > limit:
+        if int(previous * left / expiry) + current >= limit:
             return seconds_to_wait(limit, expiry, previous, left, current, left + expiry)
         self._known[key] = (began, previous, current + 1)
         self._known.move_to_end(key)

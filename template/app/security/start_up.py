@@ -108,7 +108,7 @@ class StartUp:
         router = self.shared.router
         if self.routes is not router.routes or router.default != router.not_found:
             raise InsecureApp("app.router was changed after the start")
-        if self.production and [app for app in self.served if _overrides(app)]:
+        if self.production and any(map(_overrides, self.served)):
             raise InsecureApp("app.dependency_overrides replaces dependencies in production")
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
