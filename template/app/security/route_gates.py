@@ -47,7 +47,8 @@ class Gate:
         for name, declaration, parameter in self.asked:
             if declaration not in found:  # as FastAPI, which solves a dependency once a request
                 found[declaration] = await declaration(**{parameter: connection})  # type: ignore[misc]
-            declared[name] = found[declaration]
+            if name is not None:
+                declared[name] = found[declaration]
         scope["state"]["declared"] = declared
         await self.behind(scope, receive, send)
 
@@ -129,22 +130,20 @@ def _without(dependant: Dependant, asked: list[Dependant]) -> Dependant:
     if not names:
         return replace(dependant, dependencies=rest)
     carrier = dependant.http_connection_param_name or names[0]
-    call = _handed_over(dependant.call, names, carrier)
+    call = _handed_over(dependant.call, carrier)
     return replace(dependant, dependencies=rest, call=call, http_connection_param_name=carrier)
 
 
-def _handed_over(endpoint: Any, names: list[str], carrier: str) -> Callable[..., Any]:
-    def filled(values: dict[str, Any]) -> dict[str, Any]:
-        declared = values[carrier].scope["state"]["declared"]
-        return values | {name: declared[name] for name in names}
+def _handed_over(endpoint: Any, carrier: str) -> Callable[..., Any]:
+    """The endpoint, called also with what the gate has found; the parameter `carrier` brings the connection."""
 
     @wraps(endpoint)
     async def call(**values: Any) -> Any:
-        return await endpoint(**filled(values))
+        return await endpoint(**values | values[carrier].scope["state"]["declared"])
 
     @wraps(endpoint)
     def call_in_a_thread(**values: Any) -> Any:
-        return endpoint(**filled(values))
+        return endpoint(**values | values[carrier].scope["state"]["declared"])
 
     return call if inspect.iscoroutinefunction(endpoint) else call_in_a_thread
 
