@@ -2,6 +2,7 @@
 
 It would use whatever provider some library has set for the process, and hand it query strings and the messages and
 traces of exceptions, none of which our events hold (ASVS 5.0 V16.2.5). To look for one takes time at each request, too.
+An app that is mounted tells by itself, unless it is made with `fastapi_options()` too.
 """
 
 import os
