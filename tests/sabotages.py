@@ -214,6 +214,9 @@ SABOTAGES = [
     ),
     Sabotage("compose", "test_forms", '"form_limits": forms, ', ""),
     Sabotage("telemetry", "test_telemetry", "{} if asked_for else", "{} if True else"),
+    Sabotage("telemetry", "test_telemetry", '    scope.setdefault("fastapi.telemetry", None)\n', "    pass\n"),
+    Sabotage("start_up", "test_json_bodies", "any(map(may_be_read_late, self.served))", "False"),
+    Sabotage("request_log", "test_headers", '[*message.get("headers", ())]', 'message.get("headers", [])'),
     Sabotage("client_address", "test_client_address", "name not in dropped and ", ""),
     Sabotage("headers", "test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(

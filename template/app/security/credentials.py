@@ -5,8 +5,9 @@ is kept for some seconds (`credential_cache.py`).
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
@@ -35,7 +36,7 @@ class Credential:
     authenticated_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Principal:
     """Who is calling. `scopes` is None when the credential may do all that its owner may."""
 
@@ -45,10 +46,10 @@ class Principal:
     roles: frozenset[str]
     scopes: frozenset[str] | None
     credential: Credential
-    actor: str = field(init=False, repr=False, compare=False)  # its id, as events name it and requests are counted
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "actor", str(self.id))
+    @cached_property
+    def actor(self) -> str:  # as events name it, and requests are counted
+        return str(self.id)
 
 
 class InvalidCredential(Exception):
@@ -98,8 +99,7 @@ class Credentials:
         """What a request sends, of every kind."""
         sent = []
         for kind in self.kinds:
-            text = kind.read(headers)
-            if text is not None:
+            if (text := kind.read(headers)) is not None:
                 sent.append(Sent(kind, text, self.cache.key(kind.name, text)))
         return sent
 
@@ -113,8 +113,7 @@ class Credentials:
         source = client_prefix(address)
         if len(sent) != 1:
             return source
-        principal = self.cache.get(sent[0].key)
-        if principal is not None:
+        if (principal := self.cache.get(sent[0].key)) is not None:
             return principal.actor
         account = self.cache.account_of(sent[0].key)
         return source if account is None else (str(account), source)

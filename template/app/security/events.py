@@ -17,7 +17,6 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.types import Message
 
 from app.database import after_commit
 from app.security import logs
@@ -66,8 +65,8 @@ class Event(StrEnum):
     REQUEST = "request"
 
 
-OnAnswer = Callable[[Message], None]
-"""Is called with the message of ASGI that begins an answer, whoever answers."""
+OnAnswer = Callable[[list[tuple[bytes, bytes]]], None]
+"""Is called with the headers of an answer, whoever answers, and may add to them."""
 
 
 class NotRecorded(ConnectionError):
@@ -90,7 +89,7 @@ class RequestContext:
     answered: bool = False  # to its end
     sending_since: float = math.inf  # the monotonic clock, while the client has not taken what was sent last
     thread: Future[Any] | None = None  # in which its body is read or its endpoint runs, until it is done
-    on_answer: list[OnAnswer] = field(default_factory=list)  # they may add to how the answer begins
+    on_answer: list[OnAnswer] = field(default_factory=list)
     scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
 
     @property

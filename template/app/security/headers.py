@@ -3,7 +3,7 @@
 from functools import partial
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.security.settings import in_production
 
@@ -42,10 +42,9 @@ class SecurityHeaders:
         await self.app(scope, receive, send)
 
 
-def _add(ours: Raw, names: frozenset[bytes], message: Message) -> None:
-    sent = message.get("headers", ())
+def _add(ours: Raw, names: frozenset[bytes], sent: Raw) -> None:
     own = {name.lower() for name, _ in sent} & names
-    message["headers"] = [*sent, *([item for item in ours if item[0] not in own] if own else ours)]
+    sent += [item for item in ours if item[0] not in own] if own else ours
 
 
 def install(app: FastAPI) -> None:

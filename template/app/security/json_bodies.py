@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -70,6 +71,12 @@ class StrictRequest(Request):
         """
         reading = self.state.context.thread = _reader.submit(_read, body)
         return await asyncio.wrap_future(reading)
+
+
+def may_be_read_late(app: Starlette) -> bool:
+    """Whether an exception handler of the owner's gets the request, of which its route may have read nothing."""
+    modules = [str(getattr(handler, "__module__", "")) for handler in app.exception_handlers.values()]
+    return not all(module.startswith((f"{__package__}.", "fastapi.", "starlette.", "slowapi.")) for module in modules)
 
 
 def strict(handler: Handler) -> Handler:

@@ -7,6 +7,7 @@ than all that may be answered: half-sent requests never fill the service.
 import asyncio
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import Message, Receive
 
@@ -27,6 +28,17 @@ class Allowed:
     max_bytes: int
     body_seconds: float | None
     response_seconds: float | None
+
+    def beside(self, limits: dict[str, Any]) -> "Allowed":
+        """What these come to, in general, beside the limits of a route. Room for a larger body is time for it, too."""
+        ours, theirs = limits.get("max_bytes", self.max_bytes), limits.get("max_body_size")
+        body_seconds = self.response_seconds if "max_bytes" in limits else self.body_seconds
+        return Allowed(
+            media_types=limits.get("media_types", self.media_types),
+            max_bytes=ours if theirs is None else min(ours, theirs),
+            body_seconds=limits.get("seconds", body_seconds),
+            response_seconds=limits.get("seconds", self.response_seconds),
+        )
 
 
 def check_body(headers: Headers, allowed: Allowed) -> None:

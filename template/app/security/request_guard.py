@@ -5,7 +5,7 @@ A route that needs more than others says so: `accepts("multipart/form-data", max
 
 import asyncio
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from fastapi import Depends, FastAPI, params
@@ -101,9 +101,9 @@ class RequestGuard:
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
         most, of_one = settings.max_in_flight, settings.max_in_flight_of_one_source
         self.requests, self.sockets = Room(most, of_one), Room(most, of_one)
+        self._general = Allowed(JSON, settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
         self.deadlines = Deadlines(settings.response_seconds, settings.taking_seconds)
         self.bodies = Room(most // ON_THEIR_WAY, of_one // ON_THEIR_WAY)
-        self.usually = self._allowed({})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -146,21 +146,14 @@ class RequestGuard:
         policies: Policies = scope["state"]["policies"]
         exceptions = policies.exceptions.get(scope.get("method", "WEBSOCKET"))
         if not exceptions or first_fitting(exceptions, scope) is None:
-            return self.usually  # as nearly always: which route it will be makes no difference
+            return self._usually  # as nearly always: which route it will be makes no difference
         policy = first_fitting(policies.all, scope)
-        return self._allowed(policy.limits if policy else {})
+        limits = policy.limits if policy else {}
+        return self._general.beside({"max_body_size": self.shared.router.max_body_size, **limits})
 
-    def _allowed(self, limits: dict[str, Any]) -> Allowed:
-        """What the limits of a route come to, beside the general ones."""
-        ours = limits.get("max_bytes", self.settings.max_body_bytes)
-        theirs = limits.get("max_body_size", self.shared.router.max_body_size)
-        body_seconds = self.settings.response_seconds if "max_bytes" in limits else self.settings.body_seconds
-        return Allowed(
-            media_types=limits.get("media_types", JSON),
-            max_bytes=ours if theirs is None else min(ours, theirs),
-            body_seconds=limits.get("seconds", body_seconds),
-            response_seconds=limits.get("seconds", self.settings.response_seconds),
-        )
+    @cached_property
+    def _usually(self) -> Allowed:
+        return self._general.beside({"max_body_size": self.shared.router.max_body_size})
 
     def _check_peer(self, scope: Scope) -> None:
         if self.production:

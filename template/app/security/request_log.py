@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security import events, logs
+from app.security import events, logs, telemetry
 from app.security.client_address import client_ip
 from app.security.events import Event, RequestContext
 
@@ -44,9 +44,10 @@ def _in_pieces(message: Message) -> Iterator[Message]:
 def _begin(message: Message, context: RequestContext) -> None:
     """How the answer begins: what others add to it, and the request's id."""
     context.status = message["status"]
+    headers = message["headers"] = [*message.get("headers", ())]  # ASGI allows what can be read once
     for add in context.on_answer:
-        add(message)
-    message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
+        add(headers)
+    headers.append((b"x-request-id", context.request_id.encode()))
 
 
 class RequestLog:
@@ -73,6 +74,7 @@ class RequestLog:
         state = scope["state"]
         state.update(self.shared_values)
         state["context"] = context
+        telemetry.silence(scope)
 
         async def sender(message: Message) -> None:
             kind = message["type"]

@@ -53,17 +53,20 @@ class Gate:
         await self.behind(scope, receive, send)
 
 
-def add_gates(router: Router) -> None:
-    """Put a gate before every route of this router, and let each read JSON strictly."""
+def add_gates(router: Router, *, strictly: bool) -> None:
+    """Put a gate before every route of this router, and let each read JSON strictly where it may read any.
+
+    `strictly` says that others may read a body which the route does not.
+    """
     for context in iter_route_contexts(router.routes):
         original = context.original_route
         if isinstance(original, APIRoute):
             route: Any = context._effective_route
             if not isinstance(route.app, Gate):
-                _add_gate(original, route)
+                _add_gate(original, route, strictly)
 
 
-def _add_gate(original: APIRoute, route: Any) -> None:
+def _add_gate(original: APIRoute, route: Any, strictly: bool) -> None:
     # Those behind another dependency may rely on it.
     dependencies = route.dependant.dependencies if _is_plain_function(original.endpoint) else []
     first = list(takewhile(_is_asked_first, dependencies))
@@ -71,7 +74,7 @@ def _add_gate(original: APIRoute, route: Any) -> None:
     try:
         from fastapi._body_limit import wrap_app_with_body_limit
 
-        behind = _app(original, route, followed(_without(route.dependant, first)))
+        behind = _app(original, route, followed(_without(route.dependant, first)), strictly)
         limited = wrap_app_with_body_limit(behind, route.max_body_size)
     except (AttributeError, ImportError, TypeError):  # another FastAPI
         return
@@ -148,7 +151,7 @@ def _handed_over(endpoint: Any, carrier: str) -> Callable[..., Any]:
     return call if inspect.iscoroutinefunction(endpoint) else call_in_a_thread
 
 
-def _app(original: APIRoute, route: Any, dependant: Dependant) -> Any:
+def _app(original: APIRoute, route: Any, dependant: Dependant, strictly: bool) -> Any:
     """The route as FastAPI would make it with these dependencies; `route` is it, or what it is where it is included."""
     from fastapi.routing import _effective_route_context_var, request_response
 
@@ -159,7 +162,7 @@ def _app(original: APIRoute, route: Any, dependant: Dependant) -> Any:
     finally:
         _effective_route_context_var.reset(token)
         route.dependant = whole
-    return request_response(strict(handler) if _may_read(whole, route.body_field) else handler)
+    return request_response(strict(handler) if strictly or _may_read(whole, route.body_field) else handler)
 
 
 def _may_read(dependant: Dependant, body: object) -> bool:

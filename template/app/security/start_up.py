@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.security import errors, events, logs
 from app.security.events import Event
 from app.security.hooks import hooks_of
+from app.security.json_bodies import may_be_read_late
 from app.security.problems import Problem
 from app.security.route_gates import add_gates
 from app.security.route_policy import InsecureApp, Policies
@@ -101,8 +102,9 @@ class StartUp:
                 errors.handle_mounted(app)
             close(self.shared.router)
             self.routes = self.shared.router.routes
+            strictly = any(map(may_be_read_late, self.served))
             for below in choosing_routers(self.shared.router):
-                add_gates(below)
+                add_gates(below, strictly=strictly)
                 below.redirect_slashes = False  # to an address made of the Host header, which might be http
             look_up_by_first_segment(self.shared)
         router = self.shared.router

@@ -2,7 +2,9 @@
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
+from tests.security.assembled import assemble, caller_of
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
 from tests.security.things import app_of_things, client_of_things  # noqa: F401
@@ -69,3 +71,19 @@ def test_only_https_is_told_to_stay_there(make_client: MakeClient) -> None:
 
     assert [answer for answer in plain if "strict-transport-security" in answer.headers] == []
     assert forwarded.headers["strict-transport-security"] == TRANSPORT["strict-transport-security"]
+
+
+async def once(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app below ours whose headers can be read a single time, as ASGI allows."""
+    headers = iter([(b"location", b"/elsewhere"), (b"cache-control", b"public")])
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body"})
+
+
+def test_what_an_answer_says_itself_stays_as_it_is() -> None:
+    app = assemble(lambda app: app.mount("/below", once), public=["/below"])
+
+    headers = caller_of(app).get("/below/").headers
+
+    assert (headers["location"], headers["cache-control"]) == ("/elsewhere", "public")
+    assert headers["x-content-type-options"] == "nosniff"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import APIRouter, Body, Depends, FastAPI, Request
 from fastapi.sse import EventSourceResponse
+from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 
 from app.security import json_bodies
@@ -86,6 +87,36 @@ def test_half_a_character_is_refused(client: TestClient, path: str, body: bytes)
     answer = client.post(path, content=body, headers=JSON)
 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+class Unhappy(Exception):
+    pass
+
+
+async def unhappy() -> None:
+    raise Unhappy
+
+
+async def on_unhappy(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse(await request.json())
+
+
+def add_unhappy(app: FastAPI) -> None:
+    router, below = APIRouter(prefix="/router"), FastAPI(**fastapi_options())
+    for place in (app, router, below):
+        place.post("/unhappy", dependencies=OPEN)(unhappy)
+    app.include_router(router)
+    app.mount("/below", below)
+    app.add_exception_handler(Unhappy, on_unhappy)
+    below.add_exception_handler(Unhappy, on_unhappy)
+
+
+@pytest.mark.parametrize("path", ["/unhappy", "/router/unhappy", "/below/unhappy"])
+def test_an_exception_handler_reads_it_strictly_too(make_client: MakeClient, path: str) -> None:
+    client = make_client(build=lambda: assemble(add_unhappy))
+
+    assert client.post(path, content='{"a": 1}', headers=JSON).json() == {"a": 1}
+    assert client.post(path, content='{"a": 1, "a": 2}', headers=JSON).status_code == 400
 
 
 def test_both_halves_of_a_character_are_one(client: TestClient) -> None:

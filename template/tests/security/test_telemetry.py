@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from opentelemetry import trace
 
+from app.security.identity import public
 from tests.security.assembled import assemble, caller_of
 
 
@@ -40,9 +42,27 @@ def test_nobody_is_told_of_a_request_by_default(provider: Provider) -> None:
     assert provider.told == []
 
 
+def app_with_one_below() -> FastAPI:
+    def add(app: FastAPI) -> None:
+        below = FastAPI(openapi_url=None)
+        below.get("/calm", dependencies=[public])(calm)
+        app.mount("/below", below)
+
+    return assemble(add)
+
+
+async def calm() -> None: ...
+
+
+def test_a_mounted_app_tells_nobody_either(provider: Provider) -> None:
+    assert caller_of(app_with_one_below()).get("/below/calm?code=secret").status_code == 200
+
+    assert provider.told == []
+
+
 def test_who_asks_for_telemetry_gets_what_fastapi_tells(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
 
-    assert caller_of(assemble()).get("/health/live?code=secret").status_code == 200
+    assert caller_of(app_with_one_below()).get("/below/calm?code=secret").status_code == 200
 
     assert provider.told[0]["url.query"] == "code=secret"
