@@ -67,6 +67,11 @@ class MakeClient(Protocol):
     ) -> TestClient: ...
 
 
+def pytest_runtest_teardown() -> None:
+    """What an app has still to write belongs to its test, and not below the last line of pytest."""
+    logs.flush()
+
+
 @pytest.fixture(scope="session")
 def migrated_database() -> Path:
     """A database with every table and no row: a file to copy, or PostgreSQL itself."""
