@@ -194,3 +194,17 @@ def test_a_parameter_of_the_endpoint_holds_its_own_whatever_a_nested_one_of_its_
     client: TestClient, as_caller: AsCaller
 ) -> None:
     assert as_caller(client=client, scope="things:read").get("/same-name/7").json() == "a tenant"
+
+
+async def whole(caller: Annotated[Principal, READ]) -> Any:
+    return caller
+
+
+def test_a_route_that_answers_with_its_caller_says_what_a_caller_is_and_no_more(
+    make_client: MakeClient, as_caller: AsCaller
+) -> None:
+    client = make_client(build=lambda: assemble(lambda app: app.get("/whole")(whole)))
+
+    said = as_caller(scope="things:read", client=client).get("/whole").json()
+
+    assert set(said) == {"id", "name", "kind", "roles", "scopes", "credential"}
