@@ -10,6 +10,8 @@ from filelock import FileLock
 from tests.rendering import Environment, Project, Template, git_environment, install, snapshot
 from tests.variants import ALL
 
+collect_ignore = ["generated"]  # it runs inside generated projects
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first: then no worker starts one when the others are done."""

@@ -18,6 +18,7 @@ from tests.releases import releases
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "template"
+OVERLAY = ROOT / "tests/generated"  # tests of our internals: laid over a generated project, and not shipped
 NAME = "Demo Service"
 NEWEST = "v9999.0.0"  # newer than every release, so an update from any of them leads to the working tree
 
@@ -103,6 +104,14 @@ class Project:
             self.must("git", "init", "--quiet")
         self.must("git", "add", "--all")
         self.must("git", "commit", "--quiet", "--message", message)
+
+
+def lay_over(project: Project) -> None:
+    """Add the tests of our internals to a generated project; those of a feature that is off stay away."""
+    for source in sorted((OVERLAY / "tests/security").rglob("*.py")):
+        name = str(source.relative_to(OVERLAY))
+        if project.file(name).parent.is_dir():
+            project.write(name, source.read_text())
 
 
 LEFT_BY_RUNNING = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "uv.lock"}

@@ -130,10 +130,9 @@ def _features() -> dict[str, Any]:
 
 def test_every_file_of_a_feature_is_there() -> None:
     for name, feature in _features().items():
-        assert feature.keys() - {"packages"} == {"enabled", "answer", "modules", "tests", "scripts"}, name
-        paths = [f"app/security/{module}.py" for module in feature["modules"]]
-        paths += [f"tests/security/{test}.py" for test in feature["tests"]]
-        paths += [f".github/security/{script}" for script in feature["scripts"]]
+        assert feature.keys() == {"enabled", "folders", "files", "packages"}, name
+        paths = [f"{tree}/security/{folder}/__init__.py" for folder in feature["folders"] for tree in ("app", "tests")]
+        paths += feature["files"]
         assert [path for path in paths if not (TEMPLATE / path).is_file()] == [], name
 
 

@@ -52,7 +52,8 @@ EVERY = [*GOOD, *BAD, *TAKEN_AT_THE_START_ALONE.values(), *TAKEN_IN_DEVELOPMENT_
 
 START = """
 import json, os, sys
-from app.security import compose, settings
+from app.security import compose
+from app.security.core import settings
 settings.env_file = None
 taken = []
 for text in json.loads(sys.argv[1]):

@@ -260,9 +260,9 @@ def test_roles_may_be_none_some_or_many(template: Template, tmp_path: Path, role
 def test_origins_may_be_none_some_or_many(template: Template, tmp_path: Path, origins: str) -> None:
     project = template.copy(tmp_path / "project", cors_origins=origins)
 
-    assert project.file("app/security/cors.py").exists() == bool(origins)
+    assert project.file("app/security/http/cors.py").exists() == bool(origins)
     if origins:
-        assert '    "https://a.example' in project.read("app/security/cors.py")
+        assert '    "https://a.example' in project.read("app/security/http/cors.py")
 
 
 def _command(template: Template, folder: Path, *answers: str) -> subprocess.CompletedProcess[str]:

@@ -28,8 +28,8 @@ PRODUCTION = {
 CREATE = f"""
 import asyncio
 from app.database import Database
-from app.security import accounts
-from app.security.passwords import PasswordHasher, PasswordSettings
+from app.security.access import accounts
+from app.security.authentication.passwords import PasswordHasher, PasswordSettings
 async def create():
     hashed = await PasswordHasher(PasswordSettings.current()).hash("{PASSWORD}")
     async with Database().begin() as db:

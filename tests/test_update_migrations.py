@@ -129,8 +129,8 @@ def test_a_revision_that_an_update_brings_is_applied_beside_their_own(
     manage("python", "-m", "app.manage", "migrate")
     template = Project(fork.path)
     template.write("template/migrations/security/versions/9001_brought.py", BROUGHT)
-    template.replace("template/app/security/tables.py", "_OURS = (", MODEL)
-    template.replace("template/app/security/tables.py", "_OURS = (", "_OURS = (Brought, ")
+    template.replace("template/app/security/core/tables.py", "_OURS = (", MODEL)
+    template.replace("template/app/security/core/tables.py", "_OURS = (", "_OURS = (Brought, ")
     fork.release("v9999.1.0")
 
     update(fork, lived_in)

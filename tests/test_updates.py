@@ -88,7 +88,7 @@ def assert_no_conflict(project: Project) -> None:
 
 def release_next_version(template: Template) -> None:
     """A version that changes a protection and every example, raises a floor, adds a dependency, and brings a file."""
-    template.replace("template/app/security/tokens.py", "LEEWAY_SECONDS = 10", "LEEWAY_SECONDS = 5")
+    template.replace("template/app/security/authentication/tokens.py", "LEEWAY_SECONDS = 10", "LEEWAY_SECONDS = 5")
     template.replace("template/pyproject.toml", '"alembic>=1.20,<2"', '"alembic>=1.20.1,<2"')
     ours_end = '    # Yours below: "uv add" appends here.\n'
     template.replace("template/pyproject.toml", ours_end, f'    "limits>=5",\n{ours_end}')
@@ -121,7 +121,7 @@ def test_an_update_and_a_toggle_leave_what_people_made_alone(runnable: Template,
 
     assert ours(lived_in) == before
     assert "app/security/roles.py" not in without_roles
-    assert "LEEWAY_SECONDS = 5" in lived_in.read("app/security/tokens.py")
+    assert "LEEWAY_SECONDS = 5" in lived_in.read("app/security/authentication/tokens.py")
     dependencies = lived_in.read("pyproject.toml")
     assert all(name in dependencies for name in ("alembic>=1.20.1", "limits>=5", "six", "certifi"))
     lived_in.must("uv", "lock", "--quiet")
@@ -181,10 +181,12 @@ def test_other_roles_change_nobodys_rights(project: Callable[..., Project], runn
 def test_another_name_changes_no_credential(template: Template, tmp_path: Path) -> None:
     project = template.copy(tmp_path / "project")
     project.commit()
-    before = project.read("app/security/project.py")
+    before = project.read("app/security/core/project.py")
 
     update(template, project, project_name="Something Else")
 
     # The name is what no password may be made of; credentials carry the slug.
-    assert project.read("app/security/project.py") == before.replace('NAME = "Demo Service"', 'NAME = "Something Else"')
+    assert project.read("app/security/core/project.py") == before.replace(
+        'NAME = "Demo Service"', 'NAME = "Something Else"'
+    )
     assert project.answers()["slug"] == "demo-service"

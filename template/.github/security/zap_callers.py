@@ -13,23 +13,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from zap_forwarder import Credential
 from zap_judge import Operation
 
-from app.security import (
-    accounts,
-    # {% if features.jwt.enabled %}
-    invitations,
-    # {% endif %}
-    # {% if not features.jwt.enabled %}
-    key_store,
-    # {% endif %}
-    # {% if features.jwt.enabled %}
-    passwords,
-    sessions,
-    token_answers,
-    # {% endif %}
-)
-from app.security.route_policy import Policies
-from app.security.tables import Account
-from app.security.terminal import run
+from app.security.access import accounts
+from app.security.access.policy import Policies
+from app.security.core.tables import Account
+from app.security.operations.terminal import run
+
+# Each stands in its condition.
+# isort: off
+# {% if features.jwt.enabled %}
+from app.security.administration import invitations
+from app.security.authentication import passwords, sessions, token_answers
+
+# {% endif %}
+# {% if not features.jwt.enabled %}
+from app.security.keys import store as key_store
+# {% endif %}
+# isort: on
 
 PASSWORD, NEXT_PASSWORD = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
 LogIn = Callable[[], Credential]

@@ -93,7 +93,7 @@ def attack(port: int, reports: Path) -> None:
 
 def known_settings() -> set[str]:
     """The variables that this project's settings read."""
-    from app.security import settings
+    from app.security.core import settings
 
     importlib.import_module("app.main")  # which brings them all
     return settings.known_names()

@@ -10,30 +10,30 @@ from alembic.util import CommandError
 from fastapi import FastAPI
 
 from app.database import DatabaseSettings
-from app.security import (
-    # {% if features.audit_log.enabled %}
-    audit_commands,
-    # {% endif %}
-    doctor,
-    # {% if features.api_keys.enabled %}
-    key_commands,
-    # {% endif %}
-    logs,
-    migrations,
-    policy_words,
-    # {% if features.roles.enabled %}
-    roles,
-    # {% endif %}
-    secret_keys,
-    settings,
-    start_up,
-    # {% if features.jwt.enabled %}
-    user_commands,
-    # {% endif %}
-)
-from app.security.route_policy import InsecureApp, Policies
-from app.security.settings import ROOT
-from app.security.terminal import fail, reach
+from app.security.access.policy import InsecureApp, Policies
+from app.security.core import logs, secret_keys, settings
+from app.security.core.settings import ROOT
+from app.security.operations import doctor, migrations, policy_words, start_up
+from app.security.operations.terminal import fail, reach
+
+# Each stands in its condition.
+# isort: off
+# {% if features.roles.enabled %}
+from app.security.access import roles
+
+# {% endif %}
+# {% if features.jwt.enabled %}
+from app.security.administration import commands as user_commands
+
+# {% endif %}
+# {% if features.audit_log.enabled %}
+from app.security.audit import commands as audit_commands
+
+# {% endif %}
+# {% if features.api_keys.enabled %}
+from app.security.keys import commands as key_commands
+# {% endif %}
+# isort: on
 
 MIGRATED_ELSEWHERE = "A newer checkout has migrated this database, or a file of migrations/ is gone: see git."
 LoadApp = Callable[[], FastAPI]

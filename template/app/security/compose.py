@@ -6,51 +6,46 @@ from typing import Any
 from fastapi import FastAPI
 
 from app import database
-from app.security import (
-    api_docs,
-    # {% if features.api_keys.enabled %}
-    api_keys,
-    # {% endif %}
-    # {% if features.audit_log.enabled %}
-    audit_log,
-    # {% endif %}
-    # {% if features.audit_routes.enabled %}
-    audit_routes,
-    # {% endif %}
-    body_shapes,
-    client_address,
-    # {% if features.cors.enabled %}
-    cors,
-    # {% endif %}
-    development,
-    errors,
-    headers,
-    health,
-    hooks,
-    identity,
-    # {% if features.key_routes.enabled %}
-    key_routes,
-    # {% endif %}
-    known_roles,
-    logs,
-    # {% if features.jwt.enabled %}
-    password_grant,
-    # {% endif %}
-    # {% if features.roles.enabled %}
-    people,
-    # {% endif %}
-    # {% if features.rate_limits.enabled %}
-    rate_limits,
-    # {% endif %}
-    request_guard,
-    request_log,
-    schema_check,
-    settings,
-    single_parameters,
-    start_up,
-    telemetry,
-    websockets,
-)
+from app.security.access import identity, known_roles
+from app.security.admission import body_shapes, request_guard, single_parameters
+from app.security.core import hooks, logs, settings
+from app.security.http import api_docs, client_address, errors, headers, request_log, telemetry, websockets
+from app.security.operations import development, health, schema_check, start_up
+
+# Each stands in its condition.
+# isort: off
+# {% if features.jwt.enabled %}
+from app.security.authentication import password_grant
+
+# {% endif %}
+# {% if features.roles.enabled %}
+from app.security.administration import people
+
+# {% endif %}
+# {% if features.api_keys.enabled %}
+from app.security.keys import api_keys
+
+# {% endif %}
+# {% if features.key_routes.enabled %}
+from app.security.keys import routes as key_routes
+
+# {% endif %}
+# {% if features.rate_limits.enabled %}
+from app.security import rate_limits
+
+# {% endif %}
+# {% if features.cors.enabled %}
+from app.security.http import cors
+
+# {% endif %}
+# {% if features.audit_log.enabled %}
+from app.security.audit import audit_log
+
+# {% endif %}
+# {% if features.audit_routes.enabled %}
+from app.security.audit import routes as audit_routes
+# {% endif %}
+# isort: on
 
 FORM_FIELDS, FIELD_BYTES = 20, 64 * 1024
 

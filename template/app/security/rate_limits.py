@@ -6,8 +6,8 @@ The decorator stands directly above the function, which takes `request: Request`
 
 from fastapi import FastAPI
 
-from app.security import caller_limits, route_limit_checks, route_limits
-from app.security.route_limits import limiter as limiter
+from app.security.limits import caller_limits, route_limit_checks, route_limits
+from app.security.limits.route_limits import limiter as limiter
 
 
 def install(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from app.security.settings import ROOT
+from app.security.core.settings import ROOT
 from tests.security.fixtures import BASE_ENVIRONMENT
 
 

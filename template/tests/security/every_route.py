@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from app.security.route_policy import Policies, Policy
+from app.security.access.policy import Policies, Policy
 
 NO_ID = "00000000-0000-4000-8000-000000000000"
 EXAMPLES = {"int": "1", "float": "1.5"}

@@ -12,7 +12,6 @@ import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,12 +21,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security import settings
+from app.security.core import settings
 
 POSTGRES = os.environ.get("TEST_DATABASE_URL")
 # How callers say who they are is a feature each; the tests of one come with it.
-PLUGINS = ("callers", "persons", "programs", "redis_server", "terminal")
-pytest_plugins = [f"tests.security.{name}" for name in PLUGINS if find_spec(f"tests.security.{name}")]
+PLUGINS = ("callers", "authentication.persons", "keys.programs", "limits.redis_server", "terminal")
+HERE = Path(__file__).parent
+pytest_plugins = [f"tests.security.{name}" for name in PLUGINS if (HERE / f"{name.replace('.', '/')}.py").exists()]
 SCRATCH = Path(tempfile.mkdtemp(prefix="service-tests-"))
 T = TypeVar("T")
 
@@ -45,12 +45,13 @@ PRODUCTION_ENVIRONMENT = {
     "ALLOW_SQLITE_IN_PRODUCTION": "true",
 }
 for pattern, variables in {"development_*.py": BASE_ENVIRONMENT, "production_*.py": PRODUCTION_ENVIRONMENT}.items():
-    for path in Path(__file__).parent.glob(pattern):  # what a feature needs beside these
-        variables |= import_module(f"{__package__}.{path.stem}").VARIABLES
+    for path in HERE.glob(f"*/{pattern}"):  # what a feature needs beside these
+        variables |= import_module(f"{__package__}.{path.parent.name}.{path.stem}").VARIABLES
 os.environ.update(BASE_ENVIRONMENT)
 
 from app.main import create_app  # noqa: E402
-from app.security import logs, migrations  # noqa: E402
+from app.security.core import logs  # noqa: E402
+from app.security.operations import migrations  # noqa: E402
 
 BuildApp = Callable[[], FastAPI]
 

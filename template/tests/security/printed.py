@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.security import logs
+from app.security.core import logs
 
 Capture = pytest.CaptureFixture[str]
 

@@ -9,8 +9,9 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from app.main import create_app
-from app.security import cli, logs, settings
+from app.security import cli
 from app.security.cli import command_line
+from app.security.core import logs, settings
 
 Manage = Callable[..., Result]
 

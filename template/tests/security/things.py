@@ -11,9 +11,9 @@ from sqlalchemy import delete, select
 from starlette.testclient import TestClient
 
 from app.database import DbSession, changed_rows
-from app.security.identity import Caller, public, require_scope
-from app.security.problems import Problem
-from app.security.tables import KnownAddress
+from app.security.access.identity import Caller, public, require_scope
+from app.security.core.problems import Problem
+from app.security.core.tables import KnownAddress
 from tests.security.assembled import assemble
 from tests.security.fixtures import MakeClient
 

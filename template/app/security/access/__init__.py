@@ -1,0 +1,1 @@
+"""Who may call what: route policies, the authenticated caller, accounts and roles."""

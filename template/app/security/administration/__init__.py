@@ -1,0 +1,1 @@
+"""People over HTTP and at the terminal: invitations, sessions, roles, pruning."""

@@ -1,0 +1,1 @@
+"""Admission control: request shape, body size, media type, concurrency and deadlines."""

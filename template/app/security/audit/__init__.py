@@ -1,0 +1,1 @@
+"""The tamper-evident audit log: chain, writer, verification, commands and routes."""

@@ -1,0 +1,197 @@
+"""Security events: one JSON line each on stdout, always. Names follow the OWASP Logging Vocabulary.
+
+Fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5): no body, query string, credential, hash or log-in name can get in.
+"""
+
+import hashlib
+import hmac
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, MutableMapping
+from concurrent.futures import Future
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import after_commit
+from app.security.core import logs
+from app.security.core.secret_keys import keys_for
+
+Outcome = Literal["success", "failure"]
+Fields = dict[str, object]
+EVERY_SECONDS = 60
+MOST_NAMES = 20
+
+
+class Event(StrEnum):
+    LOGIN_SUCCESS = "authn_login_success"
+    LOGIN_FAIL = "authn_login_fail"
+    LOGIN_LOCK = "authn_login_lock"
+    TOKEN_CREATED = "authn_token_created"  # noqa: S105  # nosec B105  # the name of an event
+    TOKEN_REUSE = "authn_token_reuse"  # noqa: S105  # nosec B105  # the name of an event
+    PASSWORD_CHANGE = "authn_password_change"  # noqa: S105  # nosec B105  # the name of an event
+    PASSWORD_CHANGE_FAIL = "authn_password_change_fail"  # noqa: S105  # nosec B105  # the name of an event
+    INVITATION_CREATED = "authn_invitation_created"
+    INVITATION_USED = "authn_invitation_used"
+    SESSION_CREATED = "session_created"
+    SESSION_EXPIRED = "session_expired"
+    SESSION_ENDED = "session_ended"
+    KEY_CREATED = "api_key_created"
+    KEY_FIRST_USE = "api_key_first_use"
+    KEY_ROTATED = "api_key_rotated"
+    KEY_REVOKED = "api_key_revoked"
+    KEY_EXPIRED_USE = "api_key_expired_use"
+    AUTHZ_FAIL = "authz_fail"
+    AUTHZ_CHANGE = "authz_change"
+    AUTHZ_ADMIN = "authz_admin"
+    USER_CREATED = "user_created"
+    USER_UPDATED = "user_updated"
+    RATE_LIMIT_EXCEEDED = "excess_rate_limit_exceeded"
+    MALICIOUS_CORS = "malicious_cors"
+    INPUT_VALIDATION_FAIL = "input_validation_fail"
+    STARTUP = "sys_startup"
+    SHUTDOWN = "sys_shutdown"
+    CRASH = "sys_crash"
+    AUDIT_READ = "audit_read"
+    AUDIT_PRUNED = "audit_pruned"
+    AUDIT_RESTARTED = "audit_restarted"
+    AUDIT_VERIFIED = "audit_verified"
+    AUDIT_CHECKPOINT = "audit_checkpoint"
+    REQUEST = "request"
+
+
+OnAnswer = Callable[[list[tuple[bytes, bytes]]], None]
+"""Is called with the headers of an answer, whoever answers, and may add to them."""
+
+
+class NotRecorded(ConnectionError):
+    """The change could not be kept in the audit log, so it is not made."""
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """What every event of one request shares."""
+
+    request_id: str
+    method: str
+    root_path: str = ""  # of this app, as ASGI has it
+    client_ip: str = "unknown"
+    user_agent: str = ""
+    client_request_id: str | None = None  # what a peer we do not trust called this request
+    actor: str = "anonymous"
+    reason: str | None = None
+    status: int = 0  # of the answer, as soon as it has begun
+    answered: bool = False  # to its end
+    sending_since: float = math.inf  # the monotonic clock, while the client has not taken what was sent last
+    thread: Future[Any] | None = None  # in which its body is read or its endpoint runs, until it is done
+    on_answer: list[OnAnswer] = field(default_factory=list)
+    scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
+
+    @property
+    def route(self) -> str | None:
+        """The template of the path, where the route that answers is known by now."""
+        policies = self.scope.get("state", {}).get("policies")
+        policy = policies.of(self.scope) if policies else None
+        return policy.path if policy else None
+
+
+current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
+
+Listener = Callable[[AsyncSession | None, Fields], None]
+_listeners: list[Listener] = []
+
+
+def listen(listener: Listener) -> None:
+    """Tell it of every event from now on: of a change with its transaction, of anything else with None."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def _tell(db: AsyncSession | None, fields: Fields) -> None:
+    for listener in _listeners:
+        listener(db, dict(fields))
+
+
+def record(
+    event: Event,
+    *,
+    outcome: Outcome = "success",
+    actor: UUID | None = None,
+    subject: UUID | str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Write one event. `reason` is a code of ours, never text from outside."""
+    fields = _fields(event, outcome, actor, subject, reason)
+    _tell(None, fields)
+    _write(fields)
+
+
+def record_change(
+    db: AsyncSession,
+    event: Event,
+    *,
+    outcome: Outcome = "success",
+    actor: UUID | None = None,
+    subject: UUID | str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Write one event when the change it speaks of is committed, and not if it is rolled back."""
+    fields = _fields(event, outcome, actor, subject, reason)
+    _tell(db, fields)
+    after_commit(db, lambda: _write(fields))
+
+
+def _fields(
+    event: Event, outcome: Outcome, actor: UUID | None, subject: UUID | str | None, reason: str | None
+) -> Fields:
+    context = current.get()
+    fields: Fields = {
+        "event": event,
+        "outcome": outcome,
+        "actor": str(actor) if actor else "system",
+        "subject": str(subject) if subject else None,
+        "reason": reason,
+    }
+    if context is not None:
+        fields |= {
+            "actor": str(actor) if actor else context.actor,
+            "client_ip": context.client_ip,
+            "client_request_id": context.client_request_id,
+            "method": context.method,
+            "request_id": context.request_id,
+            "route": context.route,
+            "user_agent": context.user_agent,
+        }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _write(fields: Fields) -> None:
+    logs.write(fields, at_once=True)
+
+
+def name_digest(login: str) -> str:
+    """How a log-in name appears in an event: people type passwords into that field."""
+    return hmac.new(keys_for("events")[0], login.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+
+
+class OnceAMinute:
+    """For events that somebody could cause without end: one a minute for each name, and so many names a minute."""
+
+    def __init__(self, most: int = MOST_NAMES) -> None:
+        self._most = most
+        self._written: OrderedDict[str, float] = OrderedDict()
+
+    def is_due(self, name: str) -> bool:
+        """Whether nothing was written under this name in the last minute; it counts as written from now on."""
+        now = time.monotonic()
+        while self._written and now - next(iter(self._written.values())) >= EVERY_SECONDS:
+            self._written.popitem(last=False)
+        if name in self._written or len(self._written) >= self._most:
+            return False
+        self._written[name] = now
+        return True

@@ -1,0 +1,48 @@
+"""What a refusal looks like: an RFC 9457 problem document that says nothing about us."""
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011  # how a WebSocket is closed: RFC 6455 section 7.4.1
+
+
+class Problem(HTTPException):
+    """An answer other than success. `slug` names its type; `members` are added to the document.
+
+    It is an HTTPException, so that an app mounted below ours answers with the same status and headers.
+    """
+
+    media_type = "application/problem+json"
+
+    def __init__(
+        self,
+        status: int,
+        slug: str = "about:blank",
+        detail: str | None = None,
+        headers: dict[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(status, detail or _phrase(status), headers)
+        self.slug = slug
+        self.members = members
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # a number of the owner's own
+        return "Error"
+
+
+def document(problem: Problem, request_id: str) -> dict[str, Any]:
+    """The members of RFC 9457, section 3.1; `instance` is what to search the log for."""
+    return {
+        "type": problem.slug,
+        "title": _phrase(problem.status_code),
+        "status": problem.status_code,
+        "detail": problem.detail,
+        "instance": f"urn:request:{request_id}",
+        **problem.members,
+    }

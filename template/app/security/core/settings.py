@@ -1,0 +1,198 @@
+"""Settings that refuse to be weak.
+
+Each protection declares its own `SecuritySettings`; `problems()` asks every one of them, so that a refused start
+names everything that is wrong at once. No value is ever printed: what is refused may be a secret.
+"""
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
+
+Environment = Literal["production", "development"]
+
+
+def _split(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+"""A list written as `a, b`. The empty list is always the closed one."""
+
+
+def refuse(reasons: list[str]) -> NoReturn:
+    """Stop the process: one line a reason on stderr, exit code 78.
+
+    Raises: SystemExit, always.
+    """
+    lines = ["This service refuses to start:", *(f"  - {reason}" for reason in reasons)]
+    sys.stderr.write("\n".join(lines) + "\n")
+    raise SystemExit(CONFIGURATION_ERROR)
+
+
+def environment() -> Environment:
+    """The environment, read from the process alone: unset means production, a third value is refused."""
+    if wrong := wrong_environment():
+        refuse(wrong)
+    return cast(Environment, os.environ.get("FASTAPI_ENV") or "production")
+
+
+def wrong_environment() -> list[str]:
+    """That there is no such environment, or nothing."""
+    if os.environ.get("FASTAPI_ENV", "") in ("", "production", "development"):
+        return []
+    return ['FASTAPI_ENV: leave it unset for production, or set it to "development"']
+
+
+def in_production() -> bool:
+    return environment() == "production"
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads `<NAME>_FILE` and `/run/secrets/<name>`, where container platforms put secrets."""
+
+    directory: ClassVar[Path] = Path("/run/secrets")
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        named = os.environ.get(f"{field_name.upper()}_FILE")
+        path = Path(named) if named else self.directory / field_name.lower()
+        if not named and not path.is_file():
+            return None, field_name, False
+        try:
+            return path.read_text().strip(), field_name, False
+        except (OSError, UnicodeDecodeError):
+            refuse([f"{field_name.upper()}_FILE: this file cannot be read"])
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields.items()
+        found = {name: self.get_field_value(field, name)[0] for name, field in fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class SecuritySettings(BaseSettings):
+    """The base of every settings class: process environment first, then secret files, then `.env`.
+
+    `YourSettings.current()` reads them; an instance that is made directly knows no `.env`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        frozen=True,
+        allow_inf_nan=False,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls), dotenv_settings
+
+    @classmethod
+    def current(cls) -> Self:
+        """These settings as they are now; read once, until `forget()`. Raises: SystemExit 78."""
+        try:
+            return cast(Self, read(cls))
+        except ValidationError as error:
+            refuse(_explain(cls, error))
+
+    def weaknesses(self) -> list[str]:
+        """What a production start must refuse, as "NAME: what to do" without any value."""
+        return []
+
+
+env_file: Path | None = ROOT / ".env"
+"""Tests set it to None, so that a developer's `.env` changes no result."""
+
+
+looking_only = False
+"""True in `manage routes`: an app with weak settings is put together to be looked at, and never serves."""
+
+
+@cache
+def read(settings: type[SecuritySettings]) -> SecuritySettings:
+    """These settings, read once. Raises: ValidationError."""
+    return settings(_env_file=env_file)
+
+
+def forget() -> None:
+    """Read everything anew at the next use (a test changed the environment)."""
+    read.cache_clear()
+
+
+def _explain(cls: type[SecuritySettings], error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            reason = "; ".join(filter(None, ["is missing", cls.model_fields[name].description]))
+        lines.append(f"{name.upper() or 'settings'}: {reason}")
+    return lines
+
+
+def _classes(base: type[SecuritySettings] = SecuritySettings) -> list[type[SecuritySettings]]:
+    return [cls for sub in base.__subclasses__() for cls in (sub, *_classes(sub))]
+
+
+def known_names() -> set[str]:
+    """Every variable that a settings class reads, your own included."""
+    return {
+        str(field.validation_alias or f"{cls.model_config.get('env_prefix', '')}{name}").upper()
+        for cls in _classes()
+        for name, field in cls.model_fields.items()
+    }
+
+
+def problems() -> list[str]:
+    """Everything wrong with every settings class, your own included; in production also what is weak."""
+    found: list[str] = []
+    for cls in _classes():
+        try:
+            settings = read(cls)
+        except ValidationError as error:
+            found += _explain(cls, error)
+        else:
+            found += settings.weaknesses() if in_production() else []
+    return list(dict.fromkeys(found))
+
+
+class ServiceSettings(SecuritySettings):
+    """What the service knows of itself."""
+
+    debug: bool = False
+    public_base_url: str = "http://localhost:8000"
+
+    @field_validator("public_base_url")
+    @classmethod
+    def _is_an_origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        odd = parts.query or parts.fragment or parts.username is not None or value.split() != [value]
+        if parts.scheme not in ("http", "https") or not parts.hostname or odd:
+            raise ValueError("write the service's public address, such as https://api.example.com")
+        return value.rstrip("/")
+
+    def weaknesses(self) -> list[str]:
+        found = []
+        if self.debug:
+            found.append("DEBUG: must be off in production")
+        if "public_base_url" not in self.model_fields_set:
+            found.append("PUBLIC_BASE_URL: is missing; it names this service in its tokens")
+        elif not self.public_base_url.startswith("https://"):
+            found.append("PUBLIC_BASE_URL: must start with https://")
+        return found

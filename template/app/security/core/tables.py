@@ -1,0 +1,181 @@
+"""Every table of ours, the same in every project whatever was asked, so that a toggle never migrates anything.
+
+They only ever grow: the type of `accounts.id` is final, and no column that you can reference is dropped or renamed.
+"""
+
+import unicodedata
+import uuid
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, false, true
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+
+# Of a person who has not chosen one yet; nothing verifies against it.
+UNUSABLE_PASSWORD = "!"  # noqa: S105  # nosec B105  # no hash, so nothing opens it
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def normalise_login(name: str) -> str:
+    """One form of a log-in name for the unique index and for the throttle."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
+def is_login_name(name: str) -> bool:
+    """Whether a person may go by it: 1 to 254 printable characters, no space around them, short enough when folded."""
+    return 0 < len(name) <= 254 and name.isprintable() and name == name.strip() and len(normalise_login(name)) <= 1024
+
+
+class Account(Base):
+    """A caller: a person, who has a password, or a service, which has only keys."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        CheckConstraint("kind IN ('person', 'service')", name="kind"),
+        CheckConstraint("(kind = 'service') = (password_hash IS NULL)", name="password"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(254))
+    login: Mapped[str] = mapped_column(String(1024), unique=True)  # normalise_login(name); folding can lengthen it
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
+    token_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class AccountRole(Base):
+    __tablename__ = "account_roles"
+
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(31), primary_key=True)
+
+
+class OneTimeToken(Base):
+    """An invitation: whoever holds it may set the password of the account, once."""
+
+    __tablename__ = "one_time_tokens"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class Session(Base):
+    """A log-in and everything that was refreshed from it."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    client_id: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[str | None] = mapped_column(String(4096))  # None: not limited
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    last_used_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ip_prefix: Mapped[str] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(200))
+    reuse_refusals: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
+class RefreshToken(Base):
+    __tablename__ = "refresh_tokens"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    issued_at: Mapped[datetime] = mapped_column(default=utc_now)
+    used_at: Mapped[datetime | None]
+    used_from: Mapped[str | None] = mapped_column(String(300))  # address prefix and user agent of who used it
+
+
+class ApiKey(Base):
+    """A key that a program calls with: it belongs to an account, and may do what its scopes say."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    public_id: Mapped[str] = mapped_column(String(11), unique=True)  # stands in the key, to find its row by
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    last_four: Mapped[str] = mapped_column(String(4))
+    scopes: Mapped[str] = mapped_column(String(4096))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    replaced_at: Mapped[datetime | None]  # rotated: a successor exists, and this key ends when the overlap is over
+
+
+class KnownAddress(Base):
+    """An address from which this account has logged in: its own bucket, so that nobody else can lock it out there."""
+
+    __tablename__ = "known_addresses"
+
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    last_login_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ThrottleBucket(Base):
+    """Recent attempts under one key, as times in whole milliseconds since 1970, oldest first."""
+
+    __tablename__ = "throttle_buckets"
+
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    attempts: Mapped[str] = mapped_column(String(8192), default="", server_default="")
+    failures_in_a_row: Mapped[int] = mapped_column(default=0, server_default="0")
+    permanent: Mapped[bool] = mapped_column(default=False, server_default=false())  # belongs to an account
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+
+
+class AuditEvent(Base):
+    """A security event that was kept. Every row is chained to the one before: see `audit_chain.py`."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index(None, "event", "seq"), Index(None, "actor", "seq"))
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[UUID] = mapped_column(unique=True)
+    at: Mapped[datetime]
+    event: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str | None] = mapped_column(String(254))
+    reason: Mapped[str | None] = mapped_column(String(2048))
+    client_ip: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str | None] = mapped_column(String(200))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    client_request_id: Mapped[str | None] = mapped_column(String(64))
+    method: Mapped[str | None] = mapped_column(String(32))
+    route: Mapped[str | None] = mapped_column(String(512))
+    app_version: Mapped[str] = mapped_column(String(64))
+    key_id: Mapped[str] = mapped_column(String(8))
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class AuditChain(Base):
+    """Where the chain of audit events ends ("head"), and after which row it starts, once some were pruned ("start")."""
+
+    __tablename__ = "audit_chain"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    mac: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+_OURS = (Account, AccountRole, OneTimeToken, Session, RefreshToken, ApiKey, KnownAddress, ThrottleBucket)
+SECURITY_TABLES = frozenset(model.__tablename__ for model in (*_OURS, AuditEvent, AuditChain))
+SECURITY_VERSIONS = "alembic_version_security"  # which of our revisions the database has

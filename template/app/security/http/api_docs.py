@@ -1,0 +1,135 @@
+"""Swagger UI from our own disk under a strict Content-Security-Policy; in development only (ASVS 5.0 V13.4.5).
+
+The OpenAPI document says who may call what: the security of each operation is read from the routes' policies.
+"""
+
+import base64
+import hashlib
+import re
+from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from app.security.access.credentials import Credentials
+from app.security.access.policy import Policies, Policy
+from app.security.core.settings import in_production
+
+PACKAGE = "fastapi_offline"  # a development dependency: production serves no documents
+DOCS, OPENAPI, ASSETS = "/docs", "/openapi.json", "/docs/assets"
+PATHS = (DOCS, OPENAPI, ASSETS)
+PROBLEM = {
+    "title": "Problem",
+    "description": "RFC 9457, section 3.1",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+    },
+}
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the security of each operation."""
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
+    policies = Policies(app)
+    credentials: Credentials = app.state.credentials
+    schemes = {kind.name: kind.openapi_scheme(policies.scopes()) for kind in credentials.kinds}
+    document.setdefault("components", {})["securitySchemes"] = schemes
+    schemas = document["components"].setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):  # what FastAPI would answer, and we never do
+        schemas.pop(name, None)
+    schemas["Problem"] = PROBLEM
+    for policy in policies.all:
+        for method in policy.methods:
+            operation = document["paths"].get(_openapi_path(policy.path), {}).get(method.lower())
+            if operation is None:
+                continue
+            operation["responses"] = _with_problems(operation, policy)
+            if policy.guarded:
+                operation["security"] = [
+                    {kind.name: sorted(policy.scopes)}
+                    for kind in credentials.kinds
+                    if policy.scopes or not kind.always_limited
+                ]
+    return document
+
+
+def _with_problems(operation: dict[str, Any], policy: Policy) -> dict[str, Any]:
+    """The answers of an operation, with those that the protections may give instead."""
+    statuses = [400, *((401, 403) if policy.guarded else ()), *((404,) if "{" in policy.path else ())]
+    statuses += [413, 415, 422] if "requestBody" in operation else [422] if operation.get("parameters") else []
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    if policy.limits.get("media_types"):  # the OAuth 2.0 endpoints answer in JSON (RFC 6749 section 5.2)
+        content["application/json"] = content["application/problem+json"]
+    problems = {
+        str(status): {"description": HTTPStatus(status).phrase, "content": content}
+        for status in (*statuses, 429, 500, 503, 504)
+    }
+    answers = {status: answer for status, answer in operation["responses"].items() if status != "422"}
+    return answers | problems | {"default": {"description": "A problem (RFC 9457)", "content": content}}
+
+
+def _openapi_path(path: str) -> str:
+    return re.sub(r"{(\w+):\w+}", r"{\1}", path)
+
+
+def _root_path(request: Request) -> str:
+    """Quoted: of a mount at `/{tenant}` the caller writes a part, and the page holds it in a script."""
+    return quote(request.state.context.root_path.rstrip("/"))
+
+
+def _page(app: FastAPI, root_path: str) -> Response:
+    assets = root_path + ASSETS
+    page = get_swagger_ui_html(
+        openapi_url=root_path + OPENAPI,
+        title=app.title,
+        oauth2_redirect_url=None,
+        swagger_js_url=f"{assets}/swagger-ui-bundle.js",
+        swagger_css_url=f"{assets}/swagger-ui.css",
+        swagger_favicon_url=f"{assets}/favicon.png",
+    )
+    html = bytes(page.body).decode()
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    policy = (
+        f"default-src 'none'; script-src 'self' {allowed}; "
+        "style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    )
+    headers = {"Content-Security-Policy": policy, "Cross-Origin-Opener-Policy": "same-origin"}
+    return HTMLResponse(html, headers=headers)
+
+
+def install(app: FastAPI) -> tuple[str, ...]:
+    """Add the documents in development, and say which paths that are."""
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
+    package = None if in_production() else find_spec(PACKAGE)
+    if package is None or package.origin is None:
+        return ()
+
+    async def docs(request: Request) -> Response:
+        return _page(app, _root_path(request))
+
+    async def document(request: Request) -> Response:
+        root_path = _root_path(request)
+        return JSONResponse(app.openapi() | ({"servers": [{"url": root_path}]} if root_path else {}))
+
+    app.add_route(DOCS, docs, include_in_schema=False)
+    app.add_route(OPENAPI, document, include_in_schema=False)
+    app.mount(ASSETS, StaticFiles(directory=Path(package.origin).parent / "static"))
+    return PATHS

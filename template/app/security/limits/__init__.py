@@ -1,0 +1,1 @@
+"""Rate limits per caller and per route, and where they are counted."""

@@ -1,0 +1,1 @@
+"""Start-up checks, health, migrations and the command line."""

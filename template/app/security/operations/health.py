@@ -1,0 +1,64 @@
+"""Is the process alive, may it get traffic: two answers without any detail (ASVS 5.0 V13.4.5)."""
+
+import asyncio
+import time
+from typing import Literal
+
+from fastapi import FastAPI, Request
+from pydantic import BaseModel
+from sqlalchemy import text
+
+from app.database import Database
+from app.security.access.identity import public
+from app.security.access.routing import include_first, our_router
+from app.security.core.problems import Problem
+
+KEPT_SECONDS = 1.0
+
+router = our_router("/health", tags=["health"], dependencies=[public])
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness:
+    """Asks the database at most once a second, and one query at a time, however many ask for it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = asyncio.Lock()
+        self._asked = -KEPT_SECONDS
+        self._ready = False
+
+    async def ready(self) -> bool:
+        async with self._lock:
+            if time.monotonic() - self._asked >= KEPT_SECONDS:
+                self._ready = await self._ask()
+                self._asked = time.monotonic()
+            return self._ready
+
+    async def _ask(self) -> bool:
+        try:
+            async with asyncio.timeout(2), self._database.read() as connection:
+                await connection.execute(text("SELECT 1 FROM accounts WHERE 1 = 0"))
+        except Exception:  # whatever it is: not ready
+            return False
+        return True
+
+
+@router.get("/live")
+async def live() -> Health:
+    return Health()
+
+
+@router.get("/ready")
+async def ready(request: Request) -> Health:
+    if not await request.state.readiness.ready():
+        raise Problem(503, detail="Not ready.", headers={"Retry-After": "1"})
+    return Health()
+
+
+def install(app: FastAPI) -> None:
+    app.state.readiness = Readiness(app.state.database)
+    include_first(app, router)

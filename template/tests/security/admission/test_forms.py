@@ -1,0 +1,64 @@
+"""Forms have so many fields and no more, and each is so long; a route that needs more says so."""
+
+from typing import Annotated
+
+import pytest
+from fastapi import FastAPI, Form, UploadFile
+from starlette.testclient import TestClient
+
+from app.security.access.identity import public
+from app.security.admission.request_guard import accepts
+from tests.security.assembled import assemble
+from tests.security.fixtures import MakeClient
+
+KINDS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def add_routes(app: FastAPI) -> None:
+    @app.post("/forms", dependencies=[public, accepts(*KINDS)])
+    async def form(text: Annotated[str, Form()]) -> int:
+        return len(text)
+
+    @app.post("/large", dependencies=[public, accepts(*KINDS)], form_limits={"max_fields": 30, "max_part_size": 70_000})
+    async def large(text: Annotated[str, Form()]) -> int:
+        return len(text)
+
+    @app.post("/files", dependencies=[public, accepts(*KINDS)])
+    async def files(file: list[UploadFile]) -> int:
+        return len(file)
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> TestClient:
+    return make_client(build=lambda: assemble(add_routes))
+
+
+# The name of a field counts with it.
+@pytest.mark.parametrize("in_parts", [False, True])
+@pytest.mark.parametrize(
+    ("path", "length", "more", "status"),
+    [
+        ("/forms", 65_532, 19, 200),
+        ("/forms", 65_537, 0, 400),
+        ("/forms", 1, 20, 400),
+        ("/large", 69_996, 29, 200),
+        ("/large", 1, 30, 400),
+    ],
+)
+def test_a_form_has_so_many_fields_of_such_a_length(
+    client: TestClient, path: str, length: int, more: int, status: int, in_parts: bool
+) -> None:
+    fields = {"text": "a" * length} | {f"field{number}": "" for number in range(more)}
+    sent = {"files": {name: (None, text) for name, text in fields.items()}} if in_parts else {"data": fields}
+
+    answer = client.post(path, **sent)  # type: ignore[arg-type]
+
+    assert answer.status_code == status
+    assert status == 200 or answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("files", "status"), [(20, 200), (21, 400)])
+def test_a_form_has_so_many_files(client: TestClient, files: int, status: int) -> None:
+    sent = [("file", (f"{number}.txt", b"x")) for number in range(files)]
+
+    assert client.post("/files", files=sent).status_code == status

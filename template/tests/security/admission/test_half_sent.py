@@ -1,0 +1,176 @@
+"""What is begun and never ends: bodies that do not arrive and sockets that stay take no more than a share."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+from anyio.from_thread import BlockingPortal
+from fastapi import FastAPI
+from starlette.responses import Response, StreamingResponse
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import Message
+from starlette.websockets import WebSocket
+
+from app.security.access.identity import public
+from app.security.admission.request_guard import deadline
+from tests.security.assembled import assemble
+from tests.security.by_hand import ask, nothing_more, scope_of
+from tests.security.fixtures import MakeClient
+
+WHOLE = bytes(range(256)) * 1500  # more than a server takes without looking at its client
+HALF = {"content_type": "application/json", "content_length": "9"}
+MakeService = Callable[..., TestClient]
+
+
+def add_routes(app: FastAPI) -> None:
+    @app.post("/read", dependencies=[public])
+    async def read(body: dict[str, int]) -> None: ...
+
+    @app.get("/other", dependencies=[public])
+    async def other() -> None: ...
+
+    @app.get("/large", dependencies=[public, deadline(None)])
+    async def large() -> StreamingResponse:
+        return StreamingResponse(iter(["some"] * 9))
+
+    @app.get("/whole", dependencies=[public])
+    async def whole() -> Response:
+        return Response(WHOLE)
+
+    @app.websocket("/socket", dependencies=[public])
+    async def socket(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.receive()
+
+
+@pytest.fixture
+def service(make_client: MakeClient) -> MakeService:
+    def make(**variables: str) -> TestClient:
+        settings = {"MAX_IN_FLIGHT": "64", "MAX_IN_FLIGHT_OF_ONE_SOURCE": "12", "BODY_SECONDS": "1.5"} | variables
+        return make_client(build=lambda: assemble(add_routes), address="203.0.113.1", **NETWORKS, **settings)
+
+    return make
+
+
+NETWORKS = {"DEVELOPMENT_NETWORKS": "203.0.113.0/24"}
+
+
+def portal(client: TestClient) -> BlockingPortal:
+    assert client.portal is not None
+    return client.portal
+
+
+async def half_sent(client: TestClient) -> int:
+    return await ask(client, "/read", nothing_more, **HALF)
+
+
+def test_a_body_that_does_not_arrive_is_given_up(service: MakeService) -> None:
+    client = service(BODY_SECONDS="0.2")
+    began = time.perf_counter()
+
+    assert portal(client).call(half_sent, client) == 408
+    assert time.perf_counter() - began < 1.5
+
+
+def test_a_body_that_nobody_reads_keeps_nobody_waiting(service: MakeService) -> None:
+    client = service()
+
+    async def to_nowhere() -> int:
+        return await ask(client, "/nowhere", nothing_more, **HALF)
+
+    assert portal(client).call(to_nowhere) == 404
+
+
+def test_half_sent_requests_of_one_source_take_a_quarter_of_its_share(service: MakeService) -> None:
+    client = service()
+    begun = [portal(client).start_task_soon(half_sent, client) for _ in range(8)]
+    time.sleep(0.3)
+
+    assert client.get("/other").status_code == 200
+    assert client.post("/read", json={"a": 1}).status_code == 429
+    assert sorted(answer.result() for answer in begun) == [408] * 3 + [429] * 5
+    assert client.post("/read", json={"a": 1}).status_code == 200
+
+
+def test_half_sent_requests_of_many_sources_leave_room_for_all_others(
+    service: MakeService, make_client: MakeClient
+) -> None:
+    client = service()
+    many = [make_client(client.app, address=f"203.0.113.{number}") for number in range(2, 12)]  # type: ignore[arg-type]
+    begun = [portal(client).start_task_soon(half_sent, one) for one in many for _ in range(3)]
+    time.sleep(0.3)
+
+    assert client.get("/other").status_code == 200
+    assert sorted(answer.result() for answer in begun) == [408] * 16 + [503] * 14
+
+
+def test_sockets_of_one_source_are_bounded(service: MakeService, make_client: MakeClient) -> None:
+    client = service(MAX_IN_FLIGHT_OF_ONE_SOURCE="4")
+    other = make_client(client.app, address="203.0.113.2")  # type: ignore[arg-type]
+    opened = [client.websocket_connect("/socket") for _ in range(4)]
+    for socket in opened:
+        socket.__enter__()
+
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/socket"):
+        pass
+    with other.websocket_connect("/socket"):
+        pass
+    assert client.get("/other").status_code == 200  # requests have places of their own
+    for socket in opened:
+        socket.close()
+        socket.__exit__(None, None, None)
+    with client.websocket_connect("/socket"):
+        pass
+
+    assert (refused.value.status_code, refused.value.headers["retry-after"]) == (429, "1")
+
+
+async def taken_by_nobody(client: TestClient, pieces: int, path: str = "/large") -> None:
+    """Asks for a large answer, and takes so many pieces of it."""
+
+    async def send(message: Message) -> None:
+        nonlocal pieces
+        if pieces == 0:
+            await nothing_more()
+        pieces -= 1
+
+    await client.app(scope_of(client, path, "GET"), nothing_more, send)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 4])
+def test_an_answer_that_nobody_takes_is_given_up(service: MakeService, pieces: int) -> None:
+    client = service(TAKING_SECONDS="0.3", MAX_IN_FLIGHT_OF_ONE_SOURCE="4")
+
+    for _ in range(6):  # more than one source may have open
+        began = time.perf_counter()
+        with pytest.raises(TimeoutError):
+            portal(client).call(taken_by_nobody, client, pieces)
+        assert time.perf_counter() - began < 1.5
+
+    assert client.get("/other").status_code == 200
+
+
+def test_an_answer_in_one_piece_is_waited_for_too(service: MakeService) -> None:
+    client = service(TAKING_SECONDS="0.3")
+
+    with pytest.raises(TimeoutError):
+        portal(client).call(taken_by_nobody, client, 2, "/whole")
+
+    assert client.get("/whole").content == WHOLE
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it(service: MakeService) -> None:
+    client = service(TAKING_SECONDS="0.6")
+    taken: list[bytes] = []
+
+    async def slowly() -> None:
+        async def send(message: Message) -> None:
+            await asyncio.sleep(0.15)
+            taken.append(message.get("body", b""))
+
+        await client.app(scope_of(client, "/large", "GET"), nothing_more, send)  # type: ignore[arg-type]
+
+    portal(client).call(slowly)
+
+    assert b"".join(taken) == b"some" * 9

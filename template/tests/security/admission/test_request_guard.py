@@ -1,0 +1,233 @@
+"""Requests of another shape, from elsewhere, too large or too slow are refused before anything looks at them."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from app.security.access.identity import public
+from app.security.admission.request_guard import accepts, deadline
+from app.security.compose import fastapi_options, secure
+from tests.security.by_hand import ask, nothing_more, scope_of
+from tests.security.callers import AsCaller
+from tests.security.fixtures import MakeClient
+from tests.security.things import app_of_things, client_of_things  # noqa: F401
+from tests.security.timing import at_once
+
+JSON = {"Content-Type": "application/json"}
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    for _ in range(size // 1024):
+        yield b" " * 1024
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example.com", "localhost.evil.com", "", "localhost:8000@evil.com", "LOCALHOST/"]
+)
+def test_a_foreign_host_is_refused(client: TestClient, host: str) -> None:
+    assert client.get("/things", headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:1", "[::1]:8000"])
+def test_our_own_host_is_known_by_any_port(client: TestClient, host: str) -> None:
+    assert client.get("/things", headers={"Host": host}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "Authorization", "X-API-Key", "Content-Type", "Origin", "Content-Length", "X-Forwarded-Proto"]
+)
+def test_a_header_that_may_stand_once_stands_once(client: TestClient, name: str) -> None:
+    headers = [("Host", "localhost"), (name, "1"), (name, "1")]
+
+    assert client.get("/things", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Request-ID"])
+def test_what_a_proxy_says_is_repeated_in_no_trailer(client: TestClient, name: str) -> None:
+    headers = [("Host", "localhost"), (name, "203.0.113.9"), (name, "203.0.113.9")]
+
+    assert client.get("/things", headers=headers).status_code == 401
+    assert client.get("/things", headers=[*headers, ("Transfer-Encoding", "chunked")]).status_code == 400
+
+
+def test_a_body_has_one_length(client: TestClient) -> None:
+    headers = {"Content-Length": "2", "Transfer-Encoding": "chunked", **JSON}
+
+    assert client.post("/things", content=b"{}", headers=headers).status_code == 400
+
+
+def test_what_is_too_large_is_refused(as_caller: AsCaller) -> None:
+    caller = as_caller()
+
+    assert caller.get("/things", headers={"X-Long": "x" * 17_000}).status_code == 431
+    assert caller.get("/things?" + "x" * 5000).status_code == 414
+    assert caller.post("/things", content=b" " * (1024 * 1024 + 1), headers=JSON).status_code == 413
+    assert caller.post("/things", content=chunks(2 * 1024 * 1024), headers=JSON).status_code == 413
+
+
+def test_a_body_of_undeclared_length_that_is_small_enough_is_read(as_caller: AsCaller) -> None:
+    body = iter([b'{"title": ', b'"Milk"}'])
+
+    assert as_caller().post("/things", content=body, headers=JSON).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "sent", ["text/plain", "text/json", "application/x-www-form-urlencoded", "application/xml", ""]
+)
+def test_a_body_of_another_media_type_is_refused(as_caller: AsCaller, sent: str) -> None:
+    caller = as_caller()
+
+    assert caller.post("/things", content=b'{"title": "x"}', headers={"Content-Type": sent}).status_code == 415
+    assert (
+        caller.post("/things", content=b'{"title": "x"}', headers={"Content-Type": f"{sent}; a=b"}).status_code == 415
+    )
+    assert caller.get("/things").json() == 0
+
+
+def test_a_path_with_a_line_break_is_refused(client: TestClient) -> None:
+    assert client.get("/things%0A").status_code == 400
+
+
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "DELETE", "OPTIONS"])
+def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller, method: str) -> None:
+    answer = as_caller().request(method, "/health/live")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET"
+
+
+def test_a_refusal_names_every_method_of_the_path(as_caller: AsCaller) -> None:
+    answer = as_caller().put("/things", json={})
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
+def test_a_method_is_not_overridden_by_a_header(as_caller: AsCaller) -> None:
+    caller = as_caller()
+    thing = f"/things/{caller.post('/things', json={'title': 'x'}).json()['id']}"
+
+    for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
+        assert caller.post(thing, headers={name: "DELETE"}).status_code == 405
+
+    assert caller.get("/things").json() == 1
+
+
+def test_a_path_with_another_slash_is_another_path(as_caller: AsCaller) -> None:
+    assert as_caller().get("/things/", follow_redirects=False).status_code == 404
+
+
+def test_production_wants_https_and_never_redirects(make_client: MakeClient) -> None:
+    client = make_client(build=app_of_things, production=True)
+    plain = "http://api.example.com"
+
+    answer = client.get(f"{plain}/things", follow_redirects=False)
+
+    assert (answer.status_code, answer.json()["type"]) == (403, "https-required")
+    assert "location" not in answer.headers
+    assert client.get(f"{plain}/health/live").status_code == 200
+    assert client.get("/things").status_code == 401
+
+
+@pytest.mark.parametrize("address", ["192.168.1.7", "10.0.0.1", "8.8.8.8", "2001:db8::1", "::ffff:8.8.8.8"])
+def test_in_development_only_this_machine_is_served(client: TestClient, make_client: MakeClient, address: str) -> None:
+    stranger = make_client(client.app, address=address)  # type: ignore[arg-type]
+
+    assert stranger.get("/health/live").status_code == 403
+    assert stranger.get("/docs").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("server", "status"), [(("192.168.1.2", 8000), 403), (None, 403), (("/run/app.sock", None), 200)]
+)
+def test_who_left_before_they_were_looked_at_is_no_process_of_this_machine(
+    client: TestClient, server: object, status: int
+) -> None:
+    answers: list[Message] = []
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    assert client.portal is not None
+    scope = scope_of(client, "/health/live", "GET") | {"client": None, "server": server}
+    client.portal.call(client.app, scope, nothing_more, send)
+
+    assert answers[0]["status"] == status
+
+
+def test_development_may_name_other_machines(make_client: MakeClient) -> None:
+    client = make_client(address="192.168.1.7", DEVELOPMENT_NETWORKS="192.168.1.0/24")
+
+    assert client.get("/health/live").status_code == 200
+
+
+@pytest.fixture
+def uploads(environment: Callable[..., None]) -> Iterator[TestClient]:
+    """An app with routes that need more than others."""
+    environment(RESPONSE_SECONDS="0.3", MAX_IN_FLIGHT="8")
+    app = FastAPI(**fastapi_options())
+
+    @app.post("/upload", dependencies=[public, accepts("text/csv", max_bytes=2 * 1024 * 1024)])
+    async def upload(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/slow", dependencies=[public])
+    async def slow() -> None:
+        await asyncio.sleep(1)
+
+    @app.get("/patient", dependencies=[public, deadline(None)])
+    async def patient() -> None:
+        await asyncio.sleep(0.6)
+
+    secure(app)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_a_route_may_take_other_and_larger_bodies(uploads: TestClient) -> None:
+    csv = {"Content-Type": "text/csv"}
+
+    assert uploads.post("/upload", content=b" " * 1_500_000, headers=csv).text == "1500000"
+    assert uploads.post("/upload", content=chunks(1_500_000), headers=csv).status_code == 200
+    assert uploads.post("/upload", content=chunks(3_000_000), headers=csv).status_code == 413
+    assert uploads.post("/upload", content=b"{}", headers=JSON).status_code == 415
+
+
+def test_an_answer_that_takes_too_long_is_given_up(uploads: TestClient) -> None:
+    assert uploads.get("/slow").status_code == 504
+    assert uploads.get("/patient").status_code == 200
+
+
+def status_of(client: TestClient, path: str) -> int:
+    return int(client.get(path).status_code)
+
+
+def test_only_so_many_requests_are_answered_at_once(uploads: TestClient) -> None:
+
+    statuses = at_once(
+        [lambda: uploads.get("/patient").status_code] * 10 + [lambda: uploads.get("/health/live").status_code]
+    )
+
+    assert statuses.count(503) >= 1
+    assert statuses[-1] == 200
+    assert uploads.get("/patient").status_code == 200
+
+
+def test_a_body_that_was_never_announced_is_held_to_the_same(client: TestClient) -> None:
+    """HTTP/2 servers pass bodies on without a length."""
+
+    async def call(media_type: str, pieces: int) -> int:
+        body = iter([{"type": "http.request", "body": b" " * 65_536, "more_body": True}] * pieces)
+
+        async def receive() -> Any:
+            return next(body, {"type": "http.request", "body": b"", "more_body": False})
+
+        return await ask(client, "/things/judged", receive, content_type=media_type)
+
+    assert client.portal is not None
+    assert client.portal.call(call, "application/json", 17) == 413
+    assert client.portal.call(call, "text/evil", 1) == 415

@@ -1,0 +1,185 @@
+"""Security events of every project: who, what and whence, once each; and every event that is written has a test."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.testclient import TestClient
+
+from app.security.access import accounts
+from app.security.access.identity import public
+from app.security.core.events import Event
+from app.security.core.settings import ROOT
+from tests.security.assembled import assemble, caller_of
+from tests.security.callers import AsCaller
+from tests.security.every_route import NO_ID
+from tests.security.fixtures import Database, MakeClient
+from tests.security.things import add_things
+
+Recorded = list[dict[str, Any]]
+
+
+def add_routes(app: FastAPI) -> None:
+    add_things(app)
+
+    @app.get("/failing", dependencies=[public])
+    async def failing() -> None:
+        raise RuntimeError("the recipe is in the cellar")
+
+
+@pytest.fixture(name="client")
+def client_of_these_routes(make_client: MakeClient) -> TestClient:
+    return make_client(build=lambda: assemble(add_routes), AUTH_CACHE_SECONDS="0")
+
+
+def start_and_stop(client: TestClient) -> None:
+    with caller_of(assemble()):
+        pass
+
+
+async def _create(db: AsyncSession) -> None:
+    await accounts.create(db, "bob", kind="service")
+
+
+async def _disable(db: AsyncSession) -> None:
+    await accounts.set_active(db, await accounts.create(db, "carol", kind="service"), False)
+
+
+async def _give_a_role(db: AsyncSession) -> None:
+    await accounts.set_roles(db, (await accounts.create(db, "dave", kind="service")).id, ["admin"])
+
+
+CAUSES: dict[Event, Callable[[TestClient], Any]] = {
+    Event.USER_CREATED: lambda client: Database(client).run(_create),
+    Event.USER_UPDATED: lambda client: Database(client).run(_disable),
+    Event.AUTHZ_CHANGE: lambda client: Database(client).run(_give_a_role),
+    Event.STARTUP: start_and_stop,
+    Event.SHUTDOWN: start_and_stop,
+    Event.CRASH: lambda client: client.get("/failing"),
+    Event.REQUEST: lambda client: client.get("/health/live"),
+}
+
+
+@pytest.mark.parametrize("event", CAUSES)
+def test_it_is_written_once_where_it_happens(client: TestClient, recorded: Recorded, event: Event) -> None:
+    CAUSES[event](client)
+
+    found = [fields for fields in recorded if fields["event"] == event]
+    assert len(found) == 1
+    assert found[0].get("outcome", "success") == ("failure" if event is Event.CRASH else "success")
+
+
+def test_what_is_not_valid_is_an_event(client: TestClient, as_caller: AsCaller, recorded: Recorded) -> None:
+    caller = as_caller()
+    caller.get("/things")
+    recorded.clear()
+
+    caller.post("/things", json={})
+
+    assert [fields["event"] for fields in recorded] == [Event.INPUT_VALIDATION_FAIL, Event.REQUEST]
+
+
+def test_what_is_not_valid_again_and_again_is_one_event_a_minute(as_caller: AsCaller, recorded: Recorded) -> None:
+    caller = as_caller()
+
+    for _ in range(5):
+        caller.post("/things", json={})
+
+    assert len([fields for fields in recorded if fields["event"] == Event.INPUT_VALIDATION_FAIL]) == 1
+
+
+def test_every_event_that_is_written_has_a_test() -> None:
+    written = re.findall(r"record(?:_change)?\((?:db, )?\s*Event\.([A-Z_]+)", _texts(ROOT / "app/security"))
+    tests = _texts(ROOT / "tests/security")
+
+    assert len(set(written)) >= 8
+    assert [name for name in set(written) if f"Event.{name}" not in tests and f'"{Event[name]}"' not in tests] == []
+
+
+def _texts(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.rglob("*.py"))
+
+
+def test_a_request_is_named_by_its_template_and_not_by_what_was_asked(
+    client: TestClient, as_caller: AsCaller, recorded: Recorded
+) -> None:
+    caller = as_caller()
+    caller.get("/things")
+    recorded.clear()
+
+    answers = [caller.delete(f"/things/{NO_ID}"), caller.get("/nowhere/my-secret")]
+
+    assert [(fields["method"], fields["route"], fields["status"]) for fields in recorded] == [
+        ("DELETE", "/things/{thing_id}", 404),
+        ("GET", None, 404),
+    ]
+    assert [fields["request_id"] for fields in recorded] == [answer.headers["x-request-id"] for answer in answers]
+
+
+def test_a_change_that_is_rolled_back_is_no_event(client: TestClient, recorded: Recorded) -> None:
+    recorded.clear()
+
+    async def fail(db: AsyncSession) -> None:
+        await accounts.create(db, "bob", kind="service")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        Database(client).run(fail)
+
+    assert recorded == []
+
+
+# What the caller calls a request
+
+GIVEN = "0a1b2c3d-4e5f"
+
+
+def ask(client: TestClient, recorded: Recorded, request_id: str) -> tuple[str, dict[str, Any]]:
+    """The id in the answer, and the event."""
+    recorded.clear()
+    answer = client.get("/health/live", headers={"X-Request-ID": request_id.encode("latin-1")})
+    return answer.headers["x-request-id"], recorded[0]
+
+
+def test_a_trusted_proxy_names_the_request(make_client: MakeClient, recorded: Recorded) -> None:
+    client = make_client(TRUSTED_PROXIES="127.0.0.1")
+
+    shown, event = ask(client, recorded, GIVEN)
+
+    assert (shown, event["request_id"]) == (GIVEN, GIVEN)
+
+
+def test_anybody_else_only_says_what_they_call_it(client: TestClient, recorded: Recorded) -> None:
+    shown, event = ask(client, recorded, GIVEN)
+
+    assert shown == event["request_id"] != GIVEN
+    assert re.fullmatch("[0-9a-f]{32}", shown)
+
+
+def test_the_callers_name_of_a_request_is_in_its_security_events(
+    client: TestClient, as_caller: AsCaller, recorded: Recorded
+) -> None:
+    caller = as_caller(scope="things:read")
+    recorded.clear()
+
+    caller.post("/things", json={"title": "x"}, headers={"X-Request-ID": GIVEN})
+
+    refused = next(fields for fields in recorded if fields["event"] == Event.AUTHZ_FAIL)
+    assert refused["client_request_id"] == GIVEN
+    assert refused["actor"] == str(caller.id)
+    assert refused["client_ip"] == caller.address
+    assert refused["user_agent"] == "testclient"
+
+
+@pytest.mark.parametrize("odd", ["short", "x" * 65, "with space", "0a1b2c3d\n", "<0a1b2c3d>", "0a1b2c3dé"])
+def test_an_odd_name_of_a_request_is_dropped(make_client: MakeClient, recorded: Recorded, odd: str) -> None:
+    client = make_client(TRUSTED_PROXIES="127.0.0.1")
+
+    shown, event = ask(client, recorded, odd)
+
+    assert re.fullmatch("[0-9a-f]{32}", shown)
+    assert odd not in map(str, event.values())

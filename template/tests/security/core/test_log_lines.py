@@ -1,0 +1,122 @@
+"""Every logger writes lines in one form, and what looks like a secret is hidden in them."""
+
+import json
+import logging
+import re
+import tomllib
+from collections.abc import Callable
+from threading import Thread
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.security.access.identity import public
+from app.security.core import logs
+from app.security.core.settings import ROOT
+from tests.security.assembled import assemble
+from tests.security.callers import AsCaller
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+from tests.security.printed import Capture, written
+from tests.security.things import app_of_things
+
+TOKENS = {
+    "access token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
+    "refresh token": "rt_" + "a1B2" * 11,
+    "invitation": "ot_" + "a1B2" * 11,
+    "API key": "service_live_" + "a1B2" * 15,
+    "hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+    "password in an address": "hunter2hunter2",
+}
+
+
+def add_routes(app: FastAPI) -> None:
+    @app.get("/open", dependencies=[public])
+    async def anyone() -> None: ...
+
+
+@pytest.fixture(params=["production", "development"])
+def client(request: pytest.FixtureRequest, make_client: MakeClient, environment: Callable[..., None]) -> TestClient:
+    production = request.param == "production"
+    environment(**PRODUCTION_ENVIRONMENT if production else {})
+    return make_client(assemble(add_routes), production=production)
+
+
+def test_a_request_is_one_line_whatever_is_in_it(client: TestClient, capsys: Capture) -> None:
+    odd = "a\r\nb\n{}\x1b[31m\x85c".encode("latin-1")
+    written(capsys)
+
+    client.get("/open", headers={"User-Agent": odd, "X-Request-ID": odd})
+    client.request("G\r\n\x1bT", "/open")
+
+    lines = written(capsys).splitlines()
+    assert len(lines) == 2
+    assert "\x1b" not in "".join(lines)
+
+
+def test_the_servers_own_access_log_is_off_since_it_shows_query_strings(client: TestClient, capsys: Capture) -> None:
+    written(capsys)
+
+    logging.getLogger("uvicorn.access").info('"GET /open?token=hunter2 HTTP/1.1" 200')
+    logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "127.0.0.1:9", "/open?token=hunter2")
+
+    assert written(capsys) == ""
+
+
+def test_no_credential_is_written_down(make_client: MakeClient, as_caller: AsCaller, capsys: Capture) -> None:
+    caller = as_caller(client=make_client(build=app_of_things))
+    sent = caller.headers.get("Authorization", "").removeprefix("Bearer ") or caller.headers["X-API-Key"]
+
+    caller.get("/things", params={"key": sent})
+    caller.get(f"/{sent}")
+
+    assert sent not in written(capsys)
+
+
+def test_in_production_every_line_is_one_json_object(make_client: MakeClient, capsys: Capture) -> None:
+    client = make_client(assemble_in_production(make_client), production=True)
+    written(capsys)
+
+    client.get("/open")
+    logging.getLogger("some.library").warning("two\nlines")
+
+    lines = [json.loads(line) for line in written(capsys).splitlines()]
+    assert [line["event"] for line in lines] == ["request", "log"]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert lines[0]["app_version"] == version
+
+
+def test_no_line_is_lost_or_repeated_when_threads_write(capsys: Capture) -> None:
+    written(capsys)
+
+    def write(thread: int) -> None:
+        for number in range(500):
+            logs.write({"event": f"<{thread}-{number}>"}, at_once=number % 3 == 0)
+
+    threads = [Thread(target=write, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    found = re.findall(r"<\d-\d+>", written(capsys))
+    assert sorted(found) == sorted(f"<{thread}-{number}>" for thread in range(4) for number in range(500))
+
+
+def assemble_in_production(make_client: MakeClient) -> FastAPI:
+    return make_client(build=lambda: assemble(add_routes), production=True).app  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_what_looks_like_a_secret_is_hidden_in_every_loggers_lines(
+    client: TestClient, capsys: Capture, kind: str
+) -> None:
+    secret = TOKENS[kind]
+    text = f"postgresql://api:{secret}@db/api" if "address" in kind else f"cannot use {secret}"
+
+    logging.getLogger("some.library").warning("failed: %s", text)
+    logging.getLogger("some.library").error("failed", exc_info=ValueError(text))
+
+    output = written(capsys)
+    assert output.count("[redacted]") == 2
+    assert secret not in output

@@ -1,0 +1,77 @@
+"""The documents are there in development, from our own disk, and nowhere else."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.security.access.credentials import Credentials
+from tests.security.assembled import assemble
+from tests.security.every_route import guarded_calls
+from tests.security.fixtures import MakeClient
+
+DOCUMENTS = ("/docs", "/redoc", "/openapi.json", "/docs/assets/swagger-ui-bundle.js", "/docs/oauth2-redirect")
+
+
+def openapi(client: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_production_has_no_documents(make_client: MakeClient, path: str) -> None:
+    assert make_client(production=True).get(path).status_code == 404
+
+
+def test_the_page_comes_from_us_alone(client: TestClient) -> None:
+    page = client.get("/docs")
+
+    assert page.status_code == 200
+    assert re.findall(r"(?:https?:)?//[\w.-]+", page.text) == []
+    for asset in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert client.get(asset).status_code == 200, asset
+
+
+def test_the_page_runs_the_scripts_that_its_policy_names(client: TestClient) -> None:
+    page = client.get("/docs")
+    scripts = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+
+    policy = page.headers["content-security-policy"]
+
+    assert hashes
+    assert all(f"'sha256-{found}'" in policy for found in hashes)
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+
+
+def test_every_guarded_operation_says_what_it_asks_for(client: TestClient) -> None:
+    paths = openapi(client)["paths"]
+    credentials: Credentials = client.app.state.credentials  # type: ignore[attr-defined]
+
+    for call in guarded_calls(client):
+        operation = paths[re.sub(r":\w+}", "}", call.policy.path)][call.method.lower()]
+        kinds = [kind.name for kind in credentials.kinds if call.policy.scopes or not kind.always_limited]
+        assert operation["security"] == [{name: sorted(call.policy.scopes)} for name in kinds], call.policy.name
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def test_no_answer_of_ours_has_a_secret_among_its_properties(make_client: MakeClient) -> None:
+    schemas = openapi(make_client(build=assemble))["components"]["schemas"]
+    telling = [
+        f"{name}.{member}"
+        for name, schema in schemas.items()
+        for member, shape in schema.get("properties", {}).items()
+        if re.search("hash|secret|password", member) and not shape.get("writeOnly") and shape.get("type") == "string"
+    ]
+
+    assert telling == []

@@ -1,0 +1,162 @@
+"""How a WebSocket ends that its route forgot, its client left or we closed; a crash is what is one."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from sqlalchemy import update
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+from starlette.types import Message, Send
+
+from app.security.access.identity import Caller, public, require_scope
+from app.security.core.problems import Problem
+from app.security.core.tables import Account
+from app.security.http import websockets
+from tests.security.assembled import assemble
+from tests.security.by_hand import scope_of
+from tests.security.callers import AsCaller
+from tests.security.core.test_crashes import crashes
+from tests.security.fixtures import MakeClient
+from tests.security.http.test_headers import EXPECTED
+
+Recorded = list[dict[str, Any]]
+RECHECK_SECONDS = 0.05
+
+
+async def forgotten(socket: WebSocket) -> None: ...
+
+
+async def refused(socket: WebSocket) -> None:
+    raise Problem(403)
+
+
+async def closed(socket: WebSocket) -> None:
+    await socket.close()
+
+
+async def closed_and_refused(socket: WebSocket) -> None:
+    await socket.close()
+    raise Problem(401)
+
+
+async def accepted(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.send_text("hello")
+
+
+async def slow(socket: WebSocket, caller: Caller, then: str) -> None:
+    """Goes on when its caller has been disabled and we have closed the socket."""
+    async with socket.app.state.database.begin() as session:
+        await session.execute(update(Account).where(Account.id == caller.id).values(is_active=False))
+    await asyncio.sleep(RECHECK_SECONDS * 8)
+    if then == "accept":
+        await socket.accept()
+    if then == "deny":
+        await socket.send_denial_response(PlainTextResponse("no", 409))
+    if then == "refuse":
+        raise Problem(409)
+
+
+def add_routes(app: FastAPI) -> None:
+    for endpoint in (forgotten, refused, closed, closed_and_refused, accepted):
+        app.websocket(f"/{endpoint.__name__}", dependencies=[public])(endpoint)
+    app.websocket("/slow", dependencies=[require_scope("slow:open")])(slow)
+
+
+@pytest.fixture
+def sockets(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setattr(websockets, "SHORTEST_INTERVAL", RECHECK_SECONDS)
+    return make_client(build=lambda: assemble(add_routes), AUTH_CACHE_SECONDS="0")
+
+
+async def connect() -> Message:
+    return {"type": "websocket.connect"}
+
+
+def talk(
+    client: TestClient,
+    path: str,
+    send: Send,
+    *,
+    answers: bool = True,
+    query: str = "",
+    said: dict[str, str] | None = None,
+) -> None:
+    """A handshake with a server that may take answers to it; the test client would wait for one for ever."""
+    extensions = {"websocket.http.response": {}} if answers else {}
+    scope = scope_of(client, path, "GET", **(said or {})) | {
+        "type": "websocket",
+        "scheme": "ws",
+        "extensions": extensions,
+    }
+    scope["query_string"] = query.encode()
+    assert client.portal is not None
+    client.portal.call(client.app, scope, connect, send)
+
+
+def test_a_handshake_that_its_route_forgot_is_a_crash(
+    sockets: TestClient, recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    talk(sockets, "/forgotten", send)
+
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    assert (sent[0]["status"], headers["content-type"]) == (500, "application/problem+json")
+    assert {name: headers.get(name.lower()) for name in EXPECTED} == EXPECTED
+    assert crashes(recorded) == ["RuntimeError"]
+    assert recorded[-1]["status"] == 500
+    assert "neither accepted nor closed" in capsys.readouterr().out
+
+
+def test_what_is_closed_already_is_not_refused_again(sockets: TestClient, recorded: Recorded) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    talk(sockets, "/closed_and_refused", send)
+
+    assert [message.get("status") for message in sent] == [403, None]
+    assert crashes(recorded) == []
+
+
+@pytest.mark.parametrize("path", ["/refused", "/closed", "/accepted", "/nothing"])
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+def test_who_resets_the_connection_raises_no_alarm(
+    sockets: TestClient, recorded: Recorded, path: str, error: type[Exception]
+) -> None:
+    sent: list[str] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        if error is OSError or message["type"] in ("websocket.send", "websocket.close"):
+            raise error
+
+    talk(sockets, path, send, answers=error is OSError)
+
+    assert crashes(recorded) == []
+    assert len(sent) == len(set(sent)) <= 2
+
+
+@pytest.mark.parametrize("then", ["accept", "deny", "refuse", "return"])
+def test_a_route_may_go_on_when_its_caller_has_ended(
+    sockets: TestClient, as_caller: AsCaller, recorded: Recorded, then: str
+) -> None:
+    sent: list[str] = []
+
+    async def send(message: Message) -> None:
+        assert "websocket.http.response.body" not in sent, "a server takes nothing behind an answer"
+        sent.append(message["type"])
+
+    names = as_caller(scope="slow:open", client=sockets).headers
+    said = {name.replace("-", "_"): names[name] for name in ("authorization", "x-api-key") if name in names}
+    talk(sockets, "/slow", send, query=f"then={then}", said=said)
+
+    assert sent == ["websocket.http.response.start", "websocket.http.response.body"]
+    assert crashes(recorded) == []

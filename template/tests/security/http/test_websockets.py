@@ -1,0 +1,159 @@
+"""A WebSocket is opened by someone who is known, stays open only as long as they are, and takes bounded messages.
+
+A refused handshake is answered like a request.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from starlette.exceptions import HTTPException
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
+
+from app.security.access.identity import Caller, public, require_scope
+from app.security.compose import fastapi_options, secure
+from tests.security.by_hand import nothing_more, scope_of
+from tests.security.callers import AsCaller
+from tests.security.fixtures import Database, MakeClient
+from tests.security.http.test_headers import EXPECTED
+
+
+@pytest.fixture
+def sockets(environment: Callable[..., None], make_client: MakeClient) -> TestClient:
+    """A service with a socket that says what it hears."""
+    environment(AUTH_CACHE_SECONDS="1", MAX_BODY_BYTES="1024")
+    app = FastAPI(**fastapi_options())
+
+    @app.websocket("/echo", dependencies=[require_scope("echo:use")])
+    async def echo(socket: WebSocket, caller: Caller) -> None:
+        await socket.accept()
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await socket.send_text(await socket.receive_text())
+
+    app.websocket("/odd", dependencies=[public])(odd)
+    secure(app)
+    return make_client(app)
+
+
+async def odd(socket: WebSocket, how: int) -> None:
+    """Goes wrong before the handshake is answered, or after it."""
+    if how == 1:
+        raise TimeoutError
+    if how == 2:
+        return await socket.close(4001)
+    await socket.accept()
+    raise HTTPException(403)
+
+
+def refusal(client: TestClient, path: str) -> WebSocketDenialResponse:
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(path):
+        pass
+    return refused.value
+
+
+def test_nobody_opens_a_socket_unknown(sockets: TestClient, recorded: list[dict[str, Any]]) -> None:
+    answer = refusal(sockets, "/echo")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert answer.headers["www-authenticate"].endswith('realm="api"')
+    assert answer.json()["instance"] == f"urn:request:{answer.headers['x-request-id']}"
+    assert {name: answer.headers.get(name) for name in EXPECTED} == EXPECTED
+    found = [(fields["route"], fields["reason"], fields["status"]) for fields in recorded]
+    assert found == [("/echo", "no_credential", 401)]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/nothing", 404), ("/health/ready", 404), ("/odd", 422), ("/odd?how=1", 503), ("/odd?how=2", 403)],
+)
+def test_a_refused_handshake_is_answered_like_a_request(sockets: TestClient, path: str, status: int) -> None:
+    answer = refusal(sockets, path)
+
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
+
+
+def test_who_lacks_the_scope_is_told_which(
+    sockets: TestClient, as_caller: AsCaller, recorded: list[dict[str, Any]]
+) -> None:
+    answer = refusal(as_caller(scope="echo:other", client=sockets), "/echo")
+
+    assert answer.status_code == 403
+    assert 'scope="echo:use"' in answer.headers["www-authenticate"]
+    assert [fields["event"] for fields in recorded][-2:] == ["authz_fail", "request"]
+
+
+def test_a_server_that_sends_no_answers_to_handshakes_closes_them(sockets: TestClient) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    assert sockets.portal is not None
+    for path in ("/echo", "/nothing"):
+        scope = scope_of(sockets, path, "GET") | {"type": "websocket", "scheme": "ws"}
+        sockets.portal.call(sockets.app, scope, nothing_more, send)
+
+    assert sent == [{"type": "websocket.close", "code": 1008}] * 2
+
+
+def test_a_refusal_behind_the_handshake_closes_the_socket(sockets: TestClient, recorded: list[dict[str, Any]]) -> None:
+    with sockets.websocket_connect("/odd?how=3") as socket, pytest.raises(WebSocketDisconnect) as closed:
+        socket.receive_text()
+
+    assert closed.value.code == 1008
+    assert [(fields["event"], fields["status"]) for fields in recorded] == [("request", 101)]
+
+
+def test_a_token_in_the_address_is_not_looked_at(sockets: TestClient, as_caller: AsCaller) -> None:
+    sent = "&".join(f"{name}={value}" for name, value in as_caller(client=sockets).headers.items())
+
+    assert refusal(sockets, f"/echo?{sent}&access_token=x").status_code == 401
+
+
+def test_a_foreign_host_opens_no_socket(sockets: TestClient, as_caller: AsCaller) -> None:
+    caller = as_caller(client=sockets)
+    caller.headers["Host"] = "evil.example.com"
+
+    assert refusal(caller, "/echo").status_code == 400
+
+
+def test_who_is_known_is_heard(sockets: TestClient, as_caller: AsCaller) -> None:
+    with as_caller(client=sockets).websocket_connect("/echo") as socket:
+        socket.send_text("hello")
+        assert socket.receive_text() == "hello"
+
+
+@pytest.mark.parametrize("message", ["x" * 1025, "é" * 513])
+def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_caller: AsCaller, message: str) -> None:
+    with as_caller(client=sockets).websocket_connect("/echo") as socket:
+        socket.send_text("é" * 512)
+        assert socket.receive_text() == "é" * 512
+        socket.send_text(message)
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+
+    assert closed.value.code == 1009
+
+
+def test_who_is_disabled_loses_their_open_sockets(sockets: TestClient, as_caller: AsCaller) -> None:
+    caller = as_caller(client=sockets)
+
+    with caller.websocket_connect("/echo") as socket:
+        time.sleep(1.2)
+        socket.send_text("still here")
+        assert socket.receive_text() == "still here"
+        Database(sockets).rows("UPDATE accounts SET is_active = :no", no=False)
+        started = time.monotonic()
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+
+    assert closed.value.code == 1008
+    assert time.monotonic() - started < 2

@@ -1,0 +1,155 @@
+"""With Redis several processes count together; while it is away or hangs, requests go on and are still limited."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from starlette.testclient import TestClient
+
+from app.security.access.identity import public
+from app.security.core.settings import ROOT
+from app.security.limits.limit_storage import RETRY_SECONDS
+from app.security.rate_limits import limiter
+from tests.security.assembled import assemble
+from tests.security.fixtures import MakeClient
+from tests.security.limits.redis_server import RedisServer
+
+pytestmark = pytest.mark.server
+Clients = Callable[..., list[TestClient]]
+
+
+@limiter.limit("4/minute")
+def only_some(request: Request) -> None: ...
+
+
+@limiter.limit("1000/minute", critical=True)
+def critical(request: Request) -> None: ...
+
+
+def app_with_routes() -> FastAPI:
+    def add(app: FastAPI) -> None:
+        app.get("/any", dependencies=[public])(lambda: "served")
+        app.get("/some", dependencies=[public])(only_some)
+        app.get("/critical", dependencies=[public])(critical)
+
+    return assemble(add)
+
+
+@pytest.fixture
+def processes(make_client: MakeClient, redis: RedisServer) -> Clients:
+    """Two apps that share one Redis, as two processes do."""
+
+    def make(limit: str = "6/minute", user: str = "") -> list[TestClient]:
+        url = redis.url.replace("//", f"//{user}")
+        variables = {"RATE_LIMIT": limit, "RATE_LIMIT_STORAGE_URL": url, "WEB_CONCURRENCY": "2"}
+        return [make_client(build=app_with_routes, **variables) for _ in range(2)]
+
+    return make
+
+
+def statuses(clients: list[TestClient], number: int, path: str = "/any") -> list[int]:
+    return [clients[turn % len(clients)].get(path).status_code for turn in range(number)]
+
+
+def slowest(work: list[Callable[[], Any]]) -> float:
+    times = []
+    for ask in work:
+        started = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - started)
+    return max(times)
+
+
+def test_two_processes_share_one_limit(processes: Clients) -> None:
+    assert statuses(processes(), 10) == [200] * 6 + [429] * 4
+
+
+def test_two_processes_share_the_limit_of_one_route(processes: Clients) -> None:
+    assert statuses(processes("1000/minute"), 6, "/some") == [200] * 4 + [429] * 2
+
+
+def test_no_address_or_account_stands_in_redis(processes: Clients, redis: RedisServer) -> None:
+    import redis as client_library
+
+    statuses(processes(), 3)
+    statuses(processes(), 3, "/some")
+
+    with client_library.Redis.from_url(redis.url) as connection:
+        keys = b" ".join(connection.keys("*"))  # type: ignore[arg-type]
+    assert keys
+    assert b"127.0.0.1" not in keys
+
+
+def test_the_redis_user_of_the_controls_page_may_do_all_that_counting_takes(
+    processes: Clients, redis: RedisServer
+) -> None:
+    import redis as client_library
+
+    page = (ROOT / "docs/security/controls.md").read_text()
+    user = next(line for line in page.splitlines() if line.startswith("ACL SETUSER")).split()
+    clients = processes("20/minute", f"{user[2]}:PASSWORD@")
+    with client_library.Redis.from_url(redis.url) as connection:
+        connection.execute_command(*user)  # type: ignore[no-untyped-call]
+
+        assert statuses(clients, 6, "/some") == [200] * 4 + [429] * 2
+        for key in connection.keys("*{*"):  # type: ignore[union-attr]
+            connection.pexpire(key, 40_000)  # as if the next window had begun
+        statuses(clients, 2)
+
+    assert [client.app.state.limits.breaker.is_open for client in clients] == [False] * 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("away", ["stop", "freeze"])
+@pytest.mark.parametrize("path", ["/any", "/some"])
+def test_without_redis_every_request_is_answered_in_time_and_still_limited(
+    processes: Clients, redis: RedisServer, away: str, path: str
+) -> None:
+    clients = processes("6/minute" if path == "/any" else "1000/minute")
+    statuses(clients, 2, path)
+
+    getattr(redis, away)()
+    answers: list[int] = []
+    longest = slowest([lambda: answers.append(clients[0].get(path).status_code)] * 12)
+
+    assert longest < 0.6
+    assert answers.count(200) <= 3  # the share of one process
+    assert 429 in answers
+
+
+@pytest.mark.parametrize("away", ["stop", "freeze"])
+def test_what_must_be_counted_together_waits_for_redis(processes: Clients, redis: RedisServer, away: str) -> None:
+    client, _ = processes("1000/minute")
+    assert client.get("/critical").status_code == 200
+
+    getattr(redis, away)()
+    refused = client.get("/critical")
+    {"stop": redis.start, "freeze": redis.thaw}[away]()
+    time.sleep(RETRY_SECONDS + 0.5)
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert client.get("/critical").status_code == 200
+
+
+@pytest.mark.parametrize("away", ["stop", "freeze"])
+def test_counting_together_is_back_within_ten_seconds(processes: Clients, redis: RedisServer, away: str) -> None:
+    clients = processes("8/minute")
+    statuses(clients, 2)
+    getattr(redis, away)()
+    statuses(clients, 2)
+
+    {"stop": redis.start, "freeze": redis.thaw}[away]()
+    time.sleep(RETRY_SECONDS + 0.5)
+
+    answers = statuses(clients, 20)
+    assert 2 <= answers.count(200) <= 8
+
+
+def test_whether_the_process_lives_is_answered_at_once_while_redis_hangs(
+    processes: Clients, redis: RedisServer
+) -> None:
+    clients = processes()
+    redis.freeze()
+
+    assert slowest([lambda: clients[0].get("/health/live")] * 5) < 0.3

@@ -1,0 +1,229 @@
+"""`manage doctor`: what is wrong is said, whatever else is wrong, and no value is shown."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import ProgrammingError
+
+from app.security.access.identity import public
+from app.security.admission.request_guard import accepts, deadline
+from app.security.core import settings
+from app.security.operations import migrations
+from tests.security.assembled import assemble, forgotten
+from tests.security.copied import Copy
+from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
+from tests.security.terminal import Manage
+
+Environment = Callable[..., None]
+BROKEN = {
+    "import no_such_module": "app/api/__init__.py, line 2: ModuleNotFoundError: No module named 'no_such_module'",
+    "def half(": "app/api/__init__.py, line 2: SyntaxError: '(' was never closed",
+    "<<<<<<< before updating": "app/api/__init__.py, line 2: a conflict of an update",
+    "raise SystemExit(3)": "the app ends while it is put together (exit code 3)",
+    "raise ValueError('postgresql://api:hunter2@db')": (
+        "app/api/__init__.py, line 2: ValueError: postgresql://[redacted]@db"
+    ),
+}
+
+
+def test_a_sound_configuration_is_found_sound(manage: Manage) -> None:
+    result = manage("doctor")
+
+    assert result.exit_code == 0
+    assert "Environment: development" in result.stdout
+    assert "Public: GET /health/live" in result.stdout
+    assert "No problem found." in result.stdout
+    assert manage("doctor", "--json").exit_code == 0
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_every_weakness_is_named_and_no_value_is_shown(
+    manage: Manage, environment: Environment, form: tuple[str, ...]
+) -> None:
+    environment(FASTAPI_ENV="production", SECRET_KEY="changethis-changethis", DATABASE_URL="mysql://u:hunter2@db/x")
+
+    result = manage("doctor", *form)
+
+    assert result.exit_code == 1
+    for name in ("SECRET_KEY", "DATABASE_URL", "PUBLIC_BASE_URL", "TRUSTED_HOSTS"):
+        assert f"{name}: " in result.stdout
+    assert [secret for secret in ("changethis", "hunter2", "mysql") if secret in result.output] == []
+
+
+def test_the_same_is_said_as_json(manage: Manage, environment: Environment) -> None:
+    environment(FASTAPI_ENV="production")
+
+    result = manage("doctor", "--json")
+
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert report.keys() == {"environment", "problems", "hints", "not_provided", "public_routes", "exceptions"}
+    assert any(problem.startswith("PUBLIC_BASE_URL") for problem in report["problems"])
+
+
+@pytest.mark.parametrize("wrong", ["prod", "Development", " "])
+def test_an_environment_that_there_is_not_is_one_problem_among_those_of_production(
+    manage: Manage, environment: Environment, wrong: str
+) -> None:
+    environment(FASTAPI_ENV=wrong)
+
+    report = json.loads(manage("doctor", "--json").stdout)
+
+    found = [problem.partition(":")[0] for problem in report["problems"]]
+    assert report["environment"] == "unknown"
+    assert found.count("FASTAPI_ENV") == found.count("PUBLIC_BASE_URL") == found.count("TRUSTED_HOSTS") == 1
+    assert report["hints"] == []
+    assert f'"{wrong}"' not in str(report)
+
+
+def test_a_forgotten_route_is_a_problem(manage: Manage) -> None:
+    result = manage("doctor", load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
+
+    assert result.exit_code == 1
+    assert "/forgotten" in result.stdout
+
+
+def test_declared_exceptions_are_listed(manage: Manage) -> None:
+    upload = [public, accepts("multipart/form-data", max_bytes=5_000_000), deadline(None)]
+
+    result = manage("doctor", load=lambda: assemble(lambda app: app.post("/upload", dependencies=upload)(forgotten)))
+
+    assert "Public: POST /upload" in result.stdout
+    said = "accepts multipart/form-data, bodies up to 5000000 bytes, no deadline"
+    assert f"Exception: POST /upload: {said}\n" in result.stdout
+
+
+def test_waiting_migrations_and_a_lost_database_are_problems(
+    manage: Manage, environment: Environment, tmp_path: Path
+) -> None:
+    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    waiting = manage("doctor")
+    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'no/such/folder.sqlite3'}")
+    lost = manage("doctor")
+
+    assert (waiting.exit_code, lost.exit_code) == (1, 1)
+    assert "manage migrate" in waiting.stdout
+    assert "cannot be reached" in lost.stdout
+    assert "no/such/folder" not in lost.output
+
+
+def test_a_role_that_may_not_read_the_tables_is_no_lost_database(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = OSError("permission denied for table hunter2")
+    refusal.sqlstate = "42501"  # type: ignore[attr-defined]  # as asyncpg says it
+
+    async def refuse() -> None:
+        raise ProgrammingError("SELECT", {}, refusal)
+
+    monkeypatch.setattr(migrations, "state", refuse)
+    said = manage("doctor").stdout
+
+    assert "Problem: the database's role may not do this: docs/security/controls.md says what to grant it" in said
+    assert "cannot be reached" not in said
+    assert "hunter2" not in said
+
+
+def test_no_database_is_asked_that_production_would_not_trust_with_the_password(
+    manage: Manage, environment: Environment
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"LOCALHOST:{server.getsockname()[1]}"  # spelt so that it is not known for this machine
+        environment(**PRODUCTION_ENVIRONMENT | {"DATABASE_URL": f"postgresql://api:hunter2@{address}/api"})
+
+        assert "DATABASE_URL: needs sslmode=verify-full" in manage("doctor").stdout
+
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+# Your code
+
+
+@pytest.mark.parametrize(("code", "said"), BROKEN.items(), ids=["import", "syntax", "conflict", "exit", "secret"])
+def test_an_app_that_cannot_be_put_together_is_one_problem_among_the_others(
+    tmp_path: Path, code: str, said: str
+) -> None:
+    copy = Copy(tmp_path)
+    (tmp_path / "app/api/__init__.py").write_text(f"import math\n{code}\n")
+    copy.variables |= {"FASTAPI_ENV": "development", "MAX_URL_BYTES": "1"}
+
+    result = copy.run("app.manage", "doctor", "--json")
+
+    problems = json.loads(result.stdout)["problems"]
+    assert (result.returncode, result.stderr) == (1, "")
+    assert said in problems
+    assert [problem for problem in problems if problem.startswith("MAX_URL_BYTES: ")]
+    assert [problem for problem in problems if problem.endswith("run `uv run manage migrate`")]
+
+
+def test_a_database_that_only_migrations_reach_is_a_problem(
+    manage: Manage, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(
+        MIGRATION_DATABASE_URL=BASE_ENVIRONMENT["DATABASE_URL"], DATABASE_URL="sqlite:////no/such/folder.sqlite3"
+    )
+    manage("migrate")
+
+    result = manage("doctor")
+
+    assert result.exit_code == 1
+    assert "Problem: the database cannot be reached (OperationalError)\n" in result.stdout
+
+
+# Notes
+
+
+def test_problems_come_first_then_notes_then_the_rest(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FASTAPI_ENV")
+    settings.forget()
+
+    printed = manage("doctor").stdout
+
+    kinds = [line.partition(":")[0] for line in printed.splitlines()]
+    assert list(dict.fromkeys(kinds)) == ["Environment", "Problem", "Note", "Not provided"]
+    assert "for development: FASTAPI_ENV=development uv run manage doctor\n" in printed
+
+
+@pytest.mark.parametrize(("mode", "notes"), [(0o644, 1), (0o640, 1), (0o600, 0)])
+def test_an_env_file_that_others_can_read_is_named(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, notes: int
+) -> None:
+    (tmp_path / ".env").touch(mode)
+    (tmp_path / ".env").chmod(mode)
+    monkeypatch.setattr(settings, "env_file", tmp_path / ".env")
+
+    assert manage("doctor").stdout.count("chmod 600 .env") == notes
+
+
+def test_what_stands_in_the_env_file_for_nothing_is_named(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("MAX_URL_BYTES=5000\nFASTAPI_ENV=production\nexport SECRET_KYE='hunter2'\n")
+    (tmp_path / ".env").chmod(0o600)
+    monkeypatch.setattr(settings, "env_file", tmp_path / ".env")
+
+    result = manage("doctor", "--json")
+
+    hints = [hint for hint in json.loads(result.stdout)["hints"] if ".env" in hint]
+    assert result.exit_code == 0
+    assert hints == [
+        "FASTAPI_ENV in .env is not read: set it in the process",
+        "SECRET_KYE in .env is no setting of this service: is it misspelt?",
+    ]
+
+
+@pytest.mark.parametrize(("proxies", "notes"), [("", 1), ("10.0.0.5", 0)])
+def test_production_without_a_proxy_is_a_note(
+    manage: Manage, environment: Environment, proxies: str, notes: int
+) -> None:
+    environment(**PRODUCTION_ENVIRONMENT | {"TRUSTED_PROXIES": proxies})
+
+    result = manage("doctor")
+
+    assert result.exit_code == 0
+    assert result.stdout.count("Note: TRUSTED_PROXIES is empty") == notes

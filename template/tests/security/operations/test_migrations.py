@@ -1,0 +1,233 @@
+"""Migrations: our tables and yours in two chains that never touch each other, however many run them at once."""
+
+import asyncio
+import re
+import stat
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from app.database import Base
+from app.security.core import tables
+from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
+from app.security.operations.migrations import configs, migrate, new_engine
+from tests.security.copied import Copy
+from tests.security.fixtures import POSTGRES, Database, MakeClient
+
+YOUR_TABLE = """
+from uuid import UUID
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+
+
+class Parcel(Base):
+    __tablename__ = "scratch_parcels"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+"""
+REVISION = """
+import time
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{id}"
+down_revision = {after!r}
+
+
+def upgrade() -> None:
+{body}
+"""
+CREATE = """
+    op.create_table("scratch_parents", sa.Column("id", sa.Integer, primary_key=True))
+    parent = sa.ForeignKey("scratch_parents.id", ondelete="CASCADE")
+    columns = sa.Column("id", sa.Integer, primary_key=True), sa.Column("parent", sa.Integer, parent)
+    op.create_table("scratch_children", *columns)
+    op.execute("INSERT INTO scratch_parents VALUES (1)")
+    op.execute("INSERT INTO scratch_children VALUES (1, 1)")
+"""
+SLOW = """
+    time.sleep(1)
+    op.create_table("scratch_slow", sa.Column("id", sa.Integer, primary_key=True))
+"""
+ALTER = """
+    with op.batch_alter_table("scratch_parents", recreate="always") as batch:
+        batch.add_column(sa.Column("name", sa.String(10)))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+@pytest.fixture
+def migrated(copy: Copy, environment: Callable[..., None]) -> Copy:
+    environment(DATABASE_URL=copy.variables["DATABASE_URL"])
+    asyncio.run(migrate())
+    return copy
+
+
+def test_our_chain_is_one_line() -> None:
+    scripts = ScriptDirectory.from_config(configs()[0])
+
+    assert len(scripts.get_heads()) == len(scripts.get_bases()) == 1
+    assert [script.revision for script in scripts.walk_revisions() if script.is_branch_point] == []
+
+
+def test_every_table_of_ours_is_known_as_ours() -> None:
+    ours = {
+        mapper.class_.__tablename__ for mapper in Base.registry.mappers if mapper.class_.__module__ == tables.__name__
+    }
+
+    assert ours == SECURITY_TABLES
+
+
+@pytest.mark.parametrize("chain", [0, 1], ids=["ours", "yours"])
+def test_the_tables_are_what_the_code_says(environment: Callable[..., None], chain: int) -> None:
+    command.check(configs()[chain])  # raises when a migration is missing
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    before = database.rows(f"SELECT version_num FROM {SECURITY_VERSIONS}")  # noqa: S608
+
+    asyncio.run(migrate())
+
+    assert database.rows(f"SELECT version_num FROM {SECURITY_VERSIONS}") == before  # noqa: S608
+    assert len(before) == 1
+
+
+@pytest.mark.skipif(not POSTGRES, reason="SQLite waits for nobody else")
+def test_a_migration_may_take_longer_than_a_request(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.database.SILENT_SECONDS", 0.2)
+
+    async def take_long() -> str:
+        async with new_engine().connect() as connection:
+            await connection.execute(text("SELECT pg_sleep(0.5)"))
+            return str(await connection.scalar(text("SHOW statement_timeout")))
+
+    assert asyncio.run(take_long()) == "0"
+
+
+def add_to_yours(copy: Copy, **revisions: str) -> None:
+    """Add these revisions to the copy's own chain, one after the other."""
+    heads = ScriptDirectory.from_config(configs()[1]).get_heads()
+    after = heads[0] if heads else None
+    for name, body in revisions.items():
+        written = REVISION.format(id=name, after=after, body=body)
+        (copy.folder / f"migrations/versions/{name}.py").write_text(written)
+        after = name
+
+
+def test_five_processes_at_once_all_succeed(copy: Copy) -> None:
+    add_to_yours(copy, scratch=SLOW)  # so that each comes while another is at work
+
+    with ThreadPoolExecutor(5) as pool:
+        results = list(pool.map(lambda _: copy.run("app.manage", "migrate"), range(5)))
+
+    assert [(result.returncode, result.stderr) for result in results if result.returncode] == []
+    assert len(copy.rows(f"SELECT * FROM {SECURITY_VERSIONS}")) == 1  # noqa: S608
+
+
+@pytest.mark.parametrize("table", [SECURITY_VERSIONS, "alembic_version"])
+def test_a_database_that_a_newer_checkout_has_migrated_is_left_alone(migrated: Copy, table: str) -> None:
+    migrated.rows(f"DELETE FROM {table}")  # noqa: S608
+    migrated.rows(f"INSERT INTO {table} VALUES ('newer')")  # noqa: S608
+
+    done = migrated.run("app.manage", "migrate")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'newer'. A newer checkout has migrated this database" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_table_of_yours_comes_and_goes_and_ours_stay_as_they_are(migrated: Copy) -> None:
+    migrated.rows("DROP INDEX ix_sessions_account_id")  # as if ours were of another release: that is no work of yours
+    ours = migrated.rows("SELECT * FROM sqlite_master ORDER BY name")
+    (migrated.folder / "app/api/scratch_parcels.py").write_text(YOUR_TABLE)
+
+    made = migrated.run("alembic", "revision", "--autogenerate", "-m", "parcels")
+    migrated.migrate()
+    check = migrated.run("alembic", "check")
+    tables = migrated.tables()
+    undone = migrated.run("alembic", "downgrade", "-1")
+
+    assert made.returncode == 0, made.stderr
+    upgrade, downgrade = next((migrated.folder / "migrations/versions").glob("*parcels*")).read_text().split("def down")
+    touched = r"op\.(?:create|drop|batch_alter)_table\(\s*['\"](\w+)"
+    assert set(re.findall(touched, upgrade)) == set(re.findall(touched, downgrade)) == {"scratch_parcels"}
+    assert "accounts.id" in upgrade
+    assert check.returncode == 0, check.stdout
+    assert "scratch_parcels" in tables
+    assert undone.returncode == 0, undone.stderr
+    assert migrated.rows("SELECT * FROM sqlite_master ORDER BY name") == ours
+
+
+def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(copy: Copy) -> None:
+    add_to_yours(copy, scratch1=CREATE, scratch2=ALTER)
+
+    copy.migrate()
+
+    assert copy.rows("SELECT * FROM scratch_parents") == [(1, None)]
+    assert copy.rows("SELECT * FROM scratch_children") == [(1, 1)]
+
+
+def test_your_chain_alone_does_not_start_on_an_empty_database(copy: Copy) -> None:
+    result = copy.run("alembic", "upgrade", "head")
+
+    assert result.returncode != 0
+    assert "manage migrate" in result.stderr + result.stdout
+    assert "accounts" not in copy.tables()
+
+
+# At the start
+
+
+def sqlite_url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'started.sqlite3'}"
+
+
+def test_in_development_an_empty_database_is_migrated(make_client: MakeClient, tmp_path: Path) -> None:
+    client = make_client(DATABASE_URL=sqlite_url(tmp_path))
+
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_in_production_nothing_is_migrated_by_starting(make_client: MakeClient, tmp_path: Path) -> None:
+    client = make_client(production=True, DATABASE_URL=sqlite_url(tmp_path))
+
+    assert client.get("/health/ready").status_code == 503
+
+
+def test_a_later_revision_is_named_and_not_run(
+    make_client: MakeClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    database = Database(make_client(DATABASE_URL=sqlite_url(tmp_path)))
+    database.rows(f"DELETE FROM {SECURITY_VERSIONS}")  # noqa: S608  as if ours had grown since
+
+    make_client()
+
+    assert "manage migrate" in capsys.readouterr().out
+    assert database.rows(f"SELECT * FROM {SECURITY_VERSIONS}") == []  # noqa: S608
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+def test_a_new_database_file_is_for_its_owner_alone(migrated: Copy) -> None:
+    assert stat.S_IMODE(migrated.database.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+def test_so_is_one_that_a_start_has_made(make_client: MakeClient, tmp_path: Path) -> None:
+    make_client(DATABASE_URL=sqlite_url(tmp_path))
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.sqlite3")] == [0o600]

@@ -1,0 +1,31 @@
+"""Edits that remove the protections of `app/security/core`."""
+
+from tests.sabotages.sabotage import Sabotage
+
+SABOTAGES = [
+    Sabotage("core/settings", "core/test_settings", 'or "production"', 'or "development"'),
+    Sabotage("core/settings", "core/test_settings", "hide_input_in_errors=True", "hide_input_in_errors=False"),
+    Sabotage("core/settings", "core/test_settings", "settings.weaknesses() if in_production() else []", "[]"),
+    Sabotage("core/secret_keys", "core/test_settings", "len(decoded) < MINIMUM_BYTES or", "False or"),
+    Sabotage("core/secret_keys", "core/test_settings", "info=purpose.encode()", 'info=b""'),
+    Sabotage("core/hooks", "limits/test_route_limit_checks", "app.state.hooks = Hooks()", "return Hooks()"),
+    Sabotage("core/tables", "core/test_database", ".casefold()", ""),
+    Sabotage(
+        "core/problems",
+        "http/test_errors",
+        'media_type = "application/problem+json"',
+        'media_type = "application/json"',
+    ),
+    Sabotage(
+        "core/events",
+        "core/test_event_lines",
+        "    _tell(db, fields)\n    after_commit(db, lambda: _write(fields))",
+        "    _tell(db, fields)\n    _write(fields)",
+    ),
+    Sabotage("core/logs", "core/test_log_lines", '_CREDENTIAL.sub("[redacted]", text)', "text"),
+    Sabotage(
+        "core/logs", "admission/test_on_the_wire", "addFilter(_is_worth_a_line)", "addFilter(lambda record: True)"
+    ),
+    Sabotage("core/logs", "core/test_log_lines", 'name != "uvicorn.access"', "True"),
+    Sabotage("core/logs", "core/test_log_lines", """('%s - "WebSocket %s"', "ASGI""", '("ASGI'),
+]

@@ -1,0 +1,20 @@
+"""The modules at the top of `app/security`, and `app/database.py`."""
+
+from tests.sabotages.sabotage import Sabotage
+
+SABOTAGES = [
+    Sabotage("compose", "operations/test_start_up", "start_up.install(app, public)", "start_up.install(app, ())"),
+    Sabotage("compose", "http/test_headers", "    headers.install(app)\n", ""),
+    Sabotage("compose", "admission/test_forms", '"form_limits": forms, ', ""),
+    Sabotage("rate_limits", "limits/test_route_limit_checks", "    route_limit_checks.install(app)\n", ""),
+    Sabotage(
+        "database",
+        "core/test_database",
+        'DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]',
+        'DbSession = Annotated[AsyncSession, Depends(_session, scope="request")]',
+    ),
+    Sabotage("database", "core/test_database", '"command_timeout": SILENT_SECONDS', '"command_timeout": 60'),
+    Sabotage("database", "core/test_database", '"foreign_keys=ON"', '"foreign_keys=OFF"'),
+    Sabotage("conflicts", "operations/test_conflicts", "if line.startswith(MARKERS):", "if False:"),
+    Sabotage("cli", "operations/test_cli", "                path.chmod(0o600)\n", ""),
+]

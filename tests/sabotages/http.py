@@ -1,0 +1,82 @@
+"""Edits that remove the protections of `app/security/http`."""
+
+from tests.sabotages.sabotage import Sabotage
+
+SABOTAGES = [
+    Sabotage("http/errors", "admission/test_known_names", "isinstance(part, int) or part in known", "True"),
+    Sabotage(
+        "http/errors", "core/test_crashes", "problem = problem_for(cast(Exception, error))", "problem = Problem(418)"
+    ),
+    Sabotage("http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
+    Sabotage("http/errors", "core/test_crashes", "            if context.answered:", "            if False:"),
+    Sabotage("http/errors", "admission/test_known_names", '    "zoneinfo_str",\n', ""),
+    Sabotage(
+        "http/request_log",
+        "authentication/test_log_safety",
+        'logs.redact(agent.decode("latin-1"))',
+        'agent.decode("latin-1")',
+    ),
+    Sabotage(
+        "http/client_address",
+        "http/test_client_address",
+        "ProxyHeadersMiddleware(app, proxies) if proxies else app",
+        'ProxyHeadersMiddleware(app, "*")',
+    ),
+    Sabotage("http/telemetry", "http/test_telemetry", "{} if asked_for else", "{} if True else"),
+    Sabotage(
+        "http/telemetry", "http/test_telemetry", '    scope.setdefault("fastapi.telemetry", None)\n', "    pass\n"
+    ),
+    Sabotage("http/request_log", "http/test_headers", '[*message.get("headers", ())]', 'message.get("headers", [])'),
+    Sabotage("http/client_address", "http/test_client_address", "name not in dropped and ", ""),
+    Sabotage("http/headers", "http/test_headers", '    "X-Frame-Options": "DENY",\n', ""),
+    Sabotage(
+        "http/headers",
+        "http/test_headers",
+        'add = self.add_on_https if scope["scheme"] in ("https", "wss") else',
+        "add = self.add_on_https or",
+    ),
+    Sabotage("http/headers", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
+    Sabotage("http/cors", "http/test_cors", "allow_origins=origins", 'allow_origins=["*"]'),
+    Sabotage("http/errors", "http/test_errors", "if kind in _QUOTES_INPUT else", "if False else"),
+    Sabotage(
+        "http/crashes",
+        "http/test_errors",
+        'Problem(500, detail="Something went wrong here. The request\'s id helps us to find it.")',
+        "Problem(500, detail=str(error))",
+    ),
+    Sabotage(
+        "http/api_docs", "http/test_api_docs", "None if in_production() else find_spec(PACKAGE)", "find_spec(PACKAGE)"
+    ),
+    Sabotage("http/api_docs", "http/test_api_docs", "script-src 'self' {allowed}", "script-src 'self' 'unsafe-inline'"),
+    Sabotage(
+        "http/api_docs",
+        "http/test_root_path",
+        'return quote(request.state.context.root_path.rstrip("/"))',
+        'return str(request.state.context.root_path.rstrip("/"))',
+    ),
+    Sabotage(
+        "http/websockets", "http/test_websockets", "if _bytes_of(message.result()) <= self._max_bytes:", "if True:"
+    ),
+    Sabotage("http/websockets", "http/test_websockets", "_answering(scope, receive, send)", "send"),
+    Sabotage(
+        "http/websockets",
+        "http/test_socket_ends",
+        "            await _answer_for_it(scope, socket)",
+        "            pass",
+    ),
+    Sabotage(
+        "http/websockets",
+        "http/test_socket_ends",
+        "except (OSError, RuntimeError) as error",
+        "except KeyError as error",
+    ),
+    Sabotage("http/websockets", "http/test_socket_ends", "if self._connecting:", "if False:"),
+    Sabotage("http/errors", "http/test_websockets", " and not _takes_an_answer(scope)", ""),
+    Sabotage("http/request_log", "http/test_websockets", '"websocket.accept": 101, ', ""),
+    Sabotage(
+        "http/websockets", "http/test_websockets", "len(text if text.isascii() else text.encode(", "len(text or str("
+    ),
+    Sabotage(
+        "http/request_log", "core/test_event_lines", 'if inbound and scope["state"]["trusted_peer"]', "if inbound"
+    ),
+]

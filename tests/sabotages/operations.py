@@ -1,0 +1,56 @@
+"""Edits that remove the protections of `app/security/operations`."""
+
+from tests.sabotages.sabotage import Sabotage
+
+SABOTAGES = [
+    Sabotage(
+        "operations/start_up", "operations/test_start_up", "if app.user_middleware[: len(layers)] != layers", "if False"
+    ),
+    Sabotage("operations/start_up", "http/test_mounted_apps", "below.redirect_slashes = False", "pass"),
+    Sabotage(
+        "operations/start_up",
+        "operations/test_start_up",
+        "if self.production and any(map(_overrides, self.served)):",
+        "if False:",
+    ),
+    Sabotage("operations/start_up", "admission/test_json_bodies", "any(map(may_be_read_late, self.served))", "False"),
+    Sabotage(
+        "operations/health",
+        "operations/test_health",
+        'detail="Not ready."',
+        "detail=str(request.state.database.engine.url)",
+    ),
+    Sabotage(
+        "operations/migrations",
+        "operations/test_migrations",
+        'kind != "table" or item.key not in SECURITY_TABLES | {SECURITY_VERSIONS}',
+        "True",
+    ),
+    Sabotage(
+        "operations/schema_check",
+        "operations/test_migrations",
+        "found.is_empty and not in_production()",
+        "found.is_empty",
+    ),
+    Sabotage(
+        "operations/schema_check", "operations/test_schema_check", "set(rows.scalars()) != newest(folder)", "False"
+    ),
+    Sabotage(
+        "operations/doctor",
+        "operations/test_doctor",
+        "return not (in_production() and chosen.weaknesses())",
+        "return True",
+    ),
+    Sabotage(
+        "operations/policy_words",
+        "operations/test_cli",
+        "if policy.public and not policy.guarded:",
+        "if policy.guarded:",
+    ),
+    Sabotage(
+        "operations/terminal",
+        "operations/test_cli",
+        'return type(getattr(error, "driver_exception", None) or error).__name__',
+        "return str(error)",
+    ),
+]
