@@ -16,10 +16,10 @@ PYTHON = sorted(path for path in TEMPLATE.rglob("*.py") if LEFT_BY_RUNNING.isdis
 MODULES = {str(path.relative_to(TEMPLATE)): path for path in PYTHON}
 BLOCK = re.compile(r"# \{%-?\s*(\w+)")
 
-LONGEST_MODULE = 200
-LONGEST_FUNCTION = 30
+LONGEST_MODULE = 300
+LONGEST_FUNCTION = 40
 MOST_CONDITIONS = 16  # in one file: two a feature, and two where two features meet
-LONGEST_TEST_MODULE = 250
+LONGEST_TEST_MODULE = 300
 
 # What is longer today, and by how much it may be: a number here only ever gets smaller.
 LONG_MODULES: dict[str, int] = {}
