@@ -1,4 +1,4 @@
-"""Callers for tests that do not care how callers say who they are: by a log-in where people log in, else by a key."""
+"""Authenticated callers for tests: by login where people log in, else by an API key."""
 
 from itertools import count
 from typing import Protocol, TypeVar

@@ -1,4 +1,4 @@
-"""A terminal for tests: `manage("doctor")` types `manage doctor`, in a project that lies in `tmp_path`."""
+"""Run `manage` in tests: `manage("doctor")` runs `manage doctor` in a project at `tmp_path`."""
 
 from collections.abc import Callable
 from pathlib import Path

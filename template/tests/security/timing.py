@@ -1,4 +1,4 @@
-"""For tests about time: be there later, start together, measure."""
+"""Time in tests: move the clock, start calls together, measure."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -15,7 +15,7 @@ from app.security.access.credentials import Credentials
 from app.security.core.tables import Account
 from tests.security.callers import AsCaller, CallerClient
 from tests.security.fixtures import Database, MakeClient
-from tests.security.things import app_of_things, client_of_things  # noqa: F401
+from tests.security.sample_resource import app_of_things, client_of_things  # noqa: F401
 
 
 def watch(client: TestClient) -> list[str]:

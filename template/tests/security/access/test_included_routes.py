@@ -12,7 +12,7 @@ from starlette.types import Scope
 from app.security.access.identity import Caller, public, require_scope
 from app.security.access.included_routes import IncludedRoute, unfolded
 from app.security.admission.request_guard import accepts
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
 

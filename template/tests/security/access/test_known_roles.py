@@ -10,10 +10,10 @@ from starlette.testclient import TestClient
 from app.security.access import known_roles
 from app.security.core.tables import AccountRole
 from tests.security.callers import AsCaller, CallerClient
+from tests.security.captured_logs import Capture, written
 from tests.security.fixtures import Database, MakeClient
-from tests.security.printed import Capture, written
+from tests.security.sample_resource import app_of_things
 from tests.security.terminal import Manage
-from tests.security.things import app_of_things
 
 
 @pytest.fixture(name="client")

@@ -14,10 +14,10 @@ from app.database import DbSession
 from app.security.access.credentials import Credential, Principal
 from app.security.access.identity import RequireScope, public, require_scope
 from tests.security.access.test_route_gates import Closed, ClosedRoute
-from tests.security.assembled import assemble
-from tests.security.by_hand import ask
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
+from tests.security.raw_asgi import ask
 
 READ = require_scope("things:read")
 MALFORMED: dict[str, Any] = {"content": "{", "headers": {"Content-Type": "application/json"}}

@@ -18,10 +18,10 @@ from app.security.access.credentials import Credential, Principal
 from app.security.access.identity import Caller, authenticate, public, require_scope
 from app.security.access.policy import Declaration, Policy
 from app.security.access.route_gates import Gate
-from tests.security.assembled import assemble
-from tests.security.by_hand import ask
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
+from tests.security.raw_asgi import ask
 
 SCOPED = [require_scope("things:read")]
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.security.access.identity import Caller, public, require_scope
 from app.security.access.policy import InsecureApp
 from app.security.compose import fastapi_options
-from tests.security.assembled import Add, assemble, caller_of, forgotten, plain, some_folder
+from tests.security.build_app import Add, assemble, caller_of, forgotten, plain, some_folder
 from tests.security.callers import AsCaller
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import MakeClient

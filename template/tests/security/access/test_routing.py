@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public, require_scope
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 OPEN = [public]

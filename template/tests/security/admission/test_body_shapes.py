@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 from app.security.access.identity import public
 from app.security.admission.body_shapes import loose_bodies
 from app.security.core.hooks import hooks_of
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import Database, MakeClient
-from tests.security.things import add_things
+from tests.security.sample_resource import add_things
 
 
 class Strict(BaseModel):

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import public
 from app.security.admission.request_guard import accepts
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 KINDS = ("application/x-www-form-urlencoded", "multipart/form-data")

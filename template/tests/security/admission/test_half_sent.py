@@ -14,9 +14,9 @@ from starlette.websockets import WebSocket
 
 from app.security.access.identity import public
 from app.security.admission.request_guard import deadline
-from tests.security.assembled import assemble
-from tests.security.by_hand import ask, nothing_more, scope_of
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
+from tests.security.raw_asgi import ask, nothing_more, scope_of
 
 WHOLE = bytes(range(256)) * 1500  # more than a server takes without looking at its client
 HALF = {"content_type": "application/json", "content_length": "9"}

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import public
 from app.security.admission import json_bodies
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.timing import at_once
 

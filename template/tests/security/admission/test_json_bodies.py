@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from app.security.access.identity import public
 from app.security.admission import json_bodies
 from app.security.compose import fastapi_options
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 JSON = {"Content-Type": "application/json"}

@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from app.security.access.identity import public
 from app.security.http.errors import DEEPEST_POINTER
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 CANARY = "canary-7f3a"

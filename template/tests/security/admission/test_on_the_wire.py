@@ -79,7 +79,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "-m",
         "uvicorn",
         "--factory",
-        "tests.security.things:app_of_things",
+        "tests.security.sample_resource:app_of_things",
         "--port",
         str(port),
         "--http",

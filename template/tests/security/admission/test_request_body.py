@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.security.by_hand import ask
 from tests.security.callers import AsCaller
-from tests.security.things import client_of_things as client_of_things
+from tests.security.raw_asgi import ask
+from tests.security.sample_resource import client_of_things as client_of_things
 
 
 def test_json_is_utf8(as_caller: AsCaller) -> None:

@@ -12,10 +12,10 @@ from starlette.types import Message
 from app.security.access.identity import public
 from app.security.admission.request_guard import accepts, deadline
 from app.security.compose import fastapi_options, secure
-from tests.security.by_hand import ask, nothing_more, scope_of
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
-from tests.security.things import app_of_things, client_of_things  # noqa: F401
+from tests.security.raw_asgi import ask, nothing_more, scope_of
+from tests.security.sample_resource import app_of_things, client_of_things  # noqa: F401
 from tests.security.timing import at_once
 
 JSON = {"Content-Type": "application/json"}

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.core.tables import AuditEvent
-from tests.security.audit.kept import (
+from tests.security.audit.audit_helpers import (
     Audit,
     app_of_changes,
     assert_broken,

@@ -10,7 +10,7 @@ from app.security.access import accounts
 from app.security.audit import audit_check
 from app.security.audit.audit_check import RETENTION_DAYS
 from app.security.core.events import Event
-from tests.security.audit.kept import (
+from tests.security.audit.audit_helpers import (
     ACCOUNT,
     COMMAND,
     NAME,
@@ -21,8 +21,8 @@ from tests.security.audit.kept import (
     kept,
     kept_events,
 )
-from tests.security.copied import Copy
 from tests.security.fixtures import Database
+from tests.security.project_copy import Copy
 from tests.security.terminal import Manage
 from tests.security.timing import later
 

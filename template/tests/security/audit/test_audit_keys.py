@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from app.security.audit.audit_marks import Mark, write_mark
 from app.security.core import settings
-from tests.security.audit.kept import (
+from tests.security.audit.audit_helpers import (
     Audit,
     app_of_changes,
     assert_broken,

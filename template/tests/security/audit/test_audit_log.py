@@ -12,7 +12,7 @@ from app.security.audit import audit_log, audit_writer
 from app.security.audit.audit_marks import Mark
 from app.security.core.events import Event
 from app.security.core.settings import ROOT
-from tests.security.audit.kept import (
+from tests.security.audit.audit_helpers import (
     app_of_changes,
     change,
     client_of_changes,  # noqa: F401

@@ -15,7 +15,7 @@ from app.database import Database as ServiceDatabase
 from app.security.access import accounts
 from app.security.audit import audit_restart
 from app.security.core.events import Event
-from tests.security.audit.kept import (
+from tests.security.audit.audit_helpers import (
     ACCOUNT,
     COMMAND,
     NAME,

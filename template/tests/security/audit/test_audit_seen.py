@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.security.audit.audit_check import RETENTION_DAYS
-from tests.security.audit.kept import (
+from tests.security.audit.audit_helpers import (
     Audit,
     app_of_changes,
     audit_command,  # noqa: F401

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.security.access.identity import Caller, public
-from tests.security.assembled import assemble
 from tests.security.authentication.persons import Person, log_in, refresh
+from tests.security.build_app import assemble
+from tests.security.captured_logs import Capture, written
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
-from tests.security.printed import Capture, written
 
 AsPerson = Callable[..., Person]
 FIELDS = {

@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import Caller, require_scope
 from app.security.compose import fastapi_options, secure
-from tests.security.assembled import assemble
 from tests.security.authentication.persons import Person, log_in, refresh
+from tests.security.build_app import assemble
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import MakeClient
 

@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from app.security.authentication import throttle_buckets
 from tests.security.authentication.persons import log_in
-from tests.security.authentication.throttled import ALICE, From, at, guesses, service
+from tests.security.authentication.throttle_helpers import ALICE, From, at, guesses, service
 from tests.security.fixtures import Database
 from tests.security.timing import later
 

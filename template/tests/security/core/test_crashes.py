@@ -12,10 +12,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.identity import public
 from app.security.compose import fastapi_options
-from tests.security.assembled import assemble
-from tests.security.by_hand import ask, nothing_more
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.http.test_headers import EXPECTED
+from tests.security.raw_asgi import ask, nothing_more
 
 Recorded = list[dict[str, Any]]
 OPEN = [public]

@@ -19,7 +19,7 @@ from app.security.compose import fastapi_options, secure
 from app.security.core.tables import Account, AccountRole
 from tests.security.callers import AsCaller, CallerClient
 from tests.security.fixtures import POSTGRES, Database, MakeClient
-from tests.security.things import client_of_things  # noqa: F401
+from tests.security.sample_resource import client_of_things  # noqa: F401
 from tests.security.timing import at_once
 
 

@@ -14,11 +14,11 @@ from app.security.access import accounts
 from app.security.access.identity import public
 from app.security.core.events import Event
 from app.security.core.settings import ROOT
-from tests.security.assembled import assemble, caller_of
+from tests.security.build_app import assemble, caller_of
 from tests.security.callers import AsCaller
 from tests.security.every_route import NO_ID
 from tests.security.fixtures import Database, MakeClient
-from tests.security.things import add_things
+from tests.security.sample_resource import add_things
 
 Recorded = list[dict[str, Any]]
 

@@ -14,11 +14,11 @@ from starlette.testclient import TestClient
 from app.security.access.identity import public
 from app.security.core import logs
 from app.security.core.settings import ROOT
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
+from tests.security.captured_logs import Capture, written
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
-from tests.security.printed import Capture, written
-from tests.security.things import app_of_things
+from tests.security.sample_resource import app_of_things
 
 TOKENS = {
     "access token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",

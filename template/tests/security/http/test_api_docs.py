@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.security.access.credentials import Credentials
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import MakeClient
 

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import public
 from app.security.http.client_address import OF_NOBODY, OF_PROXIES
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 

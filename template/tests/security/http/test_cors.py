@@ -13,7 +13,7 @@ from app.security.core import settings
 from app.security.core.problems import Problem
 from app.security.core.settings import problems
 from app.security.http.cors import EXPOSED_HEADERS, ORIGINS, CorsSettings
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 ALLOWED, ANOTHER = "https://app.example.com", "https://shop.example.com:8443"

@@ -20,7 +20,7 @@ from app.security.core.events import Event
 from app.security.core.tables import Account
 from tests.security.callers import AsCaller
 from tests.security.http.test_headers import EXPECTED
-from tests.security.things import client_of_things  # noqa: F401
+from tests.security.sample_resource import client_of_things  # noqa: F401
 
 CANARY = "canary-7f3a"
 JSON = {"Content-Type": "application/json"}

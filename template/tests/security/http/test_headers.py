@@ -4,10 +4,10 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from tests.security.assembled import assemble, caller_of
+from tests.security.build_app import assemble, caller_of
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
-from tests.security.things import app_of_things, client_of_things  # noqa: F401
+from tests.security.sample_resource import app_of_things, client_of_things  # noqa: F401
 
 EXPECTED = {
     "x-content-type-options": "nosniff",

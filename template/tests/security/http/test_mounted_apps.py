@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import public
 from app.security.compose import secure
-from tests.security.assembled import caller_of, forgotten, plain
+from tests.security.build_app import caller_of, forgotten, plain
 
 CANARY = "canary-51d0"
 

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from app.security.access.identity import public
 from app.security.admission.request_guard import accepts, deadline
 from app.security.compose import fastapi_options
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 ROOT_PATH = "/api"

@@ -14,12 +14,12 @@ from app.security.access.identity import Caller, public, require_scope
 from app.security.core.problems import Problem
 from app.security.core.tables import Account
 from app.security.http import websockets
-from tests.security.assembled import assemble
-from tests.security.by_hand import scope_of
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.core.test_crashes import crashes
 from tests.security.fixtures import MakeClient
 from tests.security.http.test_headers import EXPECTED
+from tests.security.raw_asgi import scope_of
 
 Recorded = list[dict[str, Any]]
 RECHECK_SECONDS = 0.05

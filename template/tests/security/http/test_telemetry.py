@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from opentelemetry import trace
 
 from app.security.access.identity import public
-from tests.security.assembled import assemble, caller_of
+from tests.security.build_app import assemble, caller_of
 
 
 class Provider(trace.TracerProvider):

@@ -17,10 +17,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.identity import Caller, public, require_scope
 from app.security.compose import fastapi_options, secure
-from tests.security.by_hand import nothing_more, scope_of
 from tests.security.callers import AsCaller
 from tests.security.fixtures import Database, MakeClient
 from tests.security.http.test_headers import EXPECTED
+from tests.security.raw_asgi import nothing_more, scope_of
 
 
 @pytest.fixture

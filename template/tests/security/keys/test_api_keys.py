@@ -14,11 +14,11 @@ from app.security.access.credentials import Credentials
 from app.security.access.identity import Caller
 from app.security.access.policy import InsecureApp
 from app.security.keys.key_format import new_key
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import Database, MakeClient
+from tests.security.keys.key_resource import app_with_a_vault, change_row, disable_owner, expire, revoke, statements
 from tests.security.keys.programs import Program, issue_key
-from tests.security.keys.vault import app_with_a_vault, change_row, disable_owner, expire, revoke, statements
 from tests.security.timing import later
 
 AsProgram = Callable[..., Program]

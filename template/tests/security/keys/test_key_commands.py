@@ -6,9 +6,9 @@ from starlette.testclient import TestClient
 from app.security.access import accounts
 from app.security.core import settings
 from app.security.keys.key_format import parse
-from tests.security.assembled import assemble, forgotten
+from tests.security.build_app import assemble, forgotten
 from tests.security.fixtures import Database, MakeClient
-from tests.security.keys.vault import app_with_a_vault
+from tests.security.keys.key_resource import app_with_a_vault
 from tests.security.terminal import Manage
 
 ISSUE = ("issue", "--account", "billing", "--scope", "vault:read")

@@ -14,7 +14,7 @@ from tests.security.authentication.persons import PASSWORD, Person
 from tests.security.callers import CallerClient, client_from
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import Database, MakeClient
-from tests.security.keys.vault import app_with_a_vault
+from tests.security.keys.key_resource import app_with_a_vault
 from tests.security.timing import at_once, later
 
 AsPerson = Callable[..., Person]

@@ -12,10 +12,10 @@ from app.security.access import accounts
 from app.security.core.tables import ApiKey
 from app.security.keys import store as key_store
 from app.security.keys.store import TooManyKeys
+from tests.security.captured_logs import Capture, written
 from tests.security.fixtures import Database, MakeClient
+from tests.security.keys.key_resource import app_with_a_vault, disable_owner, revoke, statements
 from tests.security.keys.programs import Program, issue_key
-from tests.security.keys.vault import app_with_a_vault, disable_owner, revoke, statements
-from tests.security.printed import Capture, written
 from tests.security.timing import later
 
 AsProgram = Callable[..., Program]

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from app.security.access.identity import Caller, public, require_scope
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 MakeLimited = Callable[..., TestClient]

@@ -12,7 +12,7 @@ from app.security.access.identity import public
 from app.security.core.settings import ROOT
 from app.security.limits.limit_storage import RETRY_SECONDS
 from app.security.rate_limits import limiter
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.limits.redis_server import RedisServer
 

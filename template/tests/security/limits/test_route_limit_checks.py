@@ -14,7 +14,7 @@ from app.security.access.identity import public
 from app.security.access.policy import InsecureApp
 from app.security.limits.route_limit_checks import blocking
 from app.security.rate_limits import limiter
-from tests.security.assembled import assemble, caller_of, forgotten, plain
+from tests.security.build_app import assemble, caller_of, forgotten, plain
 from tests.security.fixtures import MakeClient
 
 

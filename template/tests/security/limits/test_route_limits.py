@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import Caller, public, require_scope
 from app.security.rate_limits import limiter
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller, CallerClient, client_from
 from tests.security.fixtures import MakeClient
 from tests.security.timing import later

@@ -18,9 +18,9 @@ from app.security.access.policy import Policy
 from app.security.admission.request_guard import accepts, deadline
 from app.security.core.secret_keys import decode_secret
 from app.security.core.settings import ROOT
-from tests.security.assembled import assemble, caller_of, forgotten
-from tests.security.copied import Copy
+from tests.security.build_app import assemble, caller_of, forgotten
 from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
+from tests.security.project_copy import Copy
 from tests.security.terminal import Manage
 
 Environment = Callable[..., None]

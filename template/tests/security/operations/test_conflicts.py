@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.security.copied import Copy
+from tests.security.project_copy import Copy
 
 LEFT = "x = 1\n<<<<<<< before updating\nx = 2\n=======\nx = 3\n>>>>>>> after updating\n"
 CHECK = "app/security/conflicts.py"

@@ -12,9 +12,9 @@ from app.security.access.identity import public
 from app.security.admission.request_guard import accepts, deadline
 from app.security.core import settings
 from app.security.operations import migrations
-from tests.security.assembled import assemble, forgotten
-from tests.security.copied import Copy
+from tests.security.build_app import assemble, forgotten
 from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
+from tests.security.project_copy import Copy
 from tests.security.terminal import Manage
 
 Environment = Callable[..., None]

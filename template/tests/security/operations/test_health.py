@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 

@@ -17,8 +17,8 @@ from app.database import Base
 from app.security.core import tables
 from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
 from app.security.operations.migrations import configs, migrate, new_engine
-from tests.security.copied import Copy
 from tests.security.fixtures import POSTGRES, Database, MakeClient
+from tests.security.project_copy import Copy
 
 YOUR_TABLE = """
 from uuid import UUID

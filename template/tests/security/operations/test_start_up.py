@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.security.access.identity import public
 from app.security.access.policy import InsecureApp
 from app.security.compose import fastapi_options
-from tests.security.assembled import Add, assemble, caller_of, forgotten, plain, some_folder
+from tests.security.build_app import Add, assemble, caller_of, forgotten, plain, some_folder
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT
 
 ADDED_LATER: list[Add] = [

@@ -1,4 +1,4 @@
-"""A service whose throttle is tried from several addresses; import `service` and `at` as fixtures."""
+"""A service whose login throttle is tested from several addresses; import `service` and `at` as fixtures."""
 
 from collections.abc import Callable
 

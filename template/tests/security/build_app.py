@@ -1,4 +1,4 @@
-"""Apps that are put together in a test, and what is served when somebody forgot to protect it."""
+"""Build an app for a test; endpoints that a test leaves unprotected on purpose."""
 
 from collections.abc import Callable
 from pathlib import Path

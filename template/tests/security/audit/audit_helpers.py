@@ -1,4 +1,4 @@
-"""An app that changes something when asked, and what its audit log keeps; import the fixtures to use them."""
+"""An app with audited changes, and access to its audit log; import the fixtures to use them."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem
 from app.security.core.tables import Account, AuditEvent
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import Database, MakeClient
 from tests.security.terminal import Manage
 

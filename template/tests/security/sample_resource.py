@@ -1,4 +1,4 @@
-"""A resource of the tests' own, so that they need none of yours; import `client_of_things` to call it as `client`."""
+"""A sample resource, so that our tests need no route of yours; import `client_of_things` to call it as `client`."""
 
 import hashlib
 from typing import Annotated
@@ -14,7 +14,7 @@ from app.database import DbSession, changed_rows
 from app.security.access.identity import Caller, public, require_scope
 from app.security.core.problems import Problem
 from app.security.core.tables import KnownAddress
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 

@@ -1,4 +1,4 @@
-"""Requests made message by message, for what no client library would send."""
+"""Send raw ASGI messages: requests that no client library sends."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a service has written, with the lines that wait for others."""
+"""Read the log lines that a service wrote, buffered ones included."""
 
 import pytest
 

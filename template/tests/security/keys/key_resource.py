@@ -1,4 +1,4 @@
-"""A resource for tests of API keys, and what can happen to a key meanwhile."""
+"""A sample resource for tests of API keys, and ways to change a key behind the app."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from app.security.access import accounts
 from app.security.access.identity import Caller, recent_login, require_scope
 from app.security.core.tables import Account, ApiKey
 from app.security.keys import store as key_store
-from tests.security.assembled import assemble
+from tests.security.build_app import assemble
 from tests.security.fixtures import Database
 from tests.security.keys.programs import Program
 

@@ -1,4 +1,4 @@
-"""A copy of this project in a folder of its own, whose commands run as processes of their own."""
+"""A copy of this project in another folder; its commands run as processes."""
 
 import os
 import shutil
