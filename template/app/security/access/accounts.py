@@ -28,16 +28,20 @@ from app.security.core.tables import (
 _ALPHABET = string.digits + string.ascii_letters
 
 
-class BadName(ValueError):
-    """Nobody could log in by this name."""
+class AccountError(Exception):
+    """An operation on an account that is refused; the message is for the user."""
 
 
-class AccountExists(Exception):
-    """Another account has this log-in name, or one that folds to it."""
+class BadName(AccountError):
+    """A name that nobody could log in with."""
 
 
-class UnknownAccount(LookupError):
-    """No account has this name."""
+class AccountExists(AccountError):
+    """Another account has this login name, or one that folds to it."""
+
+
+class UnknownAccount(AccountError):
+    """There is no account with this name."""
 
 
 def random_token(prefix: str) -> str:
@@ -63,7 +67,7 @@ async def create(
     Raises: AccountExists, BadName.
     """
     if not is_login_name(name):
-        raise BadName
+        raise BadName("A name has 1 to 254 printable characters, and no space around them.")
     stored = None if kind == "service" else (password_hash or UNUSABLE_PASSWORD)
     account = Account(kind=kind, name=name, login=normalise_login(name), password_hash=stored)
     try:
@@ -71,7 +75,7 @@ async def create(
             db.add(account)
             await db.flush()
     except IntegrityError:
-        raise AccountExists from None
+        raise AccountExists("That name is taken.") from None
     db.add_all([AccountRole(account_id=account.id, role=role) for role in sorted(set(roles))])
     await db.flush()
     events.record_change(db, Event.USER_CREATED, subject=account.id, reason=kind)
@@ -82,7 +86,7 @@ async def by_name(db: AsyncSession, name: str) -> Account:
     """Raises: UnknownAccount."""
     account = await db.scalar(select(Account).where(Account.login == normalise_login(name)))
     if account is None:
-        raise UnknownAccount(name)
+        raise UnknownAccount("No such account.")
     return account
 
 

@@ -1,27 +1,41 @@
-"""What commands share: one transaction, and plain words for what went wrong."""
+"""Runs the commands of `manage`: each is one transaction, and an error is one line with exit code 1."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.database import Database
-from app.security.access.accounts import AccountExists, BadName, UnknownAccount
+from app.security.access.accounts import AccountError
 from app.security.core import logs
 from app.security.core.events import NotRecorded
 
-NOT_RECORDED = "The audit log cannot take this change, so it was not made: run `uv run manage audit verify`."
+NOT_RECORDED = "The audit log cannot record this change, so it was not made: run `uv run manage audit verify`."
 NOT_READY = "The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`."
 T = TypeVar("T")
 
 
-def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-    """Do this in one transaction; what the person at the terminal did wrong is one line and exit code 1."""
+def command(work: Callable[..., Awaitable[str]]) -> Callable[..., None]:
+    """The command for `async def work(db, …)`: its other parameters are typed in, its result is printed."""
+    parameters = list(inspect.signature(work).parameters.values())
 
-    logs.to_stderr()  # stdout is for what was asked for
+    @wraps(work)
+    def typed(*args: Any, **kwargs: Any) -> None:
+        if result := run(lambda db: work(db, *args, **kwargs)):
+            typer.echo(result)
+
+    typed.__signature__ = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]  # typer reads it
+    return typed
+
+
+def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    """Do this in one transaction. Raises: typer.Exit, after one line on stderr."""
+    logs.to_stderr()  # stdout is for the result
 
     async def transaction() -> T:
         database = Database()
@@ -34,30 +48,26 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(transaction())
-    except UnknownAccount:
-        fail("Nobody has this name.")
-    except AccountExists:
-        fail("There is an account of this name already.")
-    except BadName:
-        fail("A name has 1 to 254 printable characters, and no space around them.")
+    except AccountError as error:
+        fail(str(error))
     except NotRecorded:
         fail(NOT_RECORDED)
-    except (OperationalError, ProgrammingError, OSError):  # no such table, most often
+    except (OperationalError, ProgrammingError, OSError):  # most often: no such table
         fail(NOT_READY)
 
 
 async def reach(engine: AsyncEngine, variable: str) -> None:
-    """Connect once, so that a lost database is never taken for a missing table."""
+    """Connect once, so that a lost database is never mistaken for a missing table."""
     try:
         async with engine.connect():
             pass
-    except Exception as error:  # whatever the driver says, it may hold the address
+    except Exception as error:  # the driver's message may hold the address
         fail(f"The database cannot be reached ({await kind_of(error)}): check {variable}.")
 
 
 async def kind_of(error: Exception) -> str:
-    """The name of what a database said, of the driver's own error where SQLAlchemy stands in for it."""
-    await asyncio.sleep(0.1)  # aiosqlite's thread tells this loop that it ends, and fails when the loop is closed
+    """The class of a database error, or of the driver's error inside it."""
+    await asyncio.sleep(0.1)  # aiosqlite's thread still reports to this event loop, and fails when it is closed
     return type(getattr(error, "driver_exception", None) or error).__name__
 
 

@@ -200,7 +200,7 @@ def test_who_is_not_there_is_said_in_one_line(users: Manage, command: str) -> No
     result = users(command, "nobody@example.com")
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Nobody has this name.\n"
+    assert result.stderr == "No such account.\n"
 
 
 def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(users: Manage, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_session_that_ended_before_keeps_its_time(
     assert database.rows("SELECT ended_at FROM sessions") == before
 
 
-@pytest.mark.parametrize(("name", "said"), [("billing", "service account"), ("nobody", "Nobody has this name")])
+@pytest.mark.parametrize(("name", "said"), [("billing", "service account"), ("nobody", "No such account")])
 def test_who_has_no_sessions_is_named(end_sessions: Manage, database: Database, name: str, said: str) -> None:
     database.run(lambda db: accounts.create(db, "billing", kind="service"))
 

@@ -129,8 +129,8 @@ def test_no_key_is_made_for_a_person(keys: Manage, client: TestClient) -> None:
         (("issue", "--account", "billing", "--scope", "valut:read"), "they ask for: "),
         (("issue", "--account", "", "--scope", "vault:read"), "1 to 254 printable"),
         ((*ISSUE, "--name", ""), "1 to 100 printable"),
-        (("list", "--account", "nobody"), "Nobody has this name"),
-        (("revoke", "--account", "nobody", "--all"), "Nobody has this name"),
+        (("list", "--account", "nobody"), "No such account"),
+        (("revoke", "--account", "nobody", "--all"), "No such account"),
     ],
 )
 def test_a_mistake_is_one_line(keys: Manage, arguments: tuple[str, ...], said: str) -> None:
