@@ -1,25 +1,47 @@
 """One snapshot of the working tree for each worker, and one virtual environment for all of them."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
+from tests.nightly import EVERYTHING
 from tests.rendering import Environment, Project, Template, git_environment, install, snapshot
 from tests.variants import ALL
 
 collect_ignore = ["generated"]  # it runs inside generated projects
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: then no worker starts one when the others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+LEFT_OUT: dict[str, int] = {}  # what waits for the nightly run: how many rows of which test
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to the nightly run what is marked `nightly`; run long tests first, so that no worker ends with one."""
+    left = [] if EVERYTHING else [item for item in items if item.get_closest_marker("nightly")]
+    items[:] = sorted(
+        (item for item in items if item not in left), key=lambda item: not item.get_closest_marker("slow")
+    )
+    config.hook.pytest_deselected(items=left)
+    LEFT_OUT.update(Counter(item.nodeid.partition("[")[0] for item in left))
+    if hasattr(config, "workeroutput"):  # a worker of pytest-xdist, whose parent prints
+        config.workeroutput["left_out"] = LEFT_OUT
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of pytest-xdist is done."""
+    LEFT_OUT.update(node.workeroutput.get("left_out", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The matrix of updates, as a table."""
+    """What waits for the nightly run, and the matrix of updates."""
+    if LEFT_OUT:
+        terminalreporter.section(f"{sum(LEFT_OUT.values())} tests left to the nightly run (EVERY_VARIANT=1)")
+        terminalreporter.write("".join(f"{number:>5}  {test}\n" for test, number in sorted(LEFT_OUT.items())))
     reports = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])]
     rows = sorted(
         f"{value:<110} {report.outcome} in {report.duration:.0f} s"

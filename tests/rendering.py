@@ -1,5 +1,6 @@
 """Generates projects from the working tree, and runs what belongs to them."""
 
+import ast
 import os
 import re
 import shutil
@@ -106,12 +107,26 @@ class Project:
         self.must("git", "commit", "--quiet", "--message", message)
 
 
-def lay_over(project: Project) -> None:
-    """Add the tests of our internals to a generated project; those of a feature that is off stay away."""
-    for source in sorted((OVERLAY / "tests/security").rglob("*.py")):
-        name = str(source.relative_to(OVERLAY))
-        if project.file(name).parent.is_dir():
-            project.write(name, source.read_text())
+def lay_over(project: Project) -> list[str]:
+    """Add the tests of our internals, without those that import what this project lacks. Returns the test files."""
+    sources = {str(path.relative_to(OVERLAY)): path.read_text() for path in sorted(OVERLAY.rglob("*.py"))}
+    away = {name for name in sources if not project.file(name).parent.is_dir()}
+    lacking = away | {name for name in _modules(TEMPLATE) if not project.file(name).exists()}
+    chosen = {name: text for name, text in sources.items() if lacking.isdisjoint({name, *_imported_files(text)})}
+    for name, text in chosen.items():
+        project.write(name, text)
+    return [name for name in chosen if Path(name).name.startswith("test_")]
+
+
+def _modules(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
+
+
+def _imported_files(text: str) -> set[str]:
+    """The files that a module may import: `from a.b import c` may mean a/b.py or a/b/c.py."""
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module]
+    modules = {name for node in imports for name in (node.module, *(f"{node.module}.{one.name}" for one in node.names))}
+    return {f"{str(module).replace('.', '/')}.py" for module in modules}
 
 
 LEFT_BY_RUNNING = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "uv.lock"}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.nightly import rows
 from tests.pipelines import run_job
 from tests.rendering import Project, Template
-from tests.variants import RUN_THEIR_SUITE
+from tests.variants import EVERY, MAIN
 
 # An advisory without a fix, what only that would need, and a hash that no password of ours ever had.
 UNWANTED = {"ecdsa", "rsa", "pyasn1", "bcrypt"}
@@ -22,16 +23,16 @@ def locked(project: Project) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", RUN_THEIR_SUITE)
+@pytest.mark.parametrize("variant", rows(EVERY, now=MAIN))
 def test_it_locks_without_what_nobody_needs(template: Template, tmp_path: Path, variant: str) -> None:
-    project = template.copy(tmp_path / "project", **RUN_THEIR_SUITE[variant])
+    project = template.copy(tmp_path / "project", **EVERY[variant])
 
     project.must("uv", "lock", "--quiet")
 
     found = locked(project)
     assert "fastapi" in found
     assert UNWANTED & found.keys() == set()
-    assert ("bandit" in found) == RUN_THEIR_SUITE[variant]["bandit"]
+    assert ("bandit" in found) == EVERY[variant]["bandit"]
 
 
 def test_a_lock_without_our_exclusions_would_hold_them(committed: Project, template: Template, tmp_path: Path) -> None:

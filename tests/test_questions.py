@@ -1,6 +1,5 @@
 """Answers, good and bad: a bad one gets a message that says what to type, and nothing is written."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.nightly import EVERYTHING
 from tests.rendering import NAME, ROOT, Project, Template, outside
 
 CALLERS_ADVICE = 'Answer yes here, or yes to "jwt"'
@@ -386,7 +386,7 @@ def test_an_edited_answer_that_is_none_reaches_no_file(
 ) -> None:
     project = edited(**{question: f"admin, {value}" if question == "roles" and isinstance(value, str) else value})
 
-    by_update = value == HOSTILE["python"] or os.environ.get("EVERY_VARIANT")  # it renders three times
+    by_update = value == HOSTILE["python"] or EVERYTHING  # it renders three times
     _render_or_refuse(template.update if by_update else template.recopy, project)
 
     assert _infected(project) == []

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.nightly import rows
 from tests.rendering import Project, Template
-from tests.variants import ALL, OTHER_VALUES, RUN_THEIR_SUITE, VARIANTS, label, shaping, values_of
+from tests.variants import ALL, EVERY, OTHER_VALUES, PAIRWISE, shaping, values_of
 
-variants = pytest.mark.parametrize("variant", VARIANTS)
+variants = pytest.mark.parametrize("variant", rows(EVERY, now=PAIRWISE))
 
 START = """
 import app.main
@@ -28,7 +29,7 @@ with TestClient(app.main.app, base_url="http://localhost", client=("127.0.0.1", 
 
 @pytest.fixture
 def rendered(template: Template) -> Callable[[str], Project]:
-    return lambda variant: template.render(**VARIANTS[variant])
+    return lambda variant: template.render(**EVERY[variant])
 
 
 def _texts(project: Project) -> dict[str, str]:
@@ -37,17 +38,17 @@ def _texts(project: Project) -> dict[str, str]:
 
 @variants
 def test_it_is_linted(runnable: Template, variant: str) -> None:
-    runnable.render(**VARIANTS[variant]).must("ruff", "check", "--no-cache", ".")
+    runnable.render(**EVERY[variant]).must("ruff", "check", "--no-cache", ".")
 
 
 @variants
 def test_it_is_formatted(runnable: Template, variant: str) -> None:
-    runnable.render(**VARIANTS[variant]).must("ruff", "format", "--check", "--no-cache", ".")
+    runnable.render(**EVERY[variant]).must("ruff", "format", "--check", "--no-cache", ".")
 
 
 @variants
 def test_it_type_checks_strictly(runnable: Template, variant: str) -> None:
-    project = runnable.render(**VARIANTS[variant])
+    project = runnable.render(**EVERY[variant])
 
     project.must("mypy", "--strict", "--cache-dir", str(runnable.scratch / "mypy"))
 
@@ -110,7 +111,7 @@ def test_no_protection_lies_about_unused(rendered: Callable[[str], Project], var
 
 @variants
 def test_it_starts_and_answers(project: Callable[..., Project], variant: str) -> None:
-    printed = project(**VARIANTS[variant]).must("python", "-c", START, FASTAPI_ENV="development")
+    printed = project(**EVERY[variant]).must("python", "-c", START, FASTAPI_ENV="development")
 
     assert "200 401 200" in printed.splitlines()
 
@@ -148,16 +149,10 @@ def test_the_readme_promises_limits_where_there_are_some(template: Template, ans
     assert ("limits" in promise) == answer
 
 
-@pytest.mark.slow
-def test_its_own_suite_passes_as_it_is(project: Callable[..., Project]) -> None:
-    """With other answers, and where people live in it, see test_lived_in.py."""
-    project(**ALL).must("python", "-m", "pytest", "--quiet", CI="true")
-
-
 @pytest.mark.parametrize("question", shaping())
 def test_the_suite_is_run_with_every_answer(question: str) -> None:
     """A question that is added to copier.yml is in every table here, or this fails."""
-    answered = {str(answers[question]) for answers in RUN_THEIR_SUITE.values()}
+    answered = {str(answers[question]) for answers in PAIRWISE.values()}
     others = {str(changed[question]) for changed in OTHER_VALUES.values() if question in changed}
 
     assert {*map(str, values_of(question)), *others} <= answered
@@ -215,11 +210,11 @@ def test_rendering_does_little_more_than_copying_as_many_empty_files(template: T
     assert calls(template) < 2 * calls(Template(empty, tmp_path))
 
 
-@pytest.mark.parametrize("answers", (VARIANTS | {"no_bandit": ALL | {"bandit": False}}).values(), ids=label)
+@variants
 def test_renovate_leaves_alone_every_version_that_the_template_raises(
-    template: Template, answers: dict[str, Any]
+    rendered: Callable[[str], Project], variant: str
 ) -> None:
-    project = template.render(**answers)
+    project = rendered(variant)
     declared = tomllib.loads(project.read("pyproject.toml"))
     ours = [*declared["project"]["dependencies"], *chain(*declared["dependency-groups"].values())]
     rules = json.loads(project.read("renovate.json"))["packageRules"]

@@ -1,22 +1,21 @@
 """The generated tests bite: without any one of the protections the generated suite turns red.
 
 Each sabotage is a small edit of a generated project that has everything on; the named test file has to fail, and it has
-to fail as a test: a project that no longer starts would turn anything red. All of them run at night. Ordinary runs take
-every ninth, and which ones depends on the commit: one commit is always judged alike, and few commits try them all.
+to fail as a test: a project that no longer starts would turn anything red. Each commit tests every ninth sabotage, and
+the nightly run all of them.
 """
 
-import os
 import re
 from collections.abc import Callable
 
 import pytest
 
-from hooks.prepare_release import git
-from tests.rendering import OVERLAY, ROOT, TEMPLATE, Project, lay_over
+from tests.nightly import rows, sample
+from tests.rendering import OVERLAY, TEMPLATE, Project, lay_over
 from tests.sabotages import SABOTAGES, Sabotage
 from tests.variants import ALL
 
-IN_ORDINARY_RUNS = 9  # one in so many
+NOW = sample(SABOTAGES, one_in=9)
 BROKEN = re.compile(r"^E +(?:NameError|ImportError|ModuleNotFoundError|SyntaxError|IndentationError)", re.MULTILINE)
 
 # Modules that protect nothing by themselves.
@@ -24,17 +23,6 @@ NOTHING_TO_REMOVE = {
     "operations/development": "tells a developer where the documents are",
     "core/project": "names the service and its version",
 }
-
-
-def _chosen() -> list[Sabotage]:
-    if os.environ.get("EVERY_VARIANT"):
-        return SABOTAGES
-    first = _number_of_this_commit() % IN_ORDINARY_RUNS
-    return SABOTAGES[first::IN_ORDINARY_RUNS]
-
-
-def _number_of_this_commit() -> int:
-    return int(git(ROOT, "rev-parse", "HEAD").strip()[:8], 16)
 
 
 def _label(sabotage: Sabotage) -> str:
@@ -45,7 +33,7 @@ def _path(module: str) -> str:
     return "app/database.py" if module == "database" else f"app/security/{module}.py"
 
 
-@pytest.mark.parametrize("sabotage", _chosen(), ids=_label)
+@pytest.mark.parametrize("sabotage", rows(SABOTAGES, now=NOW), ids=_label)
 def test_a_project_without_this_protection_fails_its_own_tests(
     project: Callable[..., Project], sabotage: Sabotage
 ) -> None:

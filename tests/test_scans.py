@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.nightly import rows
 from tests.pipelines import red, run_job
 from tests.rendering import Project, Template
-from tests.variants import RUN_THEIR_SUITE
+from tests.variants import EVERY, MAIN
 
-variants = pytest.mark.parametrize("variant", RUN_THEIR_SUITE)
+variants = pytest.mark.parametrize("variant", rows(EVERY, now=MAIN))
 
 # What people write, by the job that has to refuse it and a word of what it says.
 NOTES = "app/api/notes.py"
@@ -57,7 +58,7 @@ WORKFLOWS = {
 
 @variants
 def test_a_new_project_is_clean(runnable: Template, variant: str) -> None:
-    project = runnable.copy_of(runnable.render(**RUN_THEIR_SUITE[variant]), runnable.scratch / f"clean {variant}")
+    project = runnable.copy_of(runnable.render(**EVERY[variant]), runnable.scratch / f"clean {variant}")
     project.commit()
 
     assert red(project) == {}
@@ -65,7 +66,7 @@ def test_a_new_project_is_clean(runnable: Template, variant: str) -> None:
 
 @variants
 def test_bandit_finds_nothing_of_any_severity(runnable: Template, variant: str) -> None:
-    done = runnable.render(**RUN_THEIR_SUITE[variant]).run("bandit", "--quiet", "--recursive", "app", "migrations")
+    done = runnable.render(**EVERY[variant]).run("bandit", "--quiet", "--recursive", "app", "migrations")
 
     assert done.returncode == 0, done.stdout
 

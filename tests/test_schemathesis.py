@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import requests
 
+from tests.nightly import rows
 from tests.rendering import Project
 from tests.test_real_server import CREATE, NAME, PASSWORD, served
 from tests.variants import ALL, COMBINATIONS, SMALLEST
@@ -64,7 +65,7 @@ def _parts(project: Project, address: str) -> list[Part]:
     ]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", rows(VARIANTS, now=["all"]))
 def test_no_request_breaks_the_service_or_its_document(project: Callable[..., Project], variant: str) -> None:
     service = project(**VARIANTS[variant])
     service.write("schemathesis.toml", SETTINGS)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.lived_in import live_in, theirs
+from tests.nightly import rows
 from tests.rendering import ROOT, Project, Template
 
 pytestmark = pytest.mark.slow
@@ -154,21 +155,21 @@ def begun(lived_in: Project, runnable: Template) -> Callable[[], "subprocess.Pop
     return start
 
 
+@pytest.mark.parametrize("part", rows([0.35, 0.6, 0.8, 0.95], now=[0.8]))
 def test_an_update_that_is_killed_at_any_point_loses_nothing(
-    lived_in: Project, begun: Callable[[], "subprocess.Popen[bytes]"]
+    lived_in: Project, begun: Callable[[], "subprocess.Popen[bytes]"], part: float
 ) -> None:
     before, started = lived_in.files(), time.monotonic()
     assert begun().wait() == 0
     whole = time.monotonic() - started
     after = lived_in.files()
 
-    for part in (0.35, 0.6, 0.8, 0.95):
-        _start_again(lived_in)
-        killed = begun()
-        time.sleep(whole * part)
-        os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
-        assert theirs(lived_in) == {name: text for name, text in before.items() if name in theirs(lived_in)}
+    _start_again(lived_in)
+    killed = begun()
+    time.sleep(whole * part)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert theirs(lived_in) == {name: text for name, text in before.items() if name in theirs(lived_in)}
 
     _start_again(lived_in)
     assert lived_in.files() == before

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.lived_in import live_in
+from tests.nightly import rows
 from tests.rendering import Project, Template
 from tests.test_postgres import database, server
 
 __all__ = ["database", "server"]  # fixtures
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 DUMP = """
 import asyncio
@@ -81,7 +82,7 @@ def lived_in(fork: Template, tmp_path: Path) -> Project:
     return project
 
 
-@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgres)])
+@pytest.fixture(params=rows(["SQLite", "PostgreSQL"], now=["PostgreSQL"]))
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "PostgreSQL":
         found: str = request.getfixturevalue("database")
@@ -103,24 +104,27 @@ def update(fork: Template, project: Project, **answers: object) -> None:
     project.commit("Update")
 
 
-def test_a_feature_that_comes_or_goes_touches_no_table(fork: Template, lived_in: Project, manage: Manage) -> None:
+OFF_AND_ON: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "api_keys": ({"api_keys": False}, {"api_keys": True}),
+    "audit_log": ({"audit_log": False}, {"audit_log": True}),
+    "jwt": ({"jwt": False, "roles": ""}, {"jwt": True, "roles": "user, admin"}),
+}
+
+
+@pytest.mark.parametrize("feature", rows(OFF_AND_ON, now=["jwt"]))
+def test_a_feature_that_comes_or_goes_touches_no_table(
+    fork: Template, lived_in: Project, manage: Manage, feature: str
+) -> None:
     manage("python", "-m", "app.manage", "migrate")
     manage("python", "-m", "app.manage", "keys", "issue", "--account", "billing", "--scope", "orders:read")
     manage("python", "-m", "app.manage", "users", "invite", "boss", "--role", "admin")
     before = manage("python", "-c", DUMP)
 
-    for flip in (
-        {"api_keys": False},
-        {"api_keys": True},
-        {"audit_log": False},
-        {"audit_log": True},
-        {"jwt": False, "roles": ""},
-        {"jwt": True, "roles": "user, admin"},
-    ):
-        update(fork, lived_in, **flip)
+    for answers in OFF_AND_ON[feature]:
+        update(fork, lived_in, **answers)
         manage("python", "-m", "app.manage", "migrate")
         manage("alembic", "check")
-        assert manage("python", "-c", DUMP) == before, flip
+        assert manage("python", "-c", DUMP) == before, answers
 
 
 def test_a_revision_that_an_update_brings_is_applied_beside_their_own(

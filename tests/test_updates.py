@@ -126,7 +126,7 @@ def test_an_update_and_a_toggle_leave_what_people_made_alone(runnable: Template,
     assert all(name in dependencies for name in ("alembic>=1.20.1", "limits>=5", "six", "certifi"))
     lived_in.must("uv", "lock", "--quiet")
     assert_like_a_fresh_one(lived_in, template.copy(tmp_path / "fresh"))
-    lived_in.must("python", "-m", "pytest", "--quiet", "tests/api", "tests/security/test_sessions.py")
+    lived_in.must("python", "-m", "pytest", "--quiet", "tests/api", "tests/security/authentication/test_sessions.py")
 
 
 def assert_like_a_fresh_one(lived_in: Project, fresh: Project) -> None:
@@ -171,7 +171,7 @@ def test_other_roles_change_nobodys_rights(project: Callable[..., Project], runn
     lived_in.must("python", "-m", "app.manage", "users", "invite", "boss", "--role", "admin")
     before = lived_in.must("python", "-c", ROLES_OF_EVERYONE)
 
-    for roles in ("admin, editor, user", "editor, admin", "admin", "", "user, admin"):
+    for roles in ("editor, admin", ""):
         update(runnable, lived_in, roles=roles)
         assert lived_in.must("python", "-c", ROLES_OF_EVERYONE) == before
 

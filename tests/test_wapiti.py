@@ -1,6 +1,5 @@
 """Every night another scanner, Wapiti, attacks a fresh project: started, called and judged as the ZAP job does it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,11 +16,7 @@ A_PAGE = """
         return HTMLResponse(f"<p>{word}</p>")
 """
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.server,
-    pytest.mark.skipif(not os.environ.get("EVERY_VARIANT"), reason="every night (EVERY_VARIANT=1)"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

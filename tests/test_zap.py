@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.nightly import rows
 from tests.rendering import ROOT, Project, Template
 from tests.variants import ALL, COMBINATIONS, SMALLEST
 
@@ -82,7 +83,7 @@ def plant(service: Project, body: str) -> Project:
     return service
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", rows(VARIANTS, now=["all"]))
 def test_a_fresh_project_passes_and_every_operation_of_it_is_reached(
     project: Callable[..., Project], scanned: Scanned, variant: str
 ) -> None:

@@ -1,6 +1,5 @@
 """Which projects there are: every valid combination of the answers that shape the app, computed from copier.yml."""
 
-import os
 from collections.abc import Iterator
 from itertools import combinations as combine
 from itertools import product
@@ -98,6 +97,7 @@ def _named_with_other_values(chosen: list[Answers]) -> Iterator[tuple[str, Answe
     assert not waiting, f"no project has a suite with {sorted(waiting)}"
 
 
-SMALLEST = {"log-ins alone": _alone("jwt"), "keys alone": _alone("api_keys")}
-# CI's nightly run takes them all.
-RUN_THEIR_SUITE = (VARIANTS if os.environ.get("EVERY_VARIANT") else {}) | pairwise()
+SMALLEST = {"logins alone": _alone("jwt"), "keys alone": _alone("api_keys")}
+PAIRWISE = pairwise()
+EVERY = VARIANTS | PAIRWISE
+MAIN = {label(answers): answers for answers in (ALL, *SMALLEST.values())}  # everything on, and the smallest projects

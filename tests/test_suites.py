@@ -1,0 +1,55 @@
+"""The suites of generated projects: the tests that ship, in two tiers, and the tests of our internals.
+
+`test_lived_in.py` runs them after an update, `test_postgres.py` on PostgreSQL.
+"""
+
+import resource
+from collections.abc import Callable
+
+import pytest
+
+from tests.nightly import rows
+from tests.rendering import Project, lay_over
+from tests.variants import ALL, EVERY, MAIN, label
+
+pytestmark = pytest.mark.slow
+
+Record = Callable[[str, object], None]
+SUITE = ("python", "-m", "pytest", "--quiet")
+# CPU seconds of each tier with everything on. Budgets: 15 for the daily tier, 45 for the slow one.
+CPU_SECONDS = {"not slow": 400, "slow": 200}
+
+
+def _cpu_seconds() -> float:
+    """The CPU time of every process that this worker has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.parametrize("tier", CPU_SECONDS)
+def test_a_tier_passes_within_its_budget(project: Callable[..., Project], tier: str, record_property: Record) -> None:
+    service = project(**ALL)
+
+    before = _cpu_seconds()
+    service.must(*SUITE, "-m", tier, CI="true")
+    spent = _cpu_seconds() - before
+
+    record_property("suite", f"{tier}: {spent:.0f} CPU s")
+    assert spent < CPU_SECONDS[tier]
+
+
+def test_the_tests_of_our_internals_pass(project: Callable[..., Project], record_property: Record) -> None:
+    service = project(**ALL)
+
+    before = _cpu_seconds()
+    service.must(*SUITE, "-m", "", *lay_over(service), CI="true")
+
+    record_property("suite", f"our internals: {_cpu_seconds() - before:.0f} CPU s")
+
+
+@pytest.mark.parametrize("variant", rows([name for name in EVERY if name != label(ALL)], now=MAIN))
+def test_every_test_passes_where_something_is_off(project: Callable[..., Project], variant: str) -> None:
+    service = project(**EVERY[variant])
+    lay_over(service)
+
+    service.must(*SUITE, "-m", "", CI="true")
