@@ -148,11 +148,11 @@ def really_issued(project: Project, module: str, name: str, argument: str = "") 
 
 SECRETS: dict[str, tuple[Callable[[Project], str], str]] = {
     "a key for production": (
-        lambda project: really_issued(project, "key_format", "new_key", "'production'").split("'")[1],
+        lambda project: really_issued(project, "keys.store", "new_key", "'production'").split("'")[1],
         "service.api-key:",
     ),
     "a key for development": (
-        lambda project: really_issued(project, "key_format", "new_key", "'development'").split("'")[1],
+        lambda project: really_issued(project, "keys.store", "new_key", "'development'").split("'")[1],
         "service.api-key:",
     ),
     "a refresh token": (lambda project: really_issued(project, "accounts", "random_token", "'rt'"), "service.one-time"),

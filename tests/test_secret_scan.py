@@ -12,7 +12,7 @@ from tests.test_waivers import in_days
 
 SCAN = ("python", ".github/security/scan_secrets.py")
 NEW_SECRET = "from app.security.core.secret_keys import new_secret; print(new_secret())"
-NEW_KEY = "from app.security.keys.key_format import new_key; print(new_key('production')[0])"
+NEW_KEY = "from app.security.keys.store import new_key; print(new_key('production')[0])"
 
 
 def made(project: Project, code: str) -> str:

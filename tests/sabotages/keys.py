@@ -3,23 +3,24 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("keys/api_keys", "keys/test_api_keys", "or parsed.mode != self.mode", "or False"),
-    Sabotage("keys/api_keys", "keys/test_api_keys", "row.revoked_at is not None or", "False or"),
+    Sabotage("keys/__init__", "keys/test_api_keys", "if mode != self.mode:", "if not mode:"),
+    Sabotage("keys/__init__", "keys/test_api_keys", "row.revoked_at is not None or", "False or"),
+    Sabotage("keys/__init__", "keys/test_api_keys", "or not row.is_active", ""),
+    Sabotage("keys/__init__", "keys/test_api_keys", "if row.expires_at <= utc_now():", "if False:"),
+    Sabotage("keys/__init__", "keys/test_api_keys", "scopes=frozenset(row.scopes.split())", "scopes=None"),
     Sabotage(
-        "keys/key_format",
-        "keys/test_key_format",
-        "checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]",
-        "False",
+        "keys/store", "keys/test_key_format", "checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]", "False"
     ),
     Sabotage(
-        "keys/store", "keys/test_key_use", "if len([key for key in live if key.replaced_at is None]) >= room or", "if"
+        "keys/store", "keys/test_key_store", "if len([key for key in live if key.replaced_at is None]) >= most or", "if"
     ),
     Sabotage(
         "keys/store",
-        "keys/test_key_routes",
+        "keys/test_api_keys",
         "row.key_hash, row.last_four = token_hash(text)",
-        "row.key_hash, row.last_four = text.encode()[:32]",
+        "row.name, row.key_hash, row.last_four = text[-49:], token_hash(text)",
     ),
+    Sabotage("keys/store", "keys/test_key_store", "ApiKey.replaced_at.is_(None), ", ""),
     Sabotage("keys/commands", "keys/test_key_commands", 'if owner.kind != "service":', "if False:"),
     Sabotage("keys/routes", "keys/test_key_routes", "if not allowed.issuperset(wanted.scopes):", "if False:"),
 ]

@@ -23,7 +23,7 @@ from app.security.administration import people
 
 # {% endif %}
 # {% if features.api_keys.enabled %}
-from app.security.keys import api_keys
+from app.security import keys
 
 # {% endif %}
 # {% if features.key_routes.enabled %}
@@ -98,7 +98,7 @@ def _add_callers(app: FastAPI) -> None:
     password_grant.install(app)
     # {% endif %}
     # {% if features.api_keys.enabled %}
-    api_keys.install(app)
+    keys.install(app)
     # {% endif %}
     # {% if features.key_routes.enabled %}
     key_routes.install(app)

@@ -1,1 +1,117 @@
-"""API keys: format, storage, credential, routes and commands."""
+"""API keys: programs authenticate with `X-API-Key`. A key belongs to an account and is limited to its scopes.
+
+The database holds the SHA-256 of a key: 256 random bits need no slow hash (ASVS 5.0 V11.4.1, V13.3.4). Every key
+expires, after a year at most. The response to an invalid key is the same for every reason.
+"""
+
+import contextlib
+import hmac
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import FastAPI
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import HTTPConnection
+
+from app.database import Database, changed_rows
+from app.security.access import credentials
+from app.security.access.accounts import token_hash
+from app.security.access.credentials import Credential, InvalidCredential, Principal
+from app.security.access.known_roles import believed
+from app.security.access.policy import Policies
+from app.security.admission.request_shape import Headers
+from app.security.core import events
+from app.security.core.events import Event
+from app.security.core.hooks import hooks_of
+from app.security.core.settings import environment
+from app.security.core.tables import Account, AccountRole, ApiKey, utc_now
+from app.security.keys.store import MODES, is_live, parse
+
+HEADER = "X-API-Key"
+USE_WRITTEN_EVERY = timedelta(minutes=5)
+UNUSED_FOR = timedelta(days=30)
+SEE = "look with uv run manage keys list, and end them with uv run manage keys revoke"
+_DUMMY_HASH = token_hash("")  # compared with where there is no row
+
+# Built once: building this statement costs as much as executing it.
+_BY_PUBLIC_ID = (
+    select(ApiKey.__table__, Account.name.label("owner"), Account.kind, Account.is_active, AccountRole.role)
+    .join(Account, ApiKey.account_id == Account.id)
+    .outerjoin(AccountRole, AccountRole.account_id == Account.id)
+    .where(ApiKey.public_id == bindparam("public_id"))
+)
+
+
+class KeyInHeader:
+    """The credential kind of API keys."""
+
+    name = "api_key"
+    challenge = "APIKey"
+    always_limited = True
+
+    def __init__(self) -> None:
+        self.mode = MODES[environment()]
+
+    def read(self, headers: Headers) -> str | None:
+        """The key in its header. A key in the query, a cookie or a form is not read (ASVS 5.0 V14.2.1)."""
+        value = headers.get(b"x-api-key")
+        return None if value is None else value.decode("latin-1")
+
+    async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
+        """The owner of a key, and when the key expires. Raises: InvalidCredential, for noise without a query."""
+        mode, public_id = parse(credential) or ("", "")
+        if mode != self.mode:
+            raise InvalidCredential("key_of_another_environment" if mode else "key_format")
+        database: Database = connection.state.database
+        async with database.read() as db:
+            rows = (await db.execute(_BY_PUBLIC_ID, {"public_id": public_id})).all()
+        row: Any = rows[0] if rows else None
+        # Compare in constant time, with a dummy where there is no such key.
+        if not hmac.compare_digest(token_hash(credential), row.key_hash if row else _DUMMY_HASH) or row is None:
+            raise InvalidCredential("key_unknown")
+        if row.expires_at <= utc_now():
+            events.record(Event.KEY_EXPIRED_USE, outcome="failure", actor=row.account_id, subject=row.id)
+            raise InvalidCredential("key_expired")
+        if row.revoked_at is not None or not row.is_active:
+            raise InvalidCredential("key_revoked" if row.revoked_at else "account_disabled")
+        await _note_use(database, row)
+        principal = Principal(
+            id=row.account_id,
+            name=row.owner,
+            kind=row.kind,
+            roles=believed(found.role for found in rows),
+            scopes=frozenset(row.scopes.split()),
+            credential=Credential(self.name, row.id, None),
+        )
+        return principal, row.expires_at
+
+    def openapi_scheme(self, scopes: list[str]) -> dict[str, Any]:
+        return {"type": "apiKey", "in": "header", "name": HEADER}
+
+
+async def _note_use(database: Database, row: Any) -> None:
+    """Store when a key was used, at most every five minutes."""
+    now, before = utc_now(), row.last_used_at
+    if before is not None and now - before < USE_WRITTEN_EVERY:
+        return
+    unchanged = ApiKey.last_used_at.is_(None) if before is None else ApiKey.last_used_at == before
+    written = update(ApiKey).where(ApiKey.id == row.id, unchanged).values(last_used_at=now)
+    with contextlib.suppress(SQLAlchemyError):  # a busy database must not refuse a valid key
+        async with database.begin() as db:
+            if await changed_rows(db, written) and before is None:
+                events.record_change(db, Event.KEY_FIRST_USE, actor=row.account_id, subject=row.id)
+
+
+async def _unused(db: AsyncSession, policies: Policies) -> list[str]:
+    """For `manage doctor`: live keys that are not in use, such as those from before `api_keys` was switched off."""
+    last_use = func.coalesce(ApiKey.last_used_at, ApiKey.created_at)
+    unused = select(Account.name, func.count()).join(ApiKey).where(*is_live(), last_use < utc_now() - UNUSED_FOR)
+    found = (await db.execute(unused.group_by(Account.name).order_by(Account.name))).all()
+    return [f"{number} API keys of {name} were not used for {UNUSED_FOR.days} days; {SEE}" for name, number in found]
+
+
+def install(app: FastAPI) -> None:
+    credentials.add_kind(app, KeyInHeader())
+    hooks_of(app).hints.append(_unused)

@@ -1,9 +1,9 @@
-"""`manage keys …`: API keys of service accounts. The key is printed once, alone on stdout."""
+"""`manage keys …`: API keys of service accounts. A new key is printed once, alone on stdout."""
 
 import os
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, NoReturn
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -12,94 +12,100 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access import accounts
 from app.security.access.accounts import UnknownAccount
-from app.security.core.settings import Environment, environment, problems
 from app.security.core.tables import Account, ApiKey
-from app.security.keys import store as key_store
-from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, KeyGone, NewKey, TooManyKeys, is_live
-from app.security.operations.terminal import fail, run
+from app.security.keys import store
+from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, NewKey, is_live, parse
+from app.security.operations.terminal import command, fail, run
 
-KnownScopes = Callable[[], list[str]]
 AccountName = Annotated[str, typer.Option(help="The service account, such as billing.")]
 KeyId = Annotated[UUID, typer.Argument(help="The id that `manage keys list --account …` shows.")]
 
 
-def commands(known_scopes: KnownScopes) -> typer.Typer:
-    """The commands of an app whose routes ask for these scopes."""
+def commands(known_scopes: Callable[[], list[str]]) -> typer.Typer:
+    """The commands of an app whose routes require these scopes."""
     keys = typer.Typer(no_args_is_help=True)
 
     @keys.command()
     def issue(
         account: AccountName,
-        scope: Annotated[list[str], typer.Option(help="What the key may do; may be repeated.")],
+        scope: Annotated[list[str], typer.Option(help="A scope of the key; may be repeated.")],
         name: Annotated[str, typer.Option(help="What the key is for.")] = "key",
-        days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="How long it lives.")] = DEFAULT_DAYS,
+        days: Annotated[
+            int, typer.Option(min=1, max=LONGEST_DAYS, help="After how many days it expires.")
+        ] = DEFAULT_DAYS,
     ) -> None:
-        """Print a new key of a service account; an account that is not there yet is made."""
-        _check(name, scope, known_scopes())
+        """Print a new key of a service account. An account that does not exist yet is created."""
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            fail(f"A key's name has 1 to {LONGEST_NAME} printable characters.")
+        known = known_scopes()
+        if unknown := sorted(set(scope) - set(known)):
+            fail(f"No route requires {', '.join(unknown)}. The scopes of this service: {', '.join(known) or 'none'}.")
         _print(run(lambda db: _issue(db, account, name, scope, timedelta(days=days))))
 
-    keys.command("list")(_list)
-    for command in (rotate, revoke, disable, enable):
-        keys.command()(command)
+    keys.command()(rotate)
+    keys.command("list")(command(list_keys))
+    for work in (revoke, disable, enable):
+        keys.command()(command(work))
     return keys
-
-
-def _list(
-    account: Annotated[str | None, typer.Option(help="An account; without one, every service account.")] = None,
-) -> None:
-    """The live keys of an account, or every service account with the number of its live keys."""
-    for line in run(lambda db: _accounts(db) if account is None else _lines(db, account)):
-        typer.echo(line)
 
 
 def rotate(
     account: AccountName,
     key: KeyId,
-    overlap_hours: Annotated[int, typer.Option(min=0, max=24, help="How long the old key goes on.")] = 24,
+    overlap_hours: Annotated[int, typer.Option(min=0, max=24, help="How long the old key stays valid.")] = 24,
 ) -> None:
-    """Print a successor of a key; the old one ends after the overlap."""
-    _print(run(lambda db: _rotate(db, account, key, timedelta(hours=overlap_hours))))
+    """Print the successor of a key. The old key ends after the overlap."""
+
+    async def work(db: AsyncSession) -> NewKey:
+        return await store.rotate(db, await _live(db, account, key), overlap_hours)
+
+    _print(run(work))
 
 
-def revoke(
+async def list_keys(
+    db: AsyncSession,
+    account: Annotated[str | None, typer.Option(help="An account; without one, every service account.")] = None,
+) -> str:
+    """The live keys of an account, or every service account with the number of its live keys."""
+    if account is not None:
+        owner = await accounts.by_name(db, account)
+        return "\n".join(map(_line, await store.live_keys(db, owner.id)))
+    live = select(func.count()).where(ApiKey.account_id == Account.id, *is_live()).scalar_subquery()
+    services = select(Account.name, Account.is_active, live).where(Account.kind == "service").order_by(Account.login)
+    return "\n".join(
+        f"{name:<40} {_count(number)}{'' if is_active else ', disabled'}"
+        for name, is_active, number in await db.execute(services)
+    )
+
+
+async def revoke(
+    db: AsyncSession,
     account: AccountName,
     key: Annotated[UUID | None, typer.Argument(help="Its id, as `manage keys list --account …` shows it.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every key of the account.")] = False,
-) -> None:
-    """End a key, or with --all every key of an account, at once."""
+) -> str:
+    """End a key, or with --all every key of an account, immediately."""
     if every == (key is not None):
         raise typer.BadParameter("name one key by its id, or every key of the account with --all")
-    typer.echo(run(lambda db: _revoke(db, account, key)))
+    owner = await accounts.by_name(db, account)
+    if key is None:
+        return f"Revoked {_count(await accounts.revoke_keys(db, owner.id))} of {owner.name}."
+    await store.revoke(db, await _live(db, account, key))
+    return f"Revoked {_count(1)} of {owner.name}."
 
 
-def disable(account: AccountName) -> None:
-    """Let no key of an account open anything, until it is enabled again."""
-    typer.echo(f"Disabled {run(lambda db: _set_active(db, account, False))}.")
+async def disable(db: AsyncSession, account: AccountName) -> str:
+    """Refuse every key of an account until the account is enabled again."""
+    owner = await accounts.by_name(db, account)
+    await accounts.set_active(db, owner, False)
+    return f"Disabled {owner.name}."
 
 
-def enable(account: AccountName) -> None:
-    """Let the keys of a disabled account open again what they did."""
-    typer.echo(f"Enabled {run(lambda db: _set_active(db, account, True))}.")
-
-
-def _environment() -> Environment:
-    """The one whose keys are wanted: settings that production refuses can only be for development."""
-    if "FASTAPI_ENV" in os.environ or not problems():
-        return environment()
-    typer.echo("A test key, for development: these settings would not start in production.", err=True)
-    return "development"
-
-
-def _check(name: str, scopes: list[str], known: list[str]) -> None:
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        fail(f"A key's name has 1 to {LONGEST_NAME} printable characters.")
-    if unknown := sorted(set(scopes) - set(known)):
-        fail(f"No route asks for {', '.join(unknown)}; they ask for: {', '.join(known) or 'nothing'}.")
-
-
-def _print(new: NewKey) -> None:
-    typer.echo(new.text)
-    typer.echo(f"Shown once; it ends on {new.row.expires_at:%Y-%m-%d}. Its id is {new.row.id}.", err=True)
+async def enable(db: AsyncSession, account: AccountName) -> str:
+    """Accept the keys of a disabled account again."""
+    owner = await accounts.by_name(db, account)
+    await accounts.set_active(db, owner, True)
+    return f"Enabled {owner.name}."
 
 
 async def _issue(db: AsyncSession, account: str, name: str, scopes: list[str], life: timedelta) -> NewKey:
@@ -108,69 +114,27 @@ async def _issue(db: AsyncSession, account: str, name: str, scopes: list[str], l
     except UnknownAccount:
         owner = await accounts.create(db, account, kind="service")
     if owner.kind != "service":
-        fail("This is a person, who makes their own keys over HTTP.")
-    try:
-        return await key_store.issue(db, owner.id, name, scopes, life, for_environment=_environment())
-    except TooManyKeys:
-        _refuse_more()
-
-
-async def _rotate(db: AsyncSession, account: str, key: UUID, overlap: timedelta) -> NewKey:
-    try:
-        return await key_store.rotate(db, await _live(db, account, key), overlap, for_environment=_environment())
-    except KeyGone:
-        fail("This key was rotated before.")
-    except TooManyKeys:
-        _refuse_more()
-
-
-async def _revoke(db: AsyncSession, account: str, key: UUID | None) -> str:
-    owner = await accounts.by_name(db, account)
-    if key is None:
-        ended = await accounts.revoke_keys(db, owner.id)
-    else:
-        ended = 1
-        await key_store.revoke(db, await _live(db, account, key))
-    return f"Revoked {_keys(ended)} of {owner.name}."
+        fail("This account is a person's. People issue their keys over HTTP.")
+    return await store.issue(db, owner.id, name, scopes, life)
 
 
 async def _live(db: AsyncSession, account: str, key: UUID) -> ApiKey:
     owner = await accounts.by_name(db, account)
-    found = await key_store.live_key(db, owner.id, key)
-    if found is None:
-        fail("This account has no live key of this id.")
-    return found
+    return await store.live_key(db, owner.id, key) or fail("This account has no live key with this id.")
 
 
-async def _set_active(db: AsyncSession, account: str, active: bool) -> str:
-    owner = await accounts.by_name(db, account)
-    await accounts.set_active(db, owner, active)
-    return owner.name
+def _print(new: NewKey) -> None:
+    typer.echo(new.text)
+    typer.echo(f"Shown once. It expires on {new.row.expires_at:%Y-%m-%d}. Its id is {new.row.id}.", err=True)
+    if not os.environ.get("FASTAPI_ENV") and "test" in (parse(new.text) or ()):
+        typer.echo("A test key, for development: production would refuse these settings.", err=True)
 
 
-def _refuse_more() -> NoReturn:
-    fail("This account has as many keys as it may have: revoke one first.")
-
-
-async def _accounts(db: AsyncSession) -> list[str]:
-    live = select(func.count()).where(ApiKey.account_id == Account.id, *is_live()).scalar_subquery()
-    programs = select(Account.name, Account.is_active, live).where(Account.kind == "service").order_by(Account.login)
-    return [
-        f"{name:<40} {_keys(number)}{'' if is_active else ', disabled'}"
-        for name, is_active, number in await db.execute(programs)
-    ]
-
-
-def _keys(number: int) -> str:
+def _count(number: int) -> str:
     return f"{number} key" if number == 1 else f"{number} keys"
-
-
-async def _lines(db: AsyncSession, account: str) -> list[str]:
-    owner: Account = await accounts.by_name(db, account)
-    return [_line(key) for key in await key_store.live_keys(db, owner.id)]
 
 
 def _line(key: ApiKey) -> str:
     used = f"used {key.last_used_at:%Y-%m-%d}" if key.last_used_at else "never used"
-    ends = f"ends {key.expires_at:%Y-%m-%d %H:%M}"
-    return f"{key.id}  {key.name:<20} …{key.last_four}  {ends}  {used:<15}  {key.scopes}"
+    expires = f"expires {key.expires_at:%Y-%m-%d %H:%M}"
+    return f"{key.id}  {key.name:<20} …{key.last_four}  {expires}  {used:<15}  {key.scopes}"

@@ -1,11 +1,11 @@
-"""People's own API keys over HTTP. A key never comes here: these routes name no scope (ASVS 5.0 V7.2.2)."""
+"""API keys of people over HTTP. An API key cannot call these routes: they name no scope (ASVS 5.0 V7.2.2)."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import FastAPI, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
@@ -15,8 +15,8 @@ from app.security.access.policy import Policies
 from app.security.access.routing import include_first, our_router
 from app.security.core.problems import Problem
 from app.security.core.tables import ApiKey
-from app.security.keys import store as key_store
-from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, KeyGone, NewKey, TooManyKeys
+from app.security.keys import store
+from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, KeyRefused, NewKey
 
 router = our_router("/api-keys", tags=["api keys"])
 
@@ -25,13 +25,13 @@ MOST_SCOPES = 40
 
 
 def _printable(name: str) -> str:
-    """It is shown on terminals. Raises: ValueError."""
+    """Names are shown on terminals. Raises: ValueError."""
     if not name.isprintable():
         raise ValueError
     return name
 
 
-class KeyWanted(BaseModel):
+class KeyCreate(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[str, AfterValidator(_printable)] = Field(min_length=1, max_length=LONGEST_NAME)
@@ -39,8 +39,8 @@ class KeyWanted(BaseModel):
     expires_in_days: int = Field(DEFAULT_DAYS, ge=1, le=LONGEST_DAYS)
 
 
-class Rotation(BaseModel):
-    """How long the old key still opens something; the setting API_KEY_OVERLAP_HOURS is the most."""
+class KeyRotate(BaseModel):
+    """How long the old key stays valid; API_KEY_OVERLAP_HOURS is the maximum."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -48,9 +48,11 @@ class Rotation(BaseModel):
 
 
 class KeyOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
     id: UUID
     name: str
-    scopes: list[str]
+    scopes: Annotated[list[str], BeforeValidator(lambda stored: stored.split() if isinstance(stored, str) else stored)]
     last_four: str
     created_at: datetime
     expires_at: datetime
@@ -59,68 +61,60 @@ class KeyOut(BaseModel):
 
 
 class NewKeyOut(KeyOut):
-    """The key itself is shown here and never again."""
+    """The key itself is in this response and in no other."""
 
     key: str
 
 
-def _shown(row: ApiKey) -> KeyOut:
-    names = ("id", "name", "last_four", "created_at", "expires_at", "last_used_at", "replaced_at")
-    return KeyOut(**{name: getattr(row, name) for name in names}, scopes=row.scopes.split())
-
-
-def _shown_once(new: NewKey) -> NewKeyOut:
-    return NewKeyOut(**_shown(new.row).model_dump(), key=new.text)
+def _new(key: NewKey) -> NewKeyOut:
+    return NewKeyOut(**KeyOut.model_validate(key.row).model_dump(), key=key.text)
 
 
 @router.post("", status_code=201, dependencies=[recent_login])
-async def issue_key(request: Request, wanted: KeyWanted, caller: Caller, db: DbSession) -> NewKeyOut:
-    """A key for programs of the caller: with scopes that routes ask for and that this log-in may use."""
+async def issue_key(request: Request, wanted: KeyCreate, caller: Caller, db: DbSession) -> NewKeyOut:
+    """A key for programs of the caller, limited to scopes that routes require and that the caller's login has."""
     policies: Policies = request.state.policies
     allowed = set(policies.scopes()) if caller.scopes is None else caller.scopes
     if not allowed.issuperset(wanted.scopes):
-        found = {"pointer": "/body/scopes", "detail": "No route asks for such a scope.", "code": "unknown_scope"}
+        found = {"pointer": "/body/scopes", "detail": "No route requires such a scope.", "code": "unknown_scope"}
         raise Problem(422, detail="The request is not valid.", errors=[found])
     try:
-        new = await key_store.issue(db, caller.id, wanted.name, wanted.scopes, timedelta(days=wanted.expires_in_days))
-    except TooManyKeys:
-        raise Problem(409, detail="You have as many keys as you may have: revoke one first.") from None
-    return _shown_once(new)
+        life = timedelta(days=wanted.expires_in_days)
+        return _new(await store.issue(db, caller.id, wanted.name, wanted.scopes, life))
+    except KeyRefused as error:
+        raise Problem(409, detail=str(error)) from None
 
 
 @router.get("")
 async def list_keys(caller: Caller, db: DbSession) -> list[KeyOut]:
     """The caller's live keys, newest first."""
-    return [_shown(row) for row in await key_store.live_keys(db, caller.id)]
+    return [KeyOut.model_validate(row) for row in await store.live_keys(db, caller.id)]
 
 
 @router.post("/{key_id}/rotate", status_code=201, dependencies=[recent_login])
 async def rotate_key(
-    request: Request, key_id: UUID, caller: Caller, db: DbSession, rotation: Rotation | None = None
+    request: Request, key_id: UUID, caller: Caller, db: DbSession, rotation: KeyRotate | None = None
 ) -> NewKeyOut:
-    """A successor with the same name, scopes and life; the old key goes on for the overlap."""
+    """A successor with the same name, scopes and life; the old key stays valid for the overlap."""
     key = await _own(db, caller, key_id)
-    overlap = key_store.longest_overlap() if rotation is None else timedelta(hours=rotation.overlap_hours)
     try:
-        new = await key_store.rotate(db, key, overlap)
-    except KeyGone:
-        raise Problem(409, detail="This key was rotated before.") from None
-    except TooManyKeys:
-        raise Problem(409, detail="You have as many keys as you may have: revoke one first.") from None
+        new = await store.rotate(db, key, (rotation or KeyRotate()).overlap_hours)
+    except KeyRefused as error:
+        raise Problem(409, detail=str(error)) from None
     forget_on_commit(request, db, caller.id)
-    return _shown_once(new)
+    return _new(new)
 
 
 @router.delete("/{key_id}", status_code=204)
 async def revoke_key(request: Request, key_id: UUID, caller: Caller, db: DbSession) -> None:
-    """End a key at once."""
-    await key_store.revoke(db, await _own(db, caller, key_id))
+    """End a key immediately."""
+    await store.revoke(db, await _own(db, caller, key_id))
     forget_on_commit(request, db, caller.id)
 
 
 async def _own(db: AsyncSession, caller: Principal, key_id: UUID) -> ApiKey:
-    """Raises: Problem 404."""
-    key = await key_store.live_key(db, caller.id, key_id)
+    """Raises: Problem 404, also for another account's key."""
+    key = await store.live_key(db, caller.id, key_id)
     if key is None:
         raise Problem(404)
     return key

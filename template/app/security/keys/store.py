@@ -1,8 +1,18 @@
-"""The rows behind API keys: issue, list, rotate, revoke. Plain functions on a database session, without HTTP."""
+"""API keys: their format, and their rows in the database. Plain functions, without HTTP.
 
+A key is `<slug>_<live|test>_<id>_<secret><checksum>`. The id finds the row, the secret is 256 random bits, and the
+checksum is the CRC-32 of everything before it: noise is refused without a query, and secret scanners can verify a find.
+All three are base62. A live key is valid in production, a test key in development.
+"""
+
+import os
+import re
+import secrets
+import string
+import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import Field
@@ -10,64 +20,90 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
-from app.security.access.accounts import token_hash
+from app.security.access.accounts import AccountError, token_hash
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.settings import Environment, SecuritySettings, environment
+from app.security.core.project import SLUG
+from app.security.core.settings import Environment, SecuritySettings, environment, problems
 from app.security.core.tables import Account, ApiKey, utc_now
-from app.security.keys.key_format import new_key
 
 LONGEST_DAYS = 365
 DEFAULT_DAYS = 90
 LONGEST_NAME = 100
-LONGEST_SCOPES = 4096
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+ID_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 11, 43, 6  # 43 base62 characters are 256 bits
+MODES: dict[Environment, str] = {"production": "live", "development": "test"}
+
+_KEY = re.compile(
+    rf"{re.escape(SLUG)}_(live|test)_([0-9A-Za-z]{{{ID_LENGTH}}})_[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}\Z"
+)
 
 
 class KeySettings(SecuritySettings):
     api_keys_per_account: int = Field(10, ge=1, le=100)
-    api_key_overlap_hours: int = Field(24, ge=0, le=24)  # that a rotated key goes on, at most
+    api_key_overlap_hours: int = Field(24, ge=0, le=24)  # the most that a rotated key stays valid
 
 
-class TooManyKeys(Exception):
-    """This account has as many live keys as it may have."""
+class KeyRefused(AccountError):
+    """An operation on a key that is refused; the message is for the user."""
 
 
-class KeyGone(Exception):
-    """This key has ended, or was rotated before."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key that was just made; the text is known only here."""
+class NewKey(NamedTuple):
+    """A key that was just issued. Its text is stored nowhere."""
 
     row: ApiKey
     text: str
 
 
+def new_key(environment: Environment) -> tuple[str, str]:
+    """A new key and the public id in it."""
+    public_id = _random(ID_LENGTH)
+    start = f"{SLUG}_{MODES[environment]}_{public_id}_{_random(SECRET_LENGTH)}"
+    return start + checksum(start), public_id
+
+
+def parse(text: str) -> tuple[str, str] | None:
+    """The mode and the public id of a well-formed key, or None."""
+    match = _KEY.match(text)
+    if match is None or checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
+        return None
+    return match[1], match[2]
+
+
+def checksum(text: str) -> str:
+    """The CRC-32 of an ASCII text as six base62 digits, the most significant first."""
+    number, digits = zlib.crc32(text.encode()), ""
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(BASE62))
+        digits = BASE62[digit] + digits
+    return digits
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(BASE62) for _ in range(length))
+
+
+def _environment() -> Environment:
+    """Without FASTAPI_ENV, settings that production refuses can only be those of a developer's machine."""
+    return environment() if os.environ.get("FASTAPI_ENV") or not problems() else "development"
+
+
 def is_live() -> list[ColumnElement[bool]]:
-    """The key opens something."""
+    """The conditions of a key that is neither revoked nor expired."""
     return [ApiKey.revoked_at.is_(None), ApiKey.expires_at > utc_now()]
 
 
-async def issue(
-    db: AsyncSession,
-    account: UUID,
-    name: str,
-    scopes: Iterable[str],
-    life: timedelta,
-    *,
-    for_environment: Environment | None = None,
-) -> NewKey:
-    """A new key for an account, for a year at most; it opens this environment unless another is named.
+async def issue(db: AsyncSession, account: UUID, name: str, scopes: Iterable[str], life: timedelta) -> NewKey:
+    """A new key of an account, for a year at most. Raises: KeyRefused when the account has its maximum.
 
-    Raises: TooManyKeys.
+    Keys that were rotated and are about to end do not count, up to as many again.
     """
-    # Held until we commit, so that two at once do not both see room.
+    # Lock the account until the commit: two requests at once must not both take the last place.
     await db.execute(select(Account.id).where(Account.id == account).with_for_update())
-    room, live = KeySettings.current().api_keys_per_account, await live_keys(db, account)
-    if len([key for key in live if key.replaced_at is None]) >= room or len(live) >= 2 * room:
-        raise TooManyKeys
-    text, public_id = new_key(for_environment or environment())
+    most, live = KeySettings.current().api_keys_per_account, await live_keys(db, account)
+    if len([key for key in live if key.replaced_at is None]) >= most or len(live) >= 2 * most:
+        raise KeyRefused(f"This account has the maximum of {most} keys: revoke one first.")
+    text, public_id = new_key(_environment())
     row = ApiKey(account_id=account, name=name, public_id=public_id, created_at=utc_now())
     row.key_hash, row.last_four = token_hash(text), text[-4:]
     row.scopes = " ".join(sorted(set(scopes)))
@@ -79,40 +115,32 @@ async def issue(
 
 
 async def live_keys(db: AsyncSession, account: UUID) -> list[ApiKey]:
-    """Newest first."""
+    """The live keys of an account, newest first."""
     mine = select(ApiKey).where(ApiKey.account_id == account, *is_live())
     return list(await db.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id)))
 
 
 async def live_key(db: AsyncSession, account: UUID, key: UUID) -> ApiKey | None:
-    """One live key of this account, held by us until the transaction ends."""
+    """One live key of an account, locked until the transaction ends."""
     mine = (ApiKey.id == key, ApiKey.account_id == account)
     return await db.scalar(select(ApiKey).where(*mine, *is_live()).with_for_update())
 
 
-def longest_overlap() -> timedelta:
-    return timedelta(hours=KeySettings.current().api_key_overlap_hours)
-
-
-async def rotate(
-    db: AsyncSession, key: ApiKey, overlap: timedelta, *, for_environment: Environment | None = None
-) -> NewKey:
-    """A successor with the same name, scopes and life; the old key ends after the overlap.
-
-    Raises: KeyGone, TooManyKeys.
-    """
+async def rotate(db: AsyncSession, key: ApiKey, overlap_hours: int) -> NewKey:
+    """A successor with the same name, scopes and life; the old key ends after the overlap. Raises: KeyRefused."""
     life, now = key.expires_at - key.created_at, utc_now()
-    ends = min(key.expires_at, now + min(overlap, longest_overlap()))
+    overlap = timedelta(hours=min(overlap_hours, KeySettings.current().api_key_overlap_hours))
     unchanged = (ApiKey.id == key.id, ApiKey.replaced_at.is_(None), ApiKey.revoked_at.is_(None))
-    if await changed_rows(db, update(ApiKey).where(*unchanged).values(replaced_at=now, expires_at=ends)) != 1:
-        raise KeyGone
-    successor = await issue(db, key.account_id, key.name, key.scopes.split(), life, for_environment=for_environment)
+    ending = update(ApiKey).where(*unchanged).values(replaced_at=now, expires_at=min(key.expires_at, now + overlap))
+    if await changed_rows(db, ending) != 1:
+        raise KeyRefused("This key was rotated or revoked before.")
+    successor = await issue(db, key.account_id, key.name, key.scopes.split(), life)
     events.record_change(db, Event.KEY_ROTATED, subject=key.id)
     return successor
 
 
 async def revoke(db: AsyncSession, key: ApiKey) -> None:
-    """End a key at once."""
+    """End a key immediately."""
     key.revoked_at = utc_now()
     await db.flush()
     events.record_change(db, Event.KEY_REVOKED, subject=key.id)

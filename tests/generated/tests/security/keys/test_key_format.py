@@ -1,4 +1,4 @@
-"""The form of API keys: ours are known by their checksum, and by a pattern that secret scanners can use."""
+"""The format of API keys: a checksum refuses noise, and secret scanners find a key by its published pattern."""
 
 import re
 import string
@@ -6,7 +6,7 @@ import string
 import pytest
 
 from app.security.core.project import SLUG
-from app.security.keys.key_format import BASE62, CHECKSUM_LENGTH, checksum, new_key, parse
+from app.security.keys.store import BASE62, CHECKSUM_LENGTH, checksum, new_key, parse
 from tests.security.operations.test_controls_page import PAGE
 
 
@@ -17,7 +17,7 @@ def test_a_new_key_is_read_back() -> None:
     assert parse(key) == ("live", public_id)
 
 
-def test_a_key_says_which_environment_it_is_for() -> None:
+def test_a_key_names_its_environment() -> None:
     key, public_id = new_key("development")
 
     assert key.startswith(f"{SLUG}_test_")
@@ -36,7 +36,7 @@ def test_every_base62_digit_is_used() -> None:
     assert set(random_parts) == set(BASE62) == set(string.digits + string.ascii_letters)
 
 
-def test_every_flipped_character_is_noticed() -> None:
+def test_every_changed_character_is_noticed() -> None:
     key, _ = new_key("production")
 
     for place, letter in enumerate(key):
@@ -58,7 +58,7 @@ def test_the_checksum_is_crc_32_in_base62(text: str, crc: int) -> None:
     "odd",
     ["", "x", "_", f"{SLUG}_live_", "rt_" + "a" * 43, "é" * 80, "\0", "\uff21" * 77, "\u0663" * 77],
 )
-def test_what_is_no_key_is_none(odd: str) -> None:
+def test_a_malformed_key_is_not_parsed(odd: str) -> None:
     assert parse(odd) is None
 
 
@@ -70,7 +70,7 @@ def test_a_key_has_one_spelling(spelling: str) -> None:
     assert parse(key.upper()) is None
 
 
-def test_ten_kilobytes_are_not_even_searched() -> None:
+def test_a_text_that_only_begins_like_a_key_is_not_parsed() -> None:
     key, _ = new_key("production")
 
     assert parse(key + "a" * 10_000) is None
