@@ -4,12 +4,13 @@
 """
 
 import resource
+import sys
 from collections.abc import Callable
 
 import pytest
 
 from tests.nightly import rows
-from tests.rendering import Project, lay_over
+from tests.rendering import Environment, Project, Template, install, lay_over
 from tests.variants import ALL, EVERY, MAIN, label
 
 pytestmark = pytest.mark.slow
@@ -45,6 +46,22 @@ def test_the_tests_of_our_internals_pass(project: Callable[..., Project], record
     service.must(*SUITE, "-m", "", *lay_over(service), CI="true")
 
     record_property("suite", f"our internals: {_cpu_seconds() - before:.0f} CPU s")
+
+
+@pytest.fixture(scope="session")
+def oldest(template: Template) -> Environment:
+    """Every package that `pyproject.toml` names, in the oldest version that it allows."""
+    project = template.copy(template.scratch / "oldest", **ALL)
+    return install(project, project.file(".venv"), sys.executable, "--resolution", "lowest-direct")
+
+
+@pytest.mark.parametrize("tier", rows(["not slow", ""], now=["not slow"]))
+def test_the_oldest_dependencies_will_do(project: Callable[..., Project], oldest: Environment, tier: str) -> None:
+    service = Project(project(**ALL).path, oldest)
+    if not tier:
+        lay_over(service)
+
+    service.must(*SUITE, "-m", tier, CI="true")
 
 
 @pytest.mark.parametrize("variant", rows([name for name in EVERY if name != label(ALL)], now=MAIN))
