@@ -140,25 +140,27 @@ def private_key(project: Project) -> str:
     return project.must("openssl", "genpkey", "-algorithm", "ed25519").strip()
 
 
-def really_issued(project: Project, module: str, name: str, argument: str = "") -> str:
-    """What the project's own code makes."""
-    code = f"from app.security.{module} import {name} as make; print(make({argument}))"
+def really_issued(project: Project, name: str, argument: str = "") -> str:
+    """The result of a function of `app/security`."""
+    (path,) = [path for path in project.file("app/security").rglob("*.py") if f"\ndef {name}(" in path.read_text()]
+    module = ".".join(path.relative_to(project.path).with_suffix("").parts)
+    code = f"from {module} import {name} as make; print(make({argument}))"
     return project.must("python", "-c", code, FASTAPI_ENV="development").strip()
 
 
 SECRETS: dict[str, tuple[Callable[[Project], str], str]] = {
     "a key for production": (
-        lambda project: really_issued(project, "keys.store", "new_key", "'production'").split("'")[1],
+        lambda project: really_issued(project, "new_key", "'production'").split("'")[1],
         "service.api-key:",
     ),
     "a key for development": (
-        lambda project: really_issued(project, "keys.store", "new_key", "'development'").split("'")[1],
+        lambda project: really_issued(project, "new_key", "'development'").split("'")[1],
         "service.api-key:",
     ),
-    "a refresh token": (lambda project: really_issued(project, "accounts", "random_token", "'rt'"), "service.one-time"),
-    "an invitation": (lambda project: really_issued(project, "accounts", "random_token", "'ot'"), "service.one-time"),
+    "a refresh token": (lambda project: really_issued(project, "random_token", "'rt'"), "service.one-time"),
+    "an invitation": (lambda project: really_issued(project, "random_token", "'ot'"), "service.one-time"),
     "a root secret": (
-        lambda project: f"SECRET_KEY={really_issued(project, 'secret_keys', 'new_secret')}",
+        lambda project: f"SECRET_KEY={really_issued(project, 'new_secret')}",
         "service.root-secret:",
     ),
     "somebody else's private key": (private_key, "private-key:"),
