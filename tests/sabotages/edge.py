@@ -6,7 +6,7 @@ SABOTAGES = [
     Sabotage("compose", "operations/test_start_up", "start_up.install(app, public)", "start_up.install(app, ())"),
     Sabotage("compose", "http/test_headers", "    headers.install(app)\n", ""),
     Sabotage("compose", "admission/test_forms", '"form_limits": forms, ', ""),
-    Sabotage("rate_limits", "limits/test_route_limit_checks", "    route_limit_checks.install(app)\n", ""),
+    Sabotage("compose", "limits/test_rate_limits", "    limits.install(app)\n", ""),
     Sabotage(
         "database",
         "core/test_database",

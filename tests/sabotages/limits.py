@@ -2,27 +2,28 @@
 
 from tests.sabotages.sabotage import Sabotage
 
+REPORT = 'Event.RATE_LIMIT_EXCEEDED, outcome="failure", subject=key'
+
 SABOTAGES = [
-    Sabotage("limits/limit_storage", "limits/test_limit_storage", "if not -expiry < age", "if not 0 <= age"),
-    Sabotage("limits/caller_limits", "limits/test_rate_limits", "if refusal is None:", "if True:"),
-    Sabotage("limits/caller_limits", "limits/test_limited_callers", "credentials.on_identified.append(charge)", "pass"),
-    Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "1 or _is_worker()", "1"),
-    Sabotage(
-        "limits/limit_settings", "limits/test_rate_limit_settings", 'name.upper().startswith("RATELIMIT_")', "False"
-    ),
-    Sabotage("limits/limit_storage", "limits/test_limit_storage", "max(1, limit // processes)", "limit"),
-    Sabotage(
-        "limits/route_limit_storage",
-        "limits/test_limit_storage",
-        "alone = share(limit, self._processes)",
-        "alone = limit",
-    ),
-    Sabotage("limits/route_limits", "limits/test_route_limits", "or caller_key(request)", 'or ""'),
-    Sabotage("limits/route_limit_checks", "limits/test_route_limit_checks", ", *_failing(policy)]", "]"),
-    Sabotage(
-        "limits/route_limit_checks",
-        "limits/test_route_limit_checks",
-        "if not owners and name in limiter.decorated():",
-        "if False:",
-    ),
+    Sabotage("limits/__init__", "limits/test_rate_limits", "    caller_limits.install(app)\n", ""),
+    Sabotage("limits/__init__", "limits/test_route_limits", "    route_limits.install(app)\n", ""),
+    Sabotage("limits/counters", "limits/test_rate_limits", "+ current <= amount:", "+ current <= 2 * amount:"),
+    Sabotage("limits/counters", "limits/test_counters", "math.ceil(previous * left / seconds)", "0"),
+    Sabotage("limits/counters", "limits/test_counters", "max(1, limit.amount // self._processes)", "limit.amount"),
+    Sabotage("limits/counters", "limits/test_counters", "if len(self._counts) > CAPACITY:", "if False:"),
+    Sabotage("limits/counters", "limits/test_counters", "int(window), seconds, -cost)", "int(window), seconds, 0)"),
+    Sabotage("limits/counters", "limits/test_redis", "else Redis(url)\n", "else None\n"),
+    Sabotage("limits/counters", "limits/test_redis", "if not self.redis_is_down or time.", "if True or time."),
+    Sabotage("limits/caller_limits", "limits/test_rate_limits", "await self._bursts.hit(self._burst, key)", "0"),
+    Sabotage("limits/caller_limits", "limits/test_rate_limits", REPORT, REPORT.replace("key", "context.client_ip")),
+    Sabotage("limits/caller_limits", "limits/test_limited_callers", "on_identified.append(count_account)", "cache"),
+    Sabotage("limits/caller_limits", "limits/test_redis", "if critical and self", "if False and self"),
+    Sabotage("limits/settings", "limits/test_rate_limit_settings", "if spawned or self", "if self"),
+    Sabotage("limits/settings", "limits/test_rate_limit_settings", "if plain else []", "if False else []"),
+    Sabotage("limits/settings", "limits/test_rate_limit_settings", 'name != "ssl_ca_certs" or ', ""),
+    Sabotage("limits/route_limits", "limits/test_route_limits", "client_prefix(client_ip(request.scope))", '""'),
+    Sabotage("limits/route_limits", "limits/test_route_limit_forms", "or caller_key(request)", 'or ""'),
+    Sabotage("limits/route_limits", "limits/test_route_limits", "not in (None, *policy.calls):", "in ():"),
+    Sabotage("limits/route_limits", "limits/test_route_limits", "map(_is_foreign, (pol", "map(str, () and (pol"),
+    Sabotage("limits/route_limits", "limits/test_route_limit_forms", '.startswith("slowapi")', '.startswith("!")'),
 ]

@@ -31,7 +31,7 @@ from app.security.keys import routes as key_routes
 
 # {% endif %}
 # {% if features.rate_limits.enabled %}
-from app.security import rate_limits
+from app.security import limits
 
 # {% endif %}
 # {% if features.cors.enabled %}
@@ -111,7 +111,7 @@ def _add_layers(app: FastAPI, public: list[str]) -> None:
     websockets.install(app)
     single_parameters.install(app)
     # {% if features.rate_limits.enabled %}
-    rate_limits.install(app)
+    limits.install(app)
     # {% endif %}
     request_guard.install(app)
     start_up.install(app, public)

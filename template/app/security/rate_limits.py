@@ -1,16 +1,6 @@
-"""Rate limits: one before routing for every request, and `@limiter.limit("5/minute")` for single routes.
+"""Rate limits of single routes: `@limiter.limit("5/minute")`, directly above a function with `request: Request`.
 
-The decorator stands directly above the function, which takes `request: Request`. With Redis write `def`, not
-`async def`: slowapi waits for Redis where it stands.
+`critical=True` responds 503 while Redis is unavailable. RATE_LIMIT limits each caller on all routes.
 """
 
-from fastapi import FastAPI
-
-from app.security.limits import caller_limits, route_limit_checks, route_limits
 from app.security.limits.route_limits import limiter as limiter
-
-
-def install(app: FastAPI) -> None:
-    caller_limits.install(app)
-    route_limits.install(app)
-    route_limit_checks.install(app)

@@ -1,1 +1,10 @@
-"""Rate limits per caller and per route, and where they are counted."""
+"""Rate limits: one for each caller, `@limiter.limit` for single routes, and the counters of both."""
+
+from fastapi import FastAPI
+
+from app.security.limits import caller_limits, route_limits
+
+
+def install(app: FastAPI) -> None:
+    caller_limits.install(app)
+    route_limits.install(app)

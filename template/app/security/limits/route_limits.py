@@ -1,186 +1,126 @@
-"""`@limiter.limit("5/minute")` for single routes, directly above the function: slowapi, without its silent traps.
+"""`@limiter.limit("5/minute")`: rate limits of single routes, with the parameters of slowapi.
 
-It counts after the caller is known. A limit that would be off without a word stops the start. While Redis is away each
-process allows its share; a limit that must never be exceeded is `critical=True`, and then answers 503.
+slowapi parses the limits. A dependency that replaces the parameter `request` counts them, after the caller is verified
+and before the route runs. A limit that would be off fails at start-up.
 """
 
-import functools
 import inspect
-import os
-import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI
-from limits import RateLimitItem, parse_many
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-from slowapi import Limiter
-from slowapi.errors import RateLimitExceeded
-from starlette.requests import Request
+from fastapi import Depends, FastAPI, Request
+from slowapi import extension
+from slowapi.wrappers import LimitGroup
 
-from app.security.core.problems import Problem
+from app.security.access.policy import Policies
+from app.security.core.hooks import hooks_of
 from app.security.http.client_address import client_ip, client_prefix
-from app.security.limits.caller_limits import limit_key, too_many
-from app.security.limits.limit_settings import RateLimitSettings
-from app.security.limits.limit_storage import RETRY_SECONDS, Limits
-from app.security.limits.route_limit_storage import SharedOrAlone
 
-KeyFunction = Callable[..., str]
+Function = Callable[..., Any]
+OPTIONS = ("per_method", "methods", "error_message", "exempt_when", "override_defaults")  # of slowapi
 
 
 def caller_key(request: Request) -> str:
-    """The account that calls, or else the address."""
+    """The account of the caller, or else the client address."""
     principal = request.scope["state"].get("principal")
-    return limit_key(principal.id if principal else client_prefix(client_ip(request.scope)))
+    return principal.actor if principal else client_prefix(client_ip(request.scope))
 
 
-class RouteLimiter(Limiter):
-    """slowapi's limiter; its 429 is ours, and what it would pass over in silence is an error."""
+class RouteLimit:
+    """Dependency that counts the requests of one route against each of its limits."""
 
-    def __init__(self) -> None:
-        self._critical: set[str] = set()
-        self._shared: SharedOrAlone | None = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # "not found": it should read no file
-            super().__init__(
-                key_func=caller_key,
-                key_style="endpoint",
-                strategy="moving-window",
-                storage_uri="memory://",
-                storage_options={},
-                headers_enabled=False,
-                swallow_errors=False,
-                config_filename=os.devnull,
-            )
+    def __init__(self, route: str) -> None:
+        self.route = route
+        self.groups: list[tuple[LimitGroup, bool]] = []
 
-    def decorated(self) -> dict[str, list[Callable[..., Any]]]:
-        """The functions under each name that limits were put on."""
-        return dict(self._Limiter__marked_for_limiting)  # type: ignore[attr-defined]
+    async def __call__(self, request: Request) -> Request:
+        state, method = request.scope["state"], request.method.lower()
+        for group, critical in self.groups:
+            for limit in list(group.with_request(request)):  # type: ignore[no-untyped-call]
+                if limit.is_exempt(request) or method not in (limit.methods or [method]):
+                    continue
+                caller = _value(limit.key_func, request) or caller_key(request)  # an empty key would not be limited
+                counted = (caller, limit.scope or self.route, method if limit.per_method else "")
+                cost = _value(limit.cost, request)
+                await state["rate_limits"].count_route(state["context"], counted, limit.limit, cost, critical=critical)
+        return request
 
-    def exempted(self) -> set[str]:
-        """The names of functions that no limit is asked for."""
-        return set(self._exempt_routes)
 
-    def methods_of(self, function: Callable[..., Any]) -> list[Sequence[str] | None]:
-        """For which methods each limit of a function counts; None is for all."""
-        name = _name(inspect.unwrap(function))
-        fixed = [limit.methods for limit in self._route_limits.get(name, ())]
-        return [*fixed, *(group.methods for group in self._dynamic_route_limits.get(name, ()))]
+def _value(given: Any, request: Request) -> Any:
+    """slowapi accepts values, and functions with or without a request."""
+    if not callable(given):
+        return given
+    return given(request) if "request" in inspect.signature(given).parameters else given()
 
-    def count_in(self, storage: MemoryStorage | SharedOrAlone) -> None:
-        self._storage = storage
-        self._shared = storage if isinstance(storage, SharedOrAlone) else None
-        self._limiter = MovingWindowRateLimiter(storage)
 
-    def limit(  # type: ignore[override]  # the rest of its options are passed on
+class RouteLimiter:
+    """The decorators of slowapi's `Limiter`. A `critical` limit responds 503 while Redis is unavailable."""
+
+    def limit(self, limit_value: str | Function, key_func: Function = caller_key, **options: Any) -> Function:
+        """Limit one route. Raises: ValueError for an invalid limit, TypeError for a function without `request`."""
+        return self.shared_limit(limit_value, None, key_func, **options)
+
+    def shared_limit(
         self,
-        limit_value: str | Callable[..., str],
-        key_func: KeyFunction | None = None,
+        limit_value: str | Function,
+        scope: str | None,
+        key_func: Function = caller_key,
         *,
         critical: bool = False,
         **options: Any,
-    ) -> Callable[..., Any]:
-        """As slowapi's; a `critical` one refuses what cannot be counted.
+    ) -> Function:
+        """Limit all routes of this scope together. Raises: as `limit`."""
+        group = LimitGroup(limit_value, key_func, scope, **{**dict.fromkeys(OPTIONS), "cost": 1, **options})
+        if isinstance(limit_value, str):
+            list(group)  # parses it
 
-        Raises: ValueError for what is no limit, TypeError for a function that takes no request.
-        """
-        cost = options.get("cost", 1)
-        if isinstance(cost, int) and cost < 1:
-            raise ValueError("a request that costs nothing is never limited")
-        decorator = super().limit(_checked(limit_value), key_func and _never_empty(key_func), **options)
-
-        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            _check_takes_request(function)
-            if critical:
-                self._critical.add(_name(function))
-            decorated: Callable[..., Any] = decorator(function)
-            return decorated
+        def decorate(function: Function) -> Function:
+            _route_limit(function).groups.append((group, critical))
+            return function
 
         return decorate
-
-    def shared_limit(  # type: ignore[override]
-        self,
-        limit_value: str | Callable[..., str],
-        scope: str | Callable[..., str],
-        key_func: KeyFunction | None = None,
-        **options: Any,
-    ) -> Callable[..., Any]:
-        """As slowapi's: one count for every route of this scope. Raises: as `limit`."""
-        decorator: Callable[..., Any] = super().shared_limit(
-            _checked(limit_value), scope, key_func and _never_empty(key_func), **options
-        )
-
-        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            _check_takes_request(function)
-            decorated: Callable[..., Any] = decorator(function)
-            return decorated
-
-        return decorate
-
-    def _check_request_limit(self, request: Request, endpoint_func: Callable[..., Any] | None, *rest: Any) -> None:
-        try:
-            super()._check_request_limit(request, endpoint_func, *rest)
-        except RateLimitExceeded:
-            item, names = request.state.view_rate_limit
-            raise too_many(item, self._wait(item, names), "route") from None
-        alone = self._shared is not None and self._shared.is_away
-        if alone and endpoint_func is not None and _name(endpoint_func) in self._critical:
-            raise Problem(503, detail="Try again in a moment.", headers={"Retry-After": str(int(RETRY_SECONDS))})
-
-    def _wait(self, item: RateLimitItem, names: list[str]) -> int:
-        """Whole seconds until the oldest hit has left the window."""
-        return max(1, int(self._limiter.get_window_stats(item, *names).reset_time - time.time()) + 1)
-
-
-def _name(function: Callable[..., Any]) -> str:
-    """How slowapi calls a function."""
-    name = getattr(function, "__name__", type(function).__name__)  # an object that is called has none
-    return f"{function.__module__}.{name}"
-
-
-def _check_takes_request(function: Callable[..., Any]) -> None:
-    """slowapi finds out who calls by a parameter of that name. Raises: TypeError."""
-    if {"request", "websocket"}.isdisjoint(inspect.signature(function).parameters):
-        raise TypeError(f"@limiter.limit on {_name(function)} has to see who calls: add request: Request")
-
-
-def _checked(limit_value: str | Callable[..., str]) -> str | Callable[..., str]:
-    """Raises: ValueError for what is no limit; what a function returns is looked at when it does."""
-    if isinstance(limit_value, str):
-        parse_many(limit_value)
-        return limit_value
-
-    @functools.wraps(limit_value)
-    def checked(*arguments: Any, **options: Any) -> str:
-        value = limit_value(*arguments, **options)
-        try:
-            parse_many(value)
-        except ValueError as error:  # slowapi would log it and let the request pass
-            raise TypeError(f"{value!r} is no limit") from error
-        return value
-
-    return checked
-
-
-def _never_empty(key_func: KeyFunction) -> KeyFunction:
-    """An empty key would switch the limit off."""
-    takes_request = "request" in inspect.signature(key_func).parameters
-
-    def key(request: Request) -> str:
-        return (key_func(request) if takes_request else key_func()) or caller_key(request)
-
-    return key
 
 
 limiter = RouteLimiter()
 
 
+def _route_limit(function: Any) -> RouteLimit:
+    """The dependency that counts for this function. Raises: TypeError for a function without `request`."""
+    if not hasattr(function, "route_limit"):
+        signature = inspect.signature(function)
+        parameters = dict(signature.parameters)
+        if parameters.pop("request", None) is None:
+            raise TypeError(f"@limiter.limit on {function.__qualname__} needs its request: add request: Request")
+        function.route_limit = RouteLimit(f"{function.__module__}.{function.__qualname__}")
+        # Keyword-only, so that `Caller` is resolved first.
+        counted = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, default=Depends(function.route_limit))
+        function.__signature__ = signature.replace(parameters=[*parameters.values(), counted])
+    return function.route_limit  # type: ignore[no-any-return]
+
+
+def ineffective(app: FastAPI, policies: Policies) -> list[str]:
+    """Limits that an owner wrote and that would be off, or would count apart from Redis and from accounts."""
+    reasons = [
+        f"{getattr(layer.cls, '__name__', layer.cls)} skips included routers: use @limiter.limit on routes"
+        for layer in app.user_middleware
+        if str(getattr(layer.cls, "__module__", "")).startswith("slowapi")
+    ]
+    for policy in policies.all:
+        if getattr(policy.endpoint, "route_limit", None) not in (None, *policy.calls):
+            reasons.append(f"{policy.name}: @limiter.limit has no effect: put it directly above the function")
+        if any(map(_is_foreign, (policy.endpoint, *policy.calls))):
+            reasons.append(f"{policy.name}: another Limiter: import limiter from app.security.rate_limits")
+    return reasons
+
+
+def _is_foreign(function: Any) -> bool:
+    """Whether a decorator of slowapi's own `Limiter` wraps this function."""
+    while function is not None:
+        if getattr(getattr(function, "__code__", None), "co_filename", "") == extension.__file__:
+            return True
+        function = getattr(function, "__wrapped__", None)
+    return False
+
+
 def install(app: FastAPI) -> None:
-    chosen = RateLimitSettings.current()
-    limits: Limits = app.state.limits
-    if chosen.counts_alone:
-        limiter.count_in(MemoryStorage())
-    else:
-        limiter.count_in(SharedOrAlone(chosen.url, chosen.web_concurrency, limits.breaker))
+    hooks_of(app).checks.append(ineffective)

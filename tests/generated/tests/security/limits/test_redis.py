@@ -1,4 +1,4 @@
-"""With Redis several processes count together; while it is away or hangs, requests go on and are still limited."""
+"""With Redis several processes count together; while it is stopped or hangs, requests are served and still limited."""
 
 import time
 from collections.abc import Callable
@@ -10,12 +10,13 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import public
 from app.security.core.settings import ROOT
-from app.security.limits.limit_storage import RETRY_SECONDS
+from app.security.limits.counters import RETRY_SECONDS
 from app.security.rate_limits import limiter
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
-from tests.security.limits.redis_server import RedisServer
+from tests.security.limits.redis_server import RedisServer, redis
 
+__all__ = ["redis"]  # a fixture
 pytestmark = pytest.mark.server
 Clients = Callable[..., list[TestClient]]
 
@@ -82,8 +83,8 @@ def test_no_address_or_account_stands_in_redis(processes: Clients, redis: RedisS
     assert b"127.0.0.1" not in keys
 
 
-def test_the_redis_user_of_the_controls_page_may_do_all_that_counting_takes(
-    processes: Clients, redis: RedisServer
+def test_the_redis_user_of_the_controls_page_has_every_permission_that_counting_needs(
+    processes: Clients, redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     import redis as client_library
 
@@ -94,11 +95,8 @@ def test_the_redis_user_of_the_controls_page_may_do_all_that_counting_takes(
         connection.execute_command(*user)  # type: ignore[no-untyped-call]
 
         assert statuses(clients, 6, "/some") == [200] * 4 + [429] * 2
-        for key in connection.keys("*{*"):  # type: ignore[union-attr]
-            connection.pexpire(key, 40_000)  # as if the next window had begun
-        statuses(clients, 2)
 
-    assert [client.app.state.limits.breaker.is_open for client in clients] == [False] * 2  # type: ignore[attr-defined]
+    assert "Redis is unavailable" not in caplog.text
 
 
 @pytest.mark.parametrize("away", ["stop", "freeze"])
@@ -119,7 +117,7 @@ def test_without_redis_every_request_is_answered_in_time_and_still_limited(
 
 
 @pytest.mark.parametrize("away", ["stop", "freeze"])
-def test_what_must_be_counted_together_waits_for_redis(processes: Clients, redis: RedisServer, away: str) -> None:
+def test_a_critical_limit_refuses_while_redis_is_unavailable(processes: Clients, redis: RedisServer, away: str) -> None:
     client, _ = processes("1000/minute")
     assert client.get("/critical").status_code == 200
 
@@ -146,9 +144,7 @@ def test_counting_together_is_back_within_ten_seconds(processes: Clients, redis:
     assert 2 <= answers.count(200) <= 8
 
 
-def test_whether_the_process_lives_is_answered_at_once_while_redis_hangs(
-    processes: Clients, redis: RedisServer
-) -> None:
+def test_the_liveness_probe_responds_while_redis_hangs(processes: Clients, redis: RedisServer) -> None:
     clients = processes()
     redis.freeze()
 

@@ -1,4 +1,4 @@
-"""A service with a limit, and routes of every kind; import `limited` as a fixture."""
+"""A service with a limit and routes of every kind; import `limited` as a fixture."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A Redis of the tests' own, on a free port, that can be stopped, frozen and started again."""
+"""A Redis on a free port that a test can stop, freeze and start again."""
 
 import os
 import shutil
