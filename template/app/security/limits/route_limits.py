@@ -39,7 +39,7 @@ class RouteLimit:
             for limit in list(group.with_request(request)):  # type: ignore[no-untyped-call]
                 if limit.is_exempt(request) or method not in (limit.methods or [method]):
                     continue
-                caller = _value(limit.key_func, request) or caller_key(request)  # an empty key would not be limited
+                caller = _value(limit.key_func, request)
                 counted = (caller, limit.scope or self.route, method if limit.per_method else "")
                 cost = _value(limit.cost, request)
                 await state["rate_limits"].count_route(state["context"], counted, limit.limit, cost, critical=critical)

@@ -54,13 +54,13 @@ def statuses(clients: list[TestClient], number: int, path: str = "/any") -> list
     return [clients[turn % len(clients)].get(path).status_code for turn in range(number)]
 
 
-def slowest(work: list[Callable[[], Any]]) -> float:
+def durations(work: list[Callable[[], Any]]) -> list[float]:
     times = []
-    for ask in work:
+    for call in work:
         started = time.perf_counter()
-        ask()
+        call()
         times.append(time.perf_counter() - started)
-    return max(times)
+    return times
 
 
 def test_two_processes_share_one_limit(processes: Clients) -> None:
@@ -109,9 +109,10 @@ def test_without_redis_every_request_is_answered_in_time_and_still_limited(
 
     getattr(redis, away)()
     answers: list[int] = []
-    longest = slowest([lambda: answers.append(clients[0].get(path).status_code)] * 12)
+    times = durations([lambda: answers.append(clients[0].get(path).status_code)] * 12)
 
-    assert longest < 0.6
+    assert max(times) < 0.6
+    assert sum(times) < 2  # one of them alone waited for Redis
     assert answers.count(200) <= 3  # the share of one process
     assert 429 in answers
 
@@ -148,4 +149,4 @@ def test_the_liveness_probe_responds_while_redis_hangs(processes: Clients, redis
     clients = processes()
     redis.freeze()
 
-    assert slowest([lambda: clients[0].get("/health/live")] * 5) < 0.3
+    assert max(durations([lambda: clients[0].get("/health/live")] * 5)) < 0.3
