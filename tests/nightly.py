@@ -22,6 +22,12 @@ def rows(table: Iterable[T], *, now: Collection[T]) -> list[object]:
     return [row if row in now else pytest.param(row, marks=pytest.mark.nightly) for row in table]
 
 
+def some(table: Iterable[T]) -> list[object]:
+    """A third of the rows for a commit, the others for the nightly run."""
+    every = list(table)
+    return rows(every, now=sample(every, one_in=3))
+
+
 def sample(table: Sequence[T], *, one_in: int) -> list[T]:
     """One row in so many. The commit decides which: a commit is always tested alike, and a few commits try them all."""
     return list(table[_number_of_this_commit() % min(one_in, len(table)) :: one_in])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lived_in import everything_else, live_in, theirs
+from tests.nightly import rows
 from tests.releases import OLDEST
 from tests.rendering import ROOT, Project, Template
 
@@ -23,7 +24,7 @@ def copier(project: Project, version: str, *arguments: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", rows(VERSIONS, now=["the oldest"]))
 def test_it_copies_and_updates(runnable: Template, tmp_path: Path, version: str) -> None:
     project = Project(tmp_path / "project", runnable.environment)
     answers = ["--data", f"project_name={NAME}", "--defaults", "--quiet"]

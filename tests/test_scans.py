@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.nightly import rows
+from tests.nightly import rows, some
 from tests.pipelines import red, run_job
 from tests.rendering import Project, Template
 from tests.variants import EVERY, MAIN
@@ -71,7 +71,7 @@ def test_bandit_finds_nothing_of_any_severity(runnable: Template, variant: str) 
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("fault", CODE)
+@pytest.mark.parametrize("fault", some(CODE))
 def test_a_fault_in_the_code_fails_its_scan_alone(owned: Project, fault: str) -> None:
     text, said = CODE[fault]
     owned.append(NOTES, text)
@@ -91,7 +91,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("hidden", SETTINGS)
+@pytest.mark.parametrize("hidden", some(SETTINGS))
 def test_settings_of_bandit_hide_nothing(owned: Project, hidden: str) -> None:
     file, text = SETTINGS[hidden]
     owned.append(NOTES, CODE["a hard-coded secret"][0])
@@ -124,7 +124,7 @@ def test_the_report_for_github_holds_what_fails(owned: Project) -> None:
     assert "B602" in {result["ruleId"] for result in run["results"]}
 
 
-@pytest.mark.parametrize("fault", WORKFLOWS)
+@pytest.mark.parametrize("fault", some(WORKFLOWS))
 def test_a_fault_in_a_workflow_fails_its_scan_alone(owned: Project, fault: str) -> None:
     text, said = WORKFLOWS[fault]
     owned.append(".github/workflows/ci.yml", JOB + text)
@@ -167,7 +167,7 @@ SECRETS: dict[str, tuple[Callable[[Project], str], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", SECRETS)
+@pytest.mark.parametrize("kind", some(SECRETS))
 def test_a_secret_fails_its_scan_alone_also_when_a_later_commit_removed_it(owned: Project, kind: str) -> None:
     make, said = SECRETS[kind]
     secret = make(owned)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.nightly import some
 from tests.rendering import Project, Template
 
 pytestmark = pytest.mark.slow
@@ -146,7 +147,7 @@ TWO_READINGS = {
 }
 
 
-@pytest.mark.parametrize("written", TWO_READINGS)
+@pytest.mark.parametrize("written", some(TWO_READINGS))
 def test_what_can_be_read_in_two_ways_is_not_asked(project: Project, tmp_path: Path, written: str) -> None:
     """YAML takes the last of two, and knows more ways to write a name than one."""
     (tmp_path / "bin/uvx").write_text(f"#!/bin/sh\ntouch {tmp_path / 'asked'}\n")

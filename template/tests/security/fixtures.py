@@ -5,6 +5,7 @@ its own: SQLite, or the PostgreSQL that TEST_DATABASE_URL names (its tables are 
 """
 
 import asyncio
+import gc
 import os
 import secrets
 import shutil
@@ -66,6 +67,12 @@ class MakeClient(Protocol):
         production: bool = ...,
         **environment: str,
     ) -> TestClient: ...
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what lives as long as the run: a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_teardown() -> None:

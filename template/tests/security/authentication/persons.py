@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.authentication import sessions
+from app.security.authentication import passwords, sessions
 from app.security.authentication.passwords import PasswordHasher, PasswordSettings
 from app.security.authentication.sessions import Client, Grant
 from app.security.authentication.token_answers import access_token_for
@@ -21,15 +21,32 @@ from tests.security.fixtures import Database, MakeClient
 
 PASSWORD = "correct staple 7 battery horse"
 _numbers = count(1)
-_hashes: dict[str, str] = {}
+_hashes: dict[tuple[str, object], str] = {}
+_real_context = passwords._context
+
+
+def _cheap_context(*costs: int) -> object:
+    return _real_context(8, 1, 1)
+
+
+@pytest.fixture
+def real_hashing() -> None:
+    """For tests of hashing itself: Argon2 with the costs of the settings."""
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash with the lowest costs that Argon2 has, unless the test uses `real_hashing`."""
+    if "real_hashing" not in request.fixturenames:
+        monkeypatch.setattr(passwords, "_context", _cheap_context)
 
 
 def hash_of(password: str) -> str:
     """Hash each password once for all tests."""
-    if password not in _hashes:
-        hasher = PasswordHasher(PasswordSettings())
-        _hashes[password] = asyncio.run(hasher.hash(password))
-    return _hashes[password]
+    key = password, passwords._context
+    if key not in _hashes:
+        _hashes[key] = asyncio.run(PasswordHasher(PasswordSettings()).hash(password))
+    return _hashes[key]
 
 
 def create_person(client: TestClient, name: str, *roles: str, password: str = PASSWORD) -> UUID:

@@ -131,6 +131,7 @@ def test_a_name_is_found_however_it_is_written(client: TestClient) -> None:
         assert log_in(client, name).status_code == 200
 
 
+@pytest.mark.usefixtures("real_hashing")
 def test_a_refused_log_in_takes_as_long_whoever_is_named(client: TestClient, callers: Iterator[TestClient]) -> None:
     """Without this, the time tells who has an account (ASVS 5.0 V6.3.8)."""
     numbers = count()

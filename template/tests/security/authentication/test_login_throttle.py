@@ -5,6 +5,7 @@ from functools import partial
 from secrets import token_hex
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from tests.security.authentication.persons import PASSWORD, create_person, log_in, refresh
@@ -82,6 +83,7 @@ def test_a_wrong_current_password_counts_like_a_log_in(service: TestClient, as_p
     assert log_in(bob, bob.name).status_code == 429
 
 
+@pytest.mark.usefixtures("real_hashing")
 def test_of_many_log_ins_at_once_from_one_address_four_are_looked_at(make_client: MakeClient) -> None:
     client = make_client(ARGON2_ITERATIONS="30")
 

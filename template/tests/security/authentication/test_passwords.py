@@ -166,6 +166,7 @@ def test_two_spellings_of_one_character_are_the_same_and_nothing_else_is(client:
     assert log_in(client, "alice", "cafe with ﬁve lamps").status_code == 400
 
 
+@pytest.mark.usefixtures("real_hashing")
 def test_a_password_is_stored_as_an_argon2id_hash_of_its_own(client: TestClient, database: Database) -> None:
     stored = []
     for _ in range(2):
@@ -176,6 +177,7 @@ def test_a_password_is_stored_as_an_argon2id_hash_of_its_own(client: TestClient,
     assert stored[0] != stored[1]
 
 
+@pytest.mark.usefixtures("real_hashing")
 @pytest.mark.parametrize(("memory", "iterations"), [(8192, 1), (19456, 1), (8192, 3), (65536, 2)])
 def test_a_hash_of_other_costs_is_renewed_by_the_next_log_in(
     client: TestClient, database: Database, memory: int, iterations: int
@@ -210,6 +212,7 @@ def test_hashing_cannot_be_set_to_cost_less(make_client: MakeClient, setting: st
     assert refused.value.code == 78
 
 
+@pytest.mark.usefixtures("real_hashing")
 def test_a_slow_hash_keeps_nobody_waiting(make_client: MakeClient) -> None:
     client = make_client(ARGON2_ITERATIONS="60")
     alive = make_client(client.app)  # type: ignore[arg-type]
@@ -231,6 +234,7 @@ def test_a_slow_hash_keeps_nobody_waiting(make_client: MakeClient) -> None:
     assert max(waits) < took / 2
 
 
+@pytest.mark.usefixtures("real_hashing")
 def test_what_waits_for_a_hash_is_bounded(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "QUEUE", 2)
     threads = os.cpu_count() or 1
