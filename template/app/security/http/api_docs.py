@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -44,7 +43,8 @@ PROBLEM = {
 
 def openapi(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, with the security of each operation."""
-    document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
+    app.openapi_schema = None  # FastAPI would add to the document that it made last
+    document = FastAPI.openapi(app)
     policies = Policies(app)
     credentials: Credentials = app.state.credentials
     schemes = {kind.name: kind.openapi_scheme(policies.scopes()) for kind in credentials.kinds}

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.security.access.credentials import Credentials
+from app.security.compose import fastapi_options, secure
 from tests.security.build_app import assemble
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import MakeClient
@@ -57,6 +59,28 @@ def test_every_guarded_operation_says_what_it_asks_for(client: TestClient) -> No
         operation = paths[re.sub(r":\w+}", "}", call.policy.path)][call.method.lower()]
         kinds = [kind.name for kind in credentials.kinds if call.policy.scopes or not kind.always_limited]
         assert operation["security"] == [{name: sorted(call.policy.scopes)} for name in kinds], call.policy.name
+
+
+def test_what_the_owner_says_of_the_api_stands_in_the_document(make_client: MakeClient) -> None:
+    given: dict[str, Any] = {
+        "summary": "Orders",
+        "terms_of_service": "https://example.com/terms",
+        "contact": {"name": "Support"},
+        "license_info": {"name": "MIT"},
+        "servers": [{"url": "https://api.example.com"}],
+        "openapi_tags": [{"name": "orders"}],
+    }
+
+    def build() -> FastAPI:
+        app = FastAPI(**fastapi_options(), **given)
+        secure(app)
+        return app
+
+    document = openapi(make_client(build=build))
+
+    info = {"summary": "Orders", "termsOfService": "https://example.com/terms", "contact": {"name": "Support"}}
+    assert document["info"].items() >= (info | {"license": {"name": "MIT"}}).items()
+    assert (document["servers"], document["tags"]) == (given["servers"], given["openapi_tags"])
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
