@@ -21,7 +21,7 @@ from app.security.admission.request_body import JSON, Allowed, Body, check_body
 from app.security.admission.request_shape import Headers, check_target, read_headers
 from app.security.core.problems import Problem
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
-from app.security.http.client_address import Network, contains, drop_claims, parse_address, parse_network
+from app.security.http.client_address import Network, contains, parse_address, parse_network, strip_untrusted_headers
 from app.security.http.errors import respond
 
 ON_THEIR_WAY = 4  # one place in so many may be taken by a body that has not arrived
@@ -134,7 +134,7 @@ class RequestGuard:
         """What this request may bring, and the headers. Raises: Problem."""
         self._check_peer(scope)
         headers = read_headers(scope, self.settings.max_header_bytes)
-        drop_claims(scope)
+        strip_untrusted_headers(scope)
         check_target(scope, self.settings.max_url_bytes)
         if path_in(scope) not in HEALTH_PATHS:
             self._check_destination(scope, headers)

@@ -1,12 +1,10 @@
-"""Which address a request comes from, as seen through configured proxies only (ASVS 5.0 V15.3.4, V4.1.3).
+"""The client's address, taken from trusted proxies alone (ASVS 5.0 V15.3.4, V4.1.3).
 
-The headers of `OF_NOBODY`, which claim where or who a caller is, reach no route: a proxy that lets them through lets
-its client write them.
+Identity headers, such as X-Real-IP and Remote-User, reach no route: clients write them, and proxies pass them on.
 """
 
 import ipaddress
 from functools import lru_cache, partial
-from operator import itemgetter
 
 from fastapi import FastAPI
 from pydantic import field_validator
@@ -19,16 +17,18 @@ from app.security.core.hooks import hooks_of
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
 
 UNKNOWN = "unknown"
-OF_PROXIES = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto")
-OF_NOBODY = (
+PROXY_HEADERS = ("x-forwarded-for", "x-forwarded-proto")  # a trusted proxy overwrites them
+# Headers by which proxies, gateways and platforms tell where a request is from and who sends it.
+IDENTITY_HEADERS = (
     *("forwarded", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip", "fastly-client-ip"),
     *("x-cluster-client-ip", "x-original-forwarded-for", "x-remote-ip", "x-remote-addr", "x-remote-user"),
+    *("x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-uri", "x-forwarded-client-cert"),
     *("remote-user", "x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username"),
-    *("x-forwarded-access-token", "x-forwarded-client-cert", "x-forwarded-uri", "x-auth-request-user"),
-    *("x-auth-request-email", "x-auth-request-groups", "x-auth-request-preferred-username", "x-webauth-user"),
+    *("x-forwarded-access-token", "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups"),
+    *("x-auth-request-preferred-username", "x-webauth-user", "x-amzn-oidc-identity", "tailscale-user-login"),
     *("x-goog-authenticated-user-email", "x-goog-authenticated-user-id", "cf-access-authenticated-user-email"),
-    *("x-amzn-oidc-identity", "tailscale-user-login", "fly-client-ip", "x-envoy-external-address", "x-azure-clientip"),
-    *("x-appengine-user-ip", "x-original-host", "x-original-url", "x-rewrite-url"),
+    *("fly-client-ip", "x-envoy-external-address", "x-azure-clientip", "x-appengine-user-ip"),
+    *("x-original-host", "x-original-url", "x-rewrite-url"),
 )
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -43,7 +43,7 @@ class ProxySettings(SecuritySettings):
         for item in value:
             network = parse_network(item)
             if network.prefixlen < (8 if network.version == 4 else 32):
-                raise ValueError("name the proxies one by one; everyone is no proxy")
+                raise ValueError("name the proxies, not the whole internet")
         return value
 
 
@@ -57,7 +57,7 @@ def parse_network(text: str) -> Network:
 
 @lru_cache(maxsize=4096)
 def parse_address(text: str | None) -> Address | None:
-    """The address, an IPv4 one out of its IPv6 form; None for what is none."""
+    """The address, with IPv4 taken out of its IPv6 form; None if the text is not an address."""
     try:
         address = ipaddress.ip_address((text or "").partition("%")[0])
     except ValueError:
@@ -67,14 +67,14 @@ def parse_address(text: str | None) -> Address | None:
 
 @lru_cache(maxsize=4096)
 def canonical(text: str | None) -> str:
-    """The one way to write this address, or "unknown"."""
+    """The address in its canonical form, or "unknown"."""
     address = parse_address(text)
     return UNKNOWN if address is None else str(address)
 
 
 @lru_cache(maxsize=4096)
 def client_prefix(text: str, ipv6_bits: int = 64) -> str:
-    """What counts as one source: an IPv4 address, or the /64 that one IPv6 customer has."""
+    """The network that counts as one client: an IPv4 address, or the /64 that an IPv6 customer has."""
     address = parse_address(text)
     if address is None:
         return UNKNOWN
@@ -88,10 +88,10 @@ def contains(networks: list[Network], text: str | None) -> bool:
 
 
 class ClientAddress:
-    """Replaces the client address and the scheme by what a trusted proxy says of them, and of nobody else.
+    """Takes the client address and the scheme from a trusted proxy.
 
-    With a list, uvicorn's layer takes the right-most address that is no proxy of ours; a server that trusts everyone
-    would take the left-most one, which the caller writes.
+    With a list, uvicorn's middleware takes the right-most address that is not a trusted proxy; with "*" it would take
+    the left-most one, which the client writes.
     """
 
     def __init__(self, app: ASGIApp, proxies: list[str]) -> None:
@@ -110,28 +110,28 @@ class ClientAddress:
         await self.forwarded(scope, receive, send)  # type: ignore[arg-type]
 
 
-_OF_PROXIES, _OF_NOBODY = ({name.encode() for name in names} for names in (OF_PROXIES, OF_NOBODY))
-_OF_STRANGERS = _OF_NOBODY | _OF_PROXIES
-_name_of = itemgetter(0)
+_PROXY_HEADERS, _IDENTITY_HEADERS = ({name.encode() for name in names} for names in (PROXY_HEADERS, IDENTITY_HEADERS))
 
 
-def drop_claims(scope: Scope) -> None:
-    """Take away what this peer may not say of the caller; `_` for `-` too, since a mounted WSGI app takes them for one.
-
-    A proxy of ours overwrites its own headers in their one form alone.
+def strip_untrusted_headers(scope: Scope) -> None:
+    """Remove the headers by which this peer could claim to be another: identity headers from everyone, and those of
+    proxies from all but trusted proxies. `_` counts as `-`, since a mounted WSGI app cannot tell them apart.
     """
-    headers, trusted = scope["headers"], scope["state"]["trusted_peer"]
-    dropped = _OF_NOBODY if trusted else _OF_STRANGERS
-    if dropped.isdisjoint(map(_name_of, headers)) and b"_" not in b"".join(map(_name_of, headers)):
+    dropped = _IDENTITY_HEADERS if scope["state"]["trusted_peer"] else _IDENTITY_HEADERS | _PROXY_HEADERS
+    names = [name for name, _ in scope["headers"]]
+    if dropped.isdisjoint(names) and b"_" not in b"".join(names):
         return
-    dashed = [(header, header[0].replace(b"_", b"-")) for header in headers]
-    scope["headers"] = [
-        header for header, name in dashed if name not in dropped and (name == header[0] or name not in _OF_PROXIES)
-    ]
+    kept = []
+    for header in scope["headers"]:
+        name = header[0].replace(b"_", b"-")
+        misspelt = name in _PROXY_HEADERS and name != header[0]
+        if name not in dropped and not misspelt:
+            kept.append(header)
+    scope["headers"] = kept
 
 
 def client_ip(scope: Scope) -> str:
-    """The caller's address in its canonical form, or "unknown"."""
+    """The client's address in its canonical form, or "unknown"."""
     client = scope.get("client")
     return canonical(client[0] if client else None)
 
@@ -139,8 +139,7 @@ def client_ip(scope: Scope) -> str:
 async def _without_proxy(db: AsyncSession, policies: Policies) -> list[str]:
     if not in_production() or ProxySettings.current().trusted_proxies:
         return []
-    alone = "TRUSTED_PROXIES is empty: requests must arrive over TLS at this process itself"
-    return [f"{alone}; behind a proxy name its address in TRUSTED_PROXIES"]
+    return ["TRUSTED_PROXIES is empty, so this process must end TLS itself; behind a proxy, add the proxy's address"]
 
 
 def install(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""Where a request comes from is what the network and our own proxies say, and nothing that a caller writes."""
+"""The client's address comes from the network and from trusted proxies, and never from the client."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
-from app.security.http.client_address import OF_NOBODY, OF_PROXIES
+from app.security.http.client_address import IDENTITY_HEADERS, PROXY_HEADERS
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
@@ -18,9 +18,7 @@ def addresses(recorded: list[dict[str, Any]]) -> list[str]:
 FORWARDED = {"X-Forwarded-For": "6.6.6.6, 203.0.113.9, 10.0.0.2", "X-Forwarded-Proto": "https"}
 
 
-def test_nobody_but_a_configured_proxy_says_where_a_request_comes_from(
-    make_client: MakeClient, recorded: list[dict[str, Any]]
-) -> None:
+def test_only_a_trusted_proxy_sets_the_client_address(make_client: MakeClient, recorded: list[dict[str, Any]]) -> None:
     client = make_client(address="198.51.100.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
 
     client.get("/things", headers=FORWARDED)
@@ -29,7 +27,7 @@ def test_nobody_but_a_configured_proxy_says_where_a_request_comes_from(
     assert addresses(recorded) == ["198.51.100.1"] * 2
 
 
-def test_through_proxies_the_last_address_that_is_none_of_theirs_counts(
+def test_the_client_is_the_last_address_that_is_not_a_trusted_proxy(
     make_client: MakeClient, recorded: list[dict[str, Any]]
 ) -> None:
     client = make_client(address="10.0.0.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
@@ -38,6 +36,18 @@ def test_through_proxies_the_last_address_that_is_none_of_theirs_counts(
     client.get("/things", headers={"X-Forwarded-For": "what is this"})
 
     assert addresses(recorded) == ["203.0.113.9", "unknown"]
+
+
+def test_a_header_that_the_proxy_does_not_overwrite_is_believed(
+    make_client: MakeClient, recorded: list[dict[str, Any]]
+) -> None:
+    """So the proxy must overwrite X-Forwarded-For, X-Forwarded-Proto and X-Request-ID (README, "In production")."""
+    client = make_client(address="10.0.0.1", production=True, TRUSTED_PROXIES="10.0.0.1")
+
+    given = client.get("/things", headers={"X-Forwarded-For": "6.6.6.6", "X-Request-ID": "0a1b2c3d-4e5f"})
+
+    assert addresses(recorded) == ["6.6.6.6"]
+    assert given.headers["x-request-id"] == "0a1b2c3d-4e5f"
 
 
 def add_routes(app: FastAPI) -> None:
@@ -59,14 +69,22 @@ def in_other_forms(name: str) -> set[str]:
     return {name.replace("-", "_"), first, last} - {name}
 
 
-OTHER_FORMS = {form for name in (*OF_NOBODY, *OF_PROXIES) for form in in_other_forms(name)}
+OTHER_FORMS = {form for name in (*IDENTITY_HEADERS, *PROXY_HEADERS) for form in in_other_forms(name)}
 
 
-def test_no_route_sees_what_a_stranger_claims_to_be(make_client: MakeClient) -> None:
-    claims = {*OF_NOBODY, *OF_PROXIES, *OTHER_FORMS}
+def test_no_identity_header_reaches_a_route(make_client: MakeClient) -> None:
+    claimed = {
+        "x-real-ip",
+        "forwarded",
+        "remote-user",
+        "x-forwarded-host",
+        *IDENTITY_HEADERS,
+        *PROXY_HEADERS,
+        *OTHER_FORMS,
+    }
 
-    assert seen(make_client, "198.51.100.1", *claims, "accept", "x-mine", "x_mine") == {"accept", "x-mine", "x_mine"}
+    assert seen(make_client, "198.51.100.1", *claimed, "accept", "x-mine", "x_mine") == {"accept", "x-mine", "x_mine"}
 
 
-def test_a_proxy_of_ours_is_believed_in_its_own_headers_alone(make_client: MakeClient) -> None:
-    assert seen(make_client, "10.0.0.1", *OF_NOBODY, *OF_PROXIES, *OTHER_FORMS) == {*OF_PROXIES}
+def test_a_trusted_proxy_passes_on_its_own_headers_alone(make_client: MakeClient) -> None:
+    assert seen(make_client, "10.0.0.1", *IDENTITY_HEADERS, *PROXY_HEADERS, *OTHER_FORMS) == {*PROXY_HEADERS}
