@@ -96,7 +96,8 @@ def _secrets() -> typer.Typer:
                 path.chmod(0o600)
                 file.write(f"SECRET_KEY={secret_keys.new_secret()}\n")
         except FileExistsError:
-            typer.echo(".env is there already; it stays as it is.", err=True)
+            path.chmod(0o600)  # Copier made it readable for others
+            typer.echo(".env is there already; its lines stay as they are, and no other user can read it.", err=True)
             raise typer.Exit(1) from None
         typer.echo("Wrote .env with a secret of its own.")
 

@@ -48,12 +48,15 @@ def test_a_fresh_clone_gets_a_secret_that_only_its_owner_reads(manage: Manage, t
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
 
 
-def test_a_secret_that_is_there_is_never_replaced(manage: Manage, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("SECRET_KEY=mine\n")
+def test_an_existing_secret_is_kept_and_made_private(manage: Manage, tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("SECRET_KEY=mine\n")
+    env_file.chmod(0o644)
 
     assert manage("secrets", "new", "--write").exit_code == 1
 
-    assert (tmp_path / ".env").read_text() == "SECRET_KEY=mine\n"
+    assert env_file.read_text() == "SECRET_KEY=mine\n"
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
