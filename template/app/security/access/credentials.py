@@ -18,10 +18,11 @@ from starlette.requests import HTTPConnection
 from app.database import after_commit
 from app.security.access.credential_cache import CacheSettings, CredentialCache
 from app.security.admission.request_shape import Headers
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, OnceAMinute, RequestContext
 from app.security.core.problems import Problem
 from app.security.http.client_address import client_prefix
+
+REFUSALS_A_MINUTE = 1000  # different ones: an actor, a route and a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Credentials:
         self.kinds: list[CredentialKind] = []
         self.cache = CredentialCache[Principal](cache_seconds)
         self.on_identified: list[OnIdentified] = []  # told of each caller who was verified and not only remembered
+        self.reported_refusals = OnceAMinute(REFUSALS_A_MINUTE)
 
     def kind(self, name: str) -> CredentialKind:
         return next(kind for kind in self.kinds if kind.name == name)
@@ -132,9 +134,11 @@ def challenge(kind: CredentialKind, status: int, error: str = "", detail: str | 
 
 def refuse(connection: HTTPConnection, problem: Problem, reason: str) -> Problem:
     """What to raise for a caller who is refused; the reason is for the log alone."""
-    connection.state.context.reason = reason
+    context: RequestContext = connection.state.context
+    context.reason = reason
     if problem.status_code == 403:
-        events.record(Event.AUTHZ_FAIL, outcome="failure", reason=reason)
+        name = f"{context.actor} {context.route} {reason}"
+        credentials_of(connection).reported_refusals.record(name, Event.AUTHZ_FAIL, reason=reason)
     return problem
 
 

@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.security.access.policy import first_fitting
-from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem
 
@@ -35,8 +34,9 @@ def _check(scope: Scope) -> None:
     repeated = _repeated(scope["query_string"], policy.single) if policy else []
     if not policy or not repeated:
         return
-    if state["invalid_requests_reported"].is_due(f"{state['context'].client_ip} {policy.path}"):
-        events.record(Event.INPUT_VALIDATION_FAIL, outcome="failure")
+    state["invalid_requests_reported"].record(
+        f"{state['context'].client_ip} {policy.path}", Event.INPUT_VALIDATION_FAIL
+    )
     errors = [{"pointer": f"/query/{name}", "detail": "is repeated", "code": "repeated"} for name in repeated]
     raise Problem(422, detail="The request is not valid.", errors=errors)
 

@@ -75,8 +75,7 @@ class PasswordLogin:
             await login_throttle.count_attempt(self._database, login, client.address, known_id, purpose)
         except Throttled:
             name = events.name_digest(normalise_login(login))
-            if self._locks_reported.is_due(name):
-                events.record(Event.LOGIN_LOCK, outcome="failure", subject=name)
+            self._locks_reported.record(name, Event.LOGIN_LOCK, subject=name)
             raise
 
     async def _verify(self, password: str, account: Account | None, client: Client) -> bool:

@@ -180,18 +180,33 @@ def name_digest(login: str) -> str:
 
 
 class OnceAMinute:
-    """For events that somebody could cause without end: one a minute for each name, and so many names a minute."""
+    """Failures that a client could cause without end: one event a minute for each name, and so many names a minute."""
 
     def __init__(self, most: int = MOST_NAMES) -> None:
         self._most = most
-        self._written: OrderedDict[str, float] = OrderedDict()
+        self._names: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when last written, suppressed since then
 
-    def is_due(self, name: str) -> bool:
-        """Whether nothing was written under this name in the last minute; it counts as written from now on."""
+    def record(self, name: str, event: Event, *, subject: str | None = None, reason: str | None = None) -> None:
+        """Write a failure if it is due; its reason counts those of this name that were suppressed before it."""
+        suppressed = self._suppressed_before(name)
+        if suppressed is None:
+            return
+        if suppressed:
+            reason = ", ".join(filter(None, [reason, f"{suppressed} suppressed"]))
+        record(event, outcome="failure", subject=subject, reason=reason)
+
+    def _suppressed_before(self, name: str) -> int | None:
+        """How many were suppressed since the last one; None if this one is, too."""
         now = time.monotonic()
-        while self._written and now - next(iter(self._written.values())) >= EVERY_SECONDS:
-            self._written.popitem(last=False)
-        if name in self._written or len(self._written) >= self._most:
-            return False
-        self._written[name] = now
-        return True
+        written, suppressed = self._names.get(name, (-math.inf, 0))
+        if now - written < EVERY_SECONDS:
+            self._names[name] = (written, suppressed + 1)
+            return None
+        if name not in self._names and len(self._names) >= self._most:
+            oldest, (its_time, _) = next(iter(self._names.items()))
+            if now - its_time < EVERY_SECONDS:
+                return None
+            del self._names[oldest]
+        self._names[name] = (now, 0)
+        self._names.move_to_end(name)
+        return suppressed

@@ -19,7 +19,6 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.policy import Policies
 from app.security.access.routing import path_in
-from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
 from app.security.http.crashes import problem_for, tell
@@ -107,8 +106,7 @@ def _problem_of(error: HTTPException) -> Problem:
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     error = cast(ValidationException, error)
     context, reported = request.scope["state"]["context"], request.scope["state"]["invalid_requests_reported"]
-    if reported.is_due(f"{context.client_ip} {context.route}"):
-        events.record(Event.INPUT_VALIDATION_FAIL, outcome="failure")
+    reported.record(f"{context.client_ip} {context.route}", Event.INPUT_VALIDATION_FAIL)
     policy = cast(Policies, request.scope["state"]["policies"]).of(request.scope)
     known = PARTS_OF_A_REQUEST | (policy.known_names if policy else frozenset())
     found = [_explain(problem, known) for problem in error.errors()[:20]]

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.security.access.credentials import Credentials, Principal
 from app.security.access.routing import path_in
 from app.security.admission.request_guard import HEALTH_PATHS
-from app.security.core import events
 from app.security.core.events import Event, OnceAMinute, RequestContext
 from app.security.core.hooks import hooks_of
 from app.security.core.problems import Problem
@@ -63,8 +62,7 @@ class RateLimits:
     def _exceeded(self, context: RequestContext, key: str, name: str, limit: RateLimitItem, wait: int) -> Problem:
         """429 with the headers of RFC 6585 and draft-ietf-httpapi-ratelimit-headers."""
         context.reason = "rate_limit"
-        if self._reported.is_due(key):
-            events.record(Event.RATE_LIMIT_EXCEEDED, outcome="failure", subject=key)
+        self._reported.record(key, Event.RATE_LIMIT_EXCEEDED, subject=key)
         headers = {
             "Retry-After": str(wait),
             "RateLimit-Policy": f'"{name}";q={limit.amount};w={limit.get_expiry()}',

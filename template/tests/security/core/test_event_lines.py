@@ -92,8 +92,30 @@ def test_what_is_not_valid_again_and_again_is_one_event_a_minute(as_caller: AsCa
     assert len([fields for fields in recorded if fields["event"] == Event.INPUT_VALIDATION_FAIL]) == 1
 
 
+def test_a_refusal_again_and_again_is_one_event_a_minute_that_counts_the_others(
+    as_caller: AsCaller, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = as_caller(scope="things:read")
+
+    def refused() -> list[str]:
+        return [fields["reason"] for fields in recorded if fields["event"] == Event.AUTHZ_FAIL]
+
+    for _ in range(5):
+        caller.post("/things", json={"title": "x"})
+    assert refused() == ["insufficient_scope"]
+
+    caller.delete(f"/things/{NO_ID}")
+    assert len(refused()) == 2
+
+    monkeypatch.setattr("app.security.core.events.EVERY_SECONDS", 0)
+    caller.post("/things", json={"title": "x"})
+    assert refused()[-1] == "insufficient_scope, 4 suppressed"
+
+
 def test_every_event_that_is_written_has_a_test() -> None:
-    written = re.findall(r"record(?:_change)?\((?:db, )?\s*Event\.([A-Z_]+)", _texts(ROOT / "app/security"))
+    written = re.findall(
+        r"record(?:_change)?\((?:db, |\w+, |f\".*\", )?\s*Event\.([A-Z_]+)", _texts(ROOT / "app/security")
+    )
     tests = _texts(ROOT / "tests/security")
 
     assert len(set(written)) >= 8
