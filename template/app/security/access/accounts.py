@@ -67,7 +67,7 @@ async def create(
     Raises: AccountExists, BadName.
     """
     if not is_login_name(name):
-        raise BadName("A name has 1 to 254 printable characters, and no space around them.")
+        raise BadName("A name has 1 to 254 visible characters, and no space around them.")
     stored = None if kind == "service" else (password_hash or UNUSABLE_PASSWORD)
     account = Account(kind=kind, name=name, login=normalise_login(name), password_hash=stored)
     try:

@@ -3,6 +3,7 @@
 They only ever grow: the type of `accounts.id` is final, and no column that you can reference is dropped or renamed.
 """
 
+import re
 import unicodedata
 import uuid
 from datetime import UTC, datetime
@@ -26,9 +27,21 @@ def normalise_login(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
+# Characters that show nothing, so two names that differ by one look alike: Default_Ignorable_Code_Point of Unicode 16
+# (DerivedCoreProperties.txt), without those that str.isprintable() refuses anyway.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+
+
+def is_displayable(name: str) -> bool:
+    """Whether a terminal or a page shows every character of a name."""
+    return name.isprintable() and not _INVISIBLE.search(name)
+
+
 def is_login_name(name: str) -> bool:
-    """Whether a person may go by it: 1 to 254 printable characters, no space around them, short enough when folded."""
-    return 0 < len(name) <= 254 and name.isprintable() and name == name.strip() and len(normalise_login(name)) <= 1024
+    """Whether a person may go by it: 1 to 254 visible characters, no space around them, short enough when folded."""
+    return 0 < len(name) <= 254 and is_displayable(name) and name == name.strip() and len(normalise_login(name)) <= 1024
 
 
 class Account(Base):

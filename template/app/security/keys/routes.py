@@ -14,7 +14,7 @@ from app.security.access.identity import Caller, recent_login
 from app.security.access.policy import Policies
 from app.security.access.routing import include_first, our_router
 from app.security.core.problems import Problem
-from app.security.core.tables import ApiKey
+from app.security.core.tables import ApiKey, is_displayable
 from app.security.keys import store
 from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, KeyRefused, NewKey
 
@@ -24,9 +24,9 @@ Scope = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MOST_SCOPES = 40
 
 
-def _printable(name: str) -> str:
+def _displayable(name: str) -> str:
     """Names are shown on terminals. Raises: ValueError."""
-    if not name.isprintable():
+    if not is_displayable(name):
         raise ValueError
     return name
 
@@ -34,7 +34,7 @@ def _printable(name: str) -> str:
 class KeyCreate(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[str, AfterValidator(_printable)] = Field(min_length=1, max_length=LONGEST_NAME)
+    name: Annotated[str, AfterValidator(_displayable)] = Field(min_length=1, max_length=LONGEST_NAME)
     scopes: list[Scope] = Field(min_length=1, max_length=MOST_SCOPES)
     expires_in_days: int = Field(DEFAULT_DAYS, ge=1, le=LONGEST_DAYS)
 

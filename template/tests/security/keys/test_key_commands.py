@@ -88,9 +88,9 @@ def test_the_keys_of_a_disabled_account_are_refused_until_it_is_enabled(keys: Ma
     ("arguments", "message"),
     [
         (("issue", "--account", "billing", "--scope", "valut:read"), "No route requires valut:read"),
-        (("issue", "--account", "", "--scope", "vault:read"), "1 to 254 printable"),
+        (("issue", "--account", "", "--scope", "vault:read"), "1 to 254 visible"),
         (("issue", "--account", "alice@example.com", "--scope", "vault:read"), "This account is a person's."),
-        ((*ISSUE, "--name", ""), "1 to 100 printable"),
+        ((*ISSUE, "--name", ""), "1 to 100 visible"),
         (("list", "--account", "nobody"), "No such account."),
     ],
 )
