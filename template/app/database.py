@@ -1,14 +1,16 @@
-"""One engine, one session a request, and the base of every table."""
+"""The database: settings, one engine per app, one transaction per request, and the base of every table."""
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import Depends, FastAPI
-from pydantic import SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from sqlalchemy import (
     URL,
     Connection,
@@ -30,23 +32,29 @@ from starlette.requests import HTTPConnection
 from app.security.settings import ROOT, CommaSeparated, SecuritySettings
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-SILENT_SECONDS = 7.0  # then the driver gives up: a server that is frozen does not end a statement itself
+DRIVER_GRACE_SECONDS = 2.0  # after a statement's time-out the driver gives up on a server that does not respond
+# PostgreSQL notices within a minute that a client is gone; by default it keeps the client's locks for two hours.
+KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
 
 
 class DatabaseSettings(SecuritySettings):
-    """All that migrations need, too: they never wait for the rest of the settings to be right."""
+    """Apart from all others, so that migrations run while those are still missing."""
 
     database_url: SecretStr = SecretStr(f"sqlite:///{ROOT / 'app.sqlite3'}")
     migration_database_url: SecretStr | None = None  # the role that owns the schema; default: the same
     allow_sqlite_in_production: bool = False
     plaintext_hosts: CommaSeparated = []  # hosts reached without TLS, such as a compose network's "db"
+    database_pool_size: int = Field(5, ge=1, le=500)  # connections of one process; twice as many under load
+    database_connect_seconds: float = Field(3, gt=0, le=60)  # to get a connection, from the pool or the server
+    database_statement_seconds: float = Field(5, gt=0, le=300)  # for one statement; in SQLite for the write lock
+    database_idle_seconds: float = Field(60, gt=0, le=3600)  # for a transaction in which nothing happens
 
     @field_validator("database_url", "migration_database_url")
     @classmethod
     def _is_supported(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            engine_options(database_url(value))
+            connect_arguments(database_url(value))
         return value
 
     def weaknesses(self) -> list[str]:
@@ -75,22 +83,29 @@ def database_url(secret: SecretStr) -> URL:
         raise ValueError("write sqlite:///path or postgresql://user:password@host/name") from None
     # A host among the parameters would win over the one that is checked.
     if url.get_backend_name() != "sqlite" and not url.query.keys() <= {"sslmode", "sslrootcert"}:
-        raise ValueError("takes sslmode and sslrootcert alone after its ?")
+        raise ValueError("only sslmode and sslrootcert may follow the ?")
     return url
 
 
-def engine_options(url: URL) -> tuple[URL, dict[str, Any]]:
-    """The URL and the driver's arguments: bounded waiting, TLS that checks the server's name. Raises: ValueError."""
-    if url.get_backend_name() == "sqlite":
-        return url, {"timeout": 5}
-    arguments: dict[str, Any] = {"timeout": 3, "command_timeout": SILENT_SECONDS}
-    arguments["server_settings"] = {"statement_timeout": "5000"}
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What the driver needs beside the URL: TLS that checks the server's name. Raises: ValueError."""
+    arguments: dict[str, Any] = {}
+    if url.get_backend_name() != "sqlite":
+        arguments["server_settings"] = dict(KEEPALIVES)
     if url.query.get("sslmode") == "verify-full":
         try:
             arguments["ssl"] = ssl.create_default_context(cafile=url.query.get("sslrootcert"))  # type: ignore[arg-type]
-        except (OSError, TypeError):  # not there, no certificate, or named twice
-            raise ValueError("the file of sslrootcert cannot be read, or is none") from None
-    return url.difference_update_query(["sslmode", "sslrootcert"]), arguments
+        except (OSError, TypeError):  # no such file, no certificate in it, or named twice
+            raise ValueError("the file of sslrootcert cannot be read, or holds no certificate") from None
+    return arguments
+
+
+def sqlite_files(url: URL) -> list[Path]:
+    """The file of an SQLite database, and its journals; none for any other database."""
+    name = url.database or ":memory:"
+    if url.get_backend_name() != "sqlite" or name.startswith((":memory:", "file:")):
+        return []
+    return [Path(f"{name}{suffix}") for suffix in ("", "-wal", "-shm")]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -119,18 +134,26 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime, UUID: Uuid}
 
 
-def create_engine(url: URL, **options: Any) -> AsyncEngine:
-    url, arguments = engine_options(url)
-    engine = create_async_engine(url, connect_args=arguments, hide_parameters=True, **options)
-    if url.get_backend_name() == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+def create_engine(url: URL, connect_args: dict[str, Any] | None = None, **options: Any) -> AsyncEngine:
+    """An engine without time-outs of its own. It keeps SQLite's files private: they hold hashes and names."""
+    arguments = connect_arguments(url) | (connect_args or {})
+    address = url.difference_update_query(["sslmode", "sslrootcert"])
+    engine = create_async_engine(address, connect_args=arguments, hide_parameters=True, **options)
+
+    def make_private(*_: object) -> None:
+        for number, path in enumerate(sqlite_files(url)):
+            with contextlib.suppress(OSError):  # connecting will report what is wrong
+                if number == 0:
+                    path.touch(mode=0o600)  # a new journal takes over the mode of its database
+                path.chmod(0o600)
+
+    event.listen(engine.sync_engine, "do_connect", make_private)
     return engine
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
     connection.isolation_level = None  # we write BEGIN ourselves
-    for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"):
+    for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
@@ -140,19 +163,42 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _service_engine(settings: DatabaseSettings) -> AsyncEngine:
+    """The engine of a running service: a bounded connection pool, and a time-out for everything that can wait."""
+    url = database_url(settings.database_url)
+    size, wait = settings.database_pool_size, settings.database_connect_seconds
+    pool: dict[str, Any] = {"pool_size": size, "max_overflow": size, "pool_timeout": wait}
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, {"timeout": settings.database_statement_seconds}, **pool)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    limits = {
+        "statement_timeout": f"{settings.database_statement_seconds * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{settings.database_idle_seconds * 1000:.0f}",
+    }
+    arguments = {
+        "timeout": wait,
+        "command_timeout": settings.database_statement_seconds + DRIVER_GRACE_SECONDS,
+        "server_settings": KEEPALIVES | limits,
+    }
+    return create_engine(url, arguments, **pool)
+
+
 class Database:
     """The engine of one app. `async with database.begin() as db:` is a transaction outside a request."""
 
     def __init__(self, settings: DatabaseSettings | None = None) -> None:
-        url = database_url((settings or DatabaseSettings.current()).database_url)
-        self.engine = create_engine(url, pool_size=5, max_overflow=5, pool_timeout=3, pool_pre_ping=False)
-        alone = {"single_statement": True} if url.get_backend_name() == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
-        self._looking_up = self.engine.execution_options(**alone)
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.engine = _service_engine(settings or DatabaseSettings.current())
+        is_sqlite = self.engine.dialect.name == "sqlite"
+        alone = {"single_statement": True} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._single_statements = self.engine.execution_options(**alone)
+        # Without close_resets_only=False, a closed session silently begins a transaction that is never committed.
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, close_resets_only=False)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        """Commit at the end, roll back on any exception; around it, do what `before_commit` and `after_commit` hold."""
+        """A transaction: committed at the end, rolled back on any exception. The session cannot be used afterwards."""
         async with self._sessions() as session:
             async with session.begin():
                 yield session
@@ -163,8 +209,8 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for look-ups of one statement each: no transaction, so it waits for no writer."""
-        async with self._looking_up.connect() as connection:
+        """A connection for single SELECT statements: without a transaction, so it waits for no writer."""
+        async with self._single_statements.connect() as connection:
             yield connection
 
     async def close(self) -> None:
@@ -172,17 +218,17 @@ class Database:
 
 
 def before_commit(session: AsyncSession, action: Callable[[], Awaitable[None]]) -> None:
-    """Do this as the last part of the session's transaction; when it raises, all is rolled back."""
+    """Run this at the end of the session's transaction; if it raises, everything is rolled back."""
     session.info.setdefault("before_commit", []).append(action)
 
 
 def after_commit(session: AsyncSession, action: Callable[[], None]) -> None:
-    """Do this once the session's transaction is committed, and never if it is rolled back."""
+    """Run this after the session's transaction is committed, and never if it is rolled back."""
     session.info.setdefault("after_commit", []).append(action)
 
 
 async def changed_rows(session: AsyncSession, statement: Executable) -> int:
-    """Execute an UPDATE or DELETE, and say how many rows it met: of two at once, one meets the row."""
+    """Execute an UPDATE or DELETE and return its row count: of two at once, one changes the row."""
     return cast(CursorResult[Any], await session.execute(statement)).rowcount
 
 
@@ -193,7 +239,10 @@ async def _session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
 
 
 DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]
-"""The transaction of a request: committed before the answer is sent, so a failing commit is never a 2xx."""
+"""The transaction of a request, committed before the response is sent, so a failing commit is never a 2xx.
+
+A background task or a stream runs later: it opens its own with `async with request.app.state.database.begin() as db:`.
+"""
 
 
 async def on_end(app: FastAPI) -> None:

@@ -13,8 +13,10 @@ SABOTAGES = [
         'DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]',
         'DbSession = Annotated[AsyncSession, Depends(_session, scope="request")]',
     ),
-    Sabotage("database", "core/test_database", '"command_timeout": SILENT_SECONDS', '"command_timeout": 60'),
+    Sabotage("database", "core/test_database", "                path.chmod(0o600)\n", ""),
+    Sabotage("database", "core/test_database", ", close_resets_only=False", ""),
     Sabotage("database", "core/test_database", '"foreign_keys=ON"', '"foreign_keys=OFF"'),
     Sabotage("conflicts", "operations/test_conflicts", "if line.startswith(MARKERS):", "if False:"),
     Sabotage("cli", "operations/test_cli", "                path.chmod(0o600)\n", ""),
+    Sabotage("cli", "operations/test_cli", "            path.chmod(0o600)  # Copier", "            # Copier"),
 ]

@@ -28,6 +28,13 @@ SABOTAGES = [
     ),
     Sabotage("http/request_log", "http/test_headers", '[*message.get("headers", ())]', 'message.get("headers", [])'),
     Sabotage("http/client_address", "http/test_client_address", "name not in dropped and ", ""),
+    Sabotage("http/client_address", "http/test_client_address", '"x-real-ip", ', ""),
+    Sabotage(
+        "http/api_docs",
+        "http/test_api_docs",
+        "document = FastAPI.openapi(app)",
+        'document = FastAPI.openapi(app) | {"info": {"title": app.title}}',
+    ),
     Sabotage("http/headers", "http/test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(
         "http/headers",

@@ -5,7 +5,7 @@ import logging
 import re
 import socket
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -44,6 +44,10 @@ def _sqlstate(error: BaseException) -> str:
 
 def tell(error: BaseException, status: int, request_id: str) -> None:
     """A crash is what we have no other answer for: nobody can raise that alarm with a value, or by being second."""
+    if isinstance(error, InvalidRequestError) and "closed" in str(error):
+        error.add_note(
+            "A DbSession ends with its route: a background task or a stream opens its own with Database.begin()."
+        )
     if status == 500:
         log.error("unhandled exception, request %s", request_id, exc_info=error)
         events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)

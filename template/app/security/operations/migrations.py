@@ -5,12 +5,10 @@ connection of their own without SQLite's foreign keys, since a batch change of a
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from alembic import command, context
@@ -19,10 +17,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, MetaData, inspect, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from app.database import Base, DatabaseSettings, UtcDateTime, database_url, engine_options
+from app.database import Base, DatabaseSettings, UtcDateTime, create_engine, database_url
 from app.security.core.settings import ROOT
 from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
 
@@ -43,21 +41,10 @@ def configs() -> tuple[Config, Config]:
 
 
 def new_engine() -> AsyncEngine:
-    url, arguments = engine_options(migration_url())
-    if url.get_backend_name() == "sqlite":
-        arguments["timeout"] = 60
-        _make_private(url.database)
-    else:
-        for limit in ("server_settings", "command_timeout"):
-            arguments.pop(limit)  # a migration may take longer than a request
-    return create_async_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
-
-
-def _make_private(database: str | None) -> None:
-    """A new SQLite file is for its owner alone: it holds hashes and names. Its journals take over its mode."""
-    if database and database != ":memory:" and not database.startswith("file:"):
-        with contextlib.suppress(OSError):  # the connection will say what is wrong
-            Path(database).touch(mode=0o600)
+    """Without the service's time-outs: a migration may take longer than a request."""
+    url = migration_url()
+    connecting = {"timeout": 60 if url.get_backend_name() == "sqlite" else 3}
+    return create_engine(url, connecting, poolclass=NullPool)
 
 
 async def migrate() -> None:

@@ -128,7 +128,7 @@ def test_a_lost_database_is_never_a_yes(
     def lost(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(client.app.state.database, "_looking_up", type("Gone", (), {"connect": lost})())  # type: ignore[attr-defined]
+    monkeypatch.setattr(client.app.state.database, "_single_statements", type("Gone", (), {"connect": lost})())  # type: ignore[attr-defined]
     time.sleep(1.1)
     answer = caller.get("/things")
 

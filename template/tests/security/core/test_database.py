@@ -1,26 +1,31 @@
 """What the database holds to, whoever writes at the same time and whatever goes wrong half-way."""
 
+import asyncio
+import os
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from fastapi import FastAPI
-from sqlalchemy import make_url, text
-from sqlalchemy.exc import IntegrityError
+from fastapi import BackgroundTasks, FastAPI, Request
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import DbSession, before_commit, engine_options
+from app.database import Database as ServiceDatabase
+from app.database import DbSession, before_commit, sqlite_files
 from app.security.access import accounts
 from app.security.access.identity import public
-from app.security.admission.request_guard import RequestGuardSettings
 from app.security.compose import fastapi_options, secure
 from app.security.core.tables import Account, AccountRole
 from tests.security.callers import AsCaller, CallerClient
 from tests.security.fixtures import POSTGRES, Database, MakeClient
 from tests.security.sample_resource import client_of_things  # noqa: F401
 from tests.security.timing import at_once
+
+Environment = Callable[..., None]
 
 
 def write(caller: CallerClient) -> int:
@@ -34,9 +39,7 @@ def test_twenty_writers_at_once_all_succeed(as_caller: AsCaller) -> None:
     assert caller.get("/things").json() == 20
 
 
-def test_twenty_who_read_before_they_write_all_succeed(
-    environment: Callable[..., None], make_client: MakeClient
-) -> None:
+def test_twenty_who_read_before_they_write_all_succeed(environment: Environment, make_client: MakeClient) -> None:
     environment()
     app = FastAPI(**fastapi_options())
 
@@ -60,7 +63,7 @@ def test_twenty_who_read_before_they_write_all_succeed(
     assert Database(client).rows("SELECT token_version FROM accounts") == [(20,)]
 
 
-def test_what_fails_half_way_leaves_nothing(environment: Callable[..., None], make_client: MakeClient) -> None:
+def test_what_fails_half_way_leaves_nothing(environment: Environment, make_client: MakeClient) -> None:
     environment()
     app = FastAPI(**fastapi_options())
 
@@ -77,7 +80,7 @@ def test_what_fails_half_way_leaves_nothing(environment: Callable[..., None], ma
 
 
 def test_what_cannot_be_committed_is_not_answered_with_success(
-    environment: Callable[..., None], make_client: MakeClient
+    environment: Environment, make_client: MakeClient
 ) -> None:
     environment()
     app = FastAPI(**fastapi_options())
@@ -99,10 +102,10 @@ def test_what_cannot_be_committed_is_not_answered_with_success(
 
 @pytest.mark.skipif(not POSTGRES, reason="SQLite has no server that could fall silent")
 def test_a_database_that_falls_silent_is_not_waited_for(
-    environment: Callable[..., None], make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment()
-    monkeypatch.setattr("app.database.SILENT_SECONDS", 0.3)
+    monkeypatch.setattr("app.database.DRIVER_GRACE_SECONDS", -4.7)
     app = FastAPI(**fastapi_options())
 
     @app.get("/silent", dependencies=[public])
@@ -117,13 +120,102 @@ def test_a_database_that_falls_silent_is_not_waited_for(
     assert time.monotonic() - started < 3
 
 
-def test_the_driver_waits_longer_than_the_server_and_shorter_than_a_request(environment: Callable[..., None]) -> None:
+@pytest.mark.skipif(not POSTGRES, reason="SQLite has no server")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("statement_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "1min"),
+        ("tcp_keepalives_idle", "30"),
+        ("tcp_keepalives_interval", "10"),
+        ("tcp_keepalives_count", "3"),
+    ],
+)
+def test_a_connection_ends_a_transaction_whose_client_is_gone(database: Database, name: str, value: str) -> None:
+    assert database.rows(f"SHOW {name}") == [(value,)]
+
+
+@pytest.mark.skipif(not POSTGRES, reason="SQLite has no server")
+def test_an_idle_transaction_frees_its_locks(make_client: MakeClient) -> None:
+    client = make_client(DATABASE_IDLE_SECONDS="0.2")
+
+    async def idle(db: AsyncSession) -> None:
+        await db.execute(text("SELECT 1"))
+        await asyncio.sleep(0.6)
+        await db.execute(text("SELECT 1"))
+
+    with pytest.raises(DBAPIError):
+        Database(client).run(idle)
+
+
+@pytest.mark.skipif(bool(POSTGRES), reason="PostgreSQL keeps no file here")
+@pytest.mark.parametrize("existing", [None, 0o644])
+def test_no_other_user_reads_the_files_of_sqlite(
+    environment: Environment, tmp_path: Path, existing: int | None
+) -> None:
+    path = tmp_path / "app.sqlite3"
+    if existing:
+        path.touch()
+        path.chmod(existing)
+    environment(DATABASE_URL=f"sqlite:///{path}")
+
+    async def connect() -> dict[str, int]:
+        database = ServiceDatabase()
+        async with database.begin() as db:
+            await db.execute(text("CREATE TABLE one (id INTEGER)"))
+        modes = {each.name: each.stat().st_mode & 0o777 for each in sqlite_files(database.engine.url)}
+        await database.close()
+        return modes
+
+    old_umask = os.umask(0o022)
+    try:
+        modes = asyncio.run(connect())
+    finally:
+        os.umask(old_umask)
+    assert modes == dict.fromkeys(("app.sqlite3", "app.sqlite3-wal", "app.sqlite3-shm"), 0o600)
+
+
+async def write_later(db: AsyncSession) -> None:
+    await accounts.create(db, "later", kind="service")
+
+
+def test_a_background_task_that_uses_the_routes_session_is_an_error(
+    environment: Environment, make_client: MakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
     environment()
+    app = FastAPI(**fastapi_options())
 
-    _, arguments = engine_options(make_url("postgresql+asyncpg://api@localhost/api"))
+    @app.post("/later", dependencies=[public])
+    async def later(db: DbSession, tasks: BackgroundTasks) -> None:
+        tasks.add_task(write_later, db)
 
-    server = float(arguments["server_settings"]["statement_timeout"]) / 1000
-    assert server < arguments["command_timeout"] < RequestGuardSettings.current().response_seconds / 2
+    secure(app)
+    client = make_client(app)
+    client.post("/later")
+
+    assert "Database.begin()" in capsys.readouterr().out
+    assert Database(client).rows("SELECT * FROM accounts") == []
+
+
+def test_a_background_task_writes_in_a_transaction_of_its_own(
+    environment: Environment, make_client: MakeClient
+) -> None:
+    environment()
+    app = FastAPI(**fastapi_options())
+
+    async def work(database: ServiceDatabase) -> None:
+        async with database.begin() as db:
+            await write_later(db)
+
+    @app.post("/later", dependencies=[public])
+    async def later(request: Request, tasks: BackgroundTasks) -> None:
+        tasks.add_task(work, request.app.state.database)
+
+    secure(app)
+    client = make_client(app)
+
+    assert client.post("/later").status_code == 200
+    assert Database(client).rows("SELECT name FROM accounts") == [("later",)]
 
 
 def test_nothing_belongs_to_an_account_that_is_not_there(database: Database) -> None:
@@ -149,6 +241,17 @@ def test_no_statement_gives_a_service_a_password_or_takes_it_from_a_person(
 
     with pytest.raises(IntegrityError):
         database.run(insert)
+
+
+@pytest.mark.parametrize(
+    "invisible", ["\ufe0f", "\u034f", "\u115f", "\u3164", "\uffa0", "\u180b", "\U000e0100", "\u200b"]
+)
+def test_no_account_is_named_with_a_character_that_shows_nothing(database: Database, invisible: str) -> None:
+    async def create(session: AsyncSession) -> None:
+        await accounts.create(session, f"bo{invisible}b", kind="service")
+
+    with pytest.raises(accounts.BadName):
+        database.run(create)
 
 
 def test_names_that_fold_alike_are_one_name(database: Database) -> None:

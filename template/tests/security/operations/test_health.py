@@ -27,7 +27,7 @@ def test_without_its_database_it_lives_and_is_not_ready(client: TestClient, monk
     def lost(*args: Any) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(client.app.state.database, "_looking_up", type("Gone", (), {"connect": lost})())  # type: ignore[attr-defined]
+    monkeypatch.setattr(client.app.state.database, "_single_statements", type("Gone", (), {"connect": lost})())  # type: ignore[attr-defined]
 
     assert client.get("/health/live").status_code == 200
     answer = client.get("/health/ready")
