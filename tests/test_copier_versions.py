@@ -40,7 +40,7 @@ def test_it_copies_and_updates(runnable: Template, tmp_path: Path, version: str)
     live_in(new, ["roles", "rate_limits"])
     assert everything_else(project) == everything_else(new)
     assert theirs(project) == mine
-    assert "A feature that you untick loses its files" in said
+    assert "A feature that you switch off loses its files" in said
     assert "python3 app/security/conflicts.py" in said
 
 

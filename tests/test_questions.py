@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import pexpect
 import pytest
 import yaml
 
@@ -187,7 +188,7 @@ def test_roles_need_an_administrator_and_each_its_own_name(
     assert advice in refused(roles=value)
 
 
-def test_a_service_without_callers_is_refused(refused: Callable[..., str]) -> None:
+def test_a_service_that_nobody_can_authenticate_to_is_refused(refused: Callable[..., str]) -> None:
     assert CALLERS_ADVICE in refused(jwt=False, api_keys=False)
 
 
@@ -294,6 +295,37 @@ def test_the_command_line_refuses_with_the_same_words(
     assert done.returncode != 0
     assert advice in done.stderr
     assert not folder.exists()
+
+
+PROMPTS = {  # what is typed where the question has these words
+    "What is the service called": "Order\r",
+    "Do people log in": "n",
+    "Which roles": "\r",
+    "Do programs call": "n",
+    "Which web pages": "\r",
+    "Are requests limited": "n",
+    "Keep security events": "n",
+    "Does CI scan": "n",
+    "Does CI attack": "n",
+}
+
+
+def test_no_typed_answers_make_a_service_without_callers(template: Template, tmp_path: Path) -> None:
+    """Copier runs no validators on yes/no prompts: "no" to both ways to authenticate must still be impossible."""
+    arguments = ["-m", "copier", "copy", "--vcs-ref", template.version, str(template.path), str(tmp_path / "new")]
+    variables = outside() | {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
+    terminal = pexpect.spawn(sys.executable, arguments, env=variables, dimensions=(24, 80), timeout=60)
+    waiting = dict(PROMPTS)
+    while (found := terminal.expect([*waiting, pexpect.EOF])) < len(waiting):
+        terminal.send(waiting.pop(list(waiting)[found]))
+
+    project = Project(tmp_path / "new")
+    assert waiting == {"Do programs call": "n"}  # not asked: without logins, programs are the only callers
+    assert project.file("app/security/keys/__init__.py").is_file()
+    assert not project.file("app/security/authentication/__init__.py").exists()
+    project.commit()
+    template.update(project)
+    assert project.must("git", "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("word", ["null", "on", "no"])

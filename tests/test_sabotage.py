@@ -20,7 +20,6 @@ BROKEN = re.compile(r"^E +(?:NameError|ImportError|ModuleNotFoundError|SyntaxErr
 
 # Modules that protect nothing by themselves.
 NOTHING_TO_REMOVE = {
-    "operations/development": "tells a developer where the documents are",
     "core/project": "names the service and its version",
 }
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.lived_in import live_in
-from tests.rendering import Project, Template
+from tests.releases import OLDEST
+from tests.rendering import ROOT, Project, Template
 
 pytestmark = pytest.mark.slow
 
@@ -176,5 +177,25 @@ def test_an_update_says_which_security_fixes_concern_these_answers(fork: Templat
 
     fixes = [line for line in said.splitlines() if line.startswith("Security fix of 0.2.0")]
     assert [line.partition("this project: ")[2] for line in fixes] == ["Keys close.", "Answers say less."]
-    assert "A feature that you untick loses its files" in said
+    assert "A feature that you switch off loses its files" in said
     assert project.read(".github/security/update_notice.py").count('"audit_log"') == 0
+
+
+def test_the_message_before_an_update_shows_the_commits_whose_edits_would_be_lost(
+    template: Template, tmp_path: Path
+) -> None:
+    project = template.at(f"v{OLDEST}").copy(tmp_path / "project")
+    project.commit("Generate the project")
+    found = re.search(r"^ +(git log --stat .*)$", (ROOT / "copier.yml").read_text(), re.MULTILINE)
+    assert found
+    project.append("app/main.py", "# ours\n")
+    project.commit("Edit our own file")
+    before = project.must("sh", "-c", found[1])
+    project.append("app/security/tokens.py", "# ours\n")
+    project.commit("Edit a module that moves")
+
+    after = project.must("sh", "-c", found[1])
+
+    assert before == ""
+    assert "Edit a module that moves" in after
+    assert "app/security/tokens.py" in after

@@ -14,6 +14,7 @@ SABOTAGES = [
         "if False:",
     ),
     Sabotage("operations/start_up", "admission/test_json_bodies", "any(map(may_be_read_late, self.served))", "False"),
+    Sabotage("operations/start_up", "operations/test_cli", 'if "layers" not in app.state:', "if False:"),
     Sabotage(
         "operations/health",
         "operations/test_health",
@@ -27,25 +28,16 @@ SABOTAGES = [
         "True",
     ),
     Sabotage(
-        "operations/schema_check",
+        "operations/migrations",
         "operations/test_migrations",
         "found.is_empty and not in_production()",
         "found.is_empty",
     ),
+    Sabotage("operations/migrations", "operations/test_migrations", "elif found.behind:", "elif False:"),
+    Sabotage("operations/doctor", "operations/test_doctor", "if in_production() and chosen.weaknesses():", "if False:"),
+    Sabotage("operations/doctor", "operations/test_doctor", "path.stat().st_mode & 0o077", "False"),
     Sabotage(
-        "operations/schema_check", "operations/test_schema_check", "set(rows.scalars()) != newest(folder)", "False"
-    ),
-    Sabotage(
-        "operations/doctor",
-        "operations/test_doctor",
-        "return not (in_production() and chosen.weaknesses())",
-        "return True",
-    ),
-    Sabotage(
-        "operations/policy_words",
-        "operations/test_cli",
-        "if policy.public and not policy.guarded:",
-        "if policy.guarded:",
+        "operations/doctor", "operations/test_cli", "if policy.public and not policy.guarded:", "if policy.guarded:"
     ),
     Sabotage(
         "operations/terminal",

@@ -1,3 +1,1 @@
-from app.security.conflicts import explain_conflicts
-
-explain_conflicts()
+"""What protects this service. The modules are for your imports; the folders are internal."""

@@ -1,8 +1,9 @@
-"""`manage`: people, secrets, migrations, and a look at the app itself."""
+"""The command line `manage`: people, keys, secrets, migrations, and reports on the app."""
 
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -13,10 +14,10 @@ from app.database import DatabaseSettings
 from app.security.access.policy import InsecureApp, Policies
 from app.security.core import logs, secret_keys, settings
 from app.security.core.settings import ROOT
-from app.security.operations import doctor, migrations, policy_words, start_up
+from app.security.operations import doctor, migrations, start_up
 from app.security.operations.terminal import fail, reach
 
-# Each stands in its condition.
+# Each import has its own condition.
 # isort: off
 # {% if features.roles.enabled %}
 from app.security.access import roles
@@ -35,12 +36,12 @@ from app.security.keys import commands as key_commands
 # {% endif %}
 # isort: on
 
-MIGRATED_ELSEWHERE = "A newer checkout has migrated this database, or a file of migrations/ is gone: see git."
+MIGRATED_ELSEWHERE = "A newer checkout has migrated this database, or a file of migrations/ is missing: see git."
 LoadApp = Callable[[], FastAPI]
 
 
 def command_line(load_app: LoadApp) -> typer.Typer:
-    """Our commands; add yours to what is returned."""
+    """The template's commands. Add yours to the result."""
     cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     # {% if features.roles.enabled %}
     known = [role.value for role in roles.Role]
@@ -49,27 +50,27 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(user_commands.commands(), name="users", help="People who may log in.")
     # {% endif %}
     # {% if features.api_keys.enabled %}
-    cli.add_typer(key_commands.commands(_scopes(load_app)), name="keys", help="API keys of service accounts.")
+    keys = key_commands.commands(lambda: _inspect(load_app)[1].scopes())
+    cli.add_typer(keys, name="keys", help="API keys of service accounts.")
     # {% endif %}
     cli.add_typer(_secrets(), name="secrets", help="Secrets of this service.")
     # {% if features.audit_log.enabled %}
     cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
     # {% endif %}
-    cli.command("migrate")(migrate)
-    cli.command("routes")(_routes(load_app))
-    cli.command("doctor")(_doctor(load_app))
+    cli.command()(migrate)
+    _add_reports(cli, load_app)
     return cli
 
 
 def migrate() -> None:
-    """Bring the database to the newest revision: the tables of the protections, then yours."""
+    """Bring the database to the newest revision: the template's tables, then yours."""
     asyncio.run(_migrate())
     typer.echo("The database is up to date.")
 
 
 async def _migrate() -> None:
-    own_role = DatabaseSettings.current().migration_database_url
-    await reach(migrations.new_engine(), "MIGRATION_DATABASE_URL" if own_role else "DATABASE_URL")
+    owner = DatabaseSettings.current().migration_database_url
+    await reach(migrations.new_engine(), "MIGRATION_DATABASE_URL" if owner else "DATABASE_URL")
     try:
         await migrations.migrate()
     except CommandError as error:
@@ -83,64 +84,47 @@ def _secrets() -> typer.Typer:
     def group() -> None:
         """Secrets of this service."""
 
-    @secrets.command("new")
-    def new(
-        write: Annotated[bool, typer.Option(help="Make the .env that a fresh clone lacks.")] = False,
-    ) -> None:
-        """Print a new random secret, or write it into a new .env."""
+    @secrets.command()
+    def new(write: Annotated[bool, typer.Option(help="Write it to .env, where that file is missing.")] = False) -> None:
+        """Print a new random secret, or write it to a new .env that only you can read."""
         if not write:
             return typer.echo(secret_keys.new_secret())
         path = ROOT / ".env"
         try:
-            with path.open("x") as file:
-                path.chmod(0o600)
-                file.write(f"SECRET_KEY={secret_keys.new_secret()}\n")
+            path.touch(0o600, exist_ok=False)
         except FileExistsError:
-            path.chmod(0o600)  # Copier made it readable for others
-            typer.echo(".env is there already; its lines stay as they are, and no other user can read it.", err=True)
-            raise typer.Exit(1) from None
-        typer.echo("Wrote .env with a secret of its own.")
+            path.chmod(0o600)
+            fail(".env exists and keeps its content. Only you can read it now.")
+        path.write_text(f"SECRET_KEY={secret_keys.new_secret()}\n")
+        typer.echo("Wrote .env with a new secret.")
 
     return secrets
 
 
-def _looked_at(load_app: LoadApp) -> tuple[FastAPI, Policies]:
-    """The app, which weak settings do not stop and which never serves, and its policies."""
+def _add_reports(cli: typer.Typer, load_app: LoadApp) -> None:
+    @cli.command()
+    def routes() -> None:
+        """The routes of this app, and who may call each."""
+        app, policies = _inspect(load_app)
+        people = not all(kind.always_limited for kind in app.state.credentials.kinds)
+        for policy in sorted(policies.all, key=lambda policy: policy.path):
+            words = filter(None, [doctor.callers(policy, people=people), doctor.exceptions(policy)])
+            typer.echo(f"{policy.name:<40} {'; '.join(words)}")
+
+    @cli.command("doctor")
+    def check(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+        """Report what is wrong with this configuration; exit code 1 if anything is."""
+        logs.to_stderr()  # stdout is for the report
+        report = asyncio.run(doctor.examine(load_app))
+        typer.echo(json.dumps(asdict(report), indent=2) if as_json else report.as_text())
+        raise typer.Exit(1 if report.problems else 0)
+
+
+def _inspect(load_app: LoadApp) -> tuple[FastAPI, Policies]:
+    """The app and its policies. Weak settings do not stop this, and such an app never serves."""
     settings.looking_only = True
     app = load_app()
     try:
         return app, start_up.check_app(app)
     except InsecureApp as error:
         fail(str(error))
-
-
-# {% if features.api_keys.enabled %}
-def _scopes(load_app: LoadApp) -> Callable[[], list[str]]:
-    def scopes() -> list[str]:
-        return _looked_at(load_app)[1].scopes()
-
-    return scopes
-
-
-# {% endif %}
-def _routes(load_app: LoadApp) -> Callable[[], None]:
-    def routes() -> None:
-        """Who may call what, computed from the app."""
-        app, policies = _looked_at(load_app)
-        people = not all(kind.always_limited for kind in app.state.credentials.kinds)
-        for policy in sorted(policies.all, key=lambda policy: policy.path):
-            words = filter(None, [policy_words.who_may_call(policy, people=people), policy_words.exceptions(policy)])
-            typer.echo(f"{policy.name:<40} {'; '.join(words)}")
-
-    return routes
-
-
-def _doctor(load_app: LoadApp) -> Callable[[bool], None]:
-    def check(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-        """What is wrong with this configuration; exit code 1 when anything is."""
-        logs.to_stderr()  # stdout is for the report
-        report = asyncio.run(doctor.examine(load_app))
-        typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
-        raise typer.Exit(1 if report.problems else 0)
-
-    return check

@@ -10,7 +10,7 @@ from app.security.access import identity, known_roles
 from app.security.admission import body_shapes, request_guard, single_parameters
 from app.security.core import hooks, logs, settings
 from app.security.http import api_docs, client_address, errors, headers, request_log, telemetry, websockets
-from app.security.operations import development, health, schema_check, start_up
+from app.security.operations import health, migrations, start_up
 
 # Each stands in its condition.
 # isort: off
@@ -74,7 +74,7 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     logs.configure()
     app.state.database = database.Database()
     hooks.hooks_of(app).at_end.append(database.on_end)
-    schema_check.install(app)
+    migrations.install(app)
     # {% if features.audit_log.enabled %}
     audit_log.install(app)
     # {% endif %}
@@ -121,5 +121,4 @@ def _add_layers(app: FastAPI, public: list[str]) -> None:
     headers.install(app)
     request_log.install(app)
     client_address.install(app)
-    development.install(app)
     start_up.remember_layers(app)

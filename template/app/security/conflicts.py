@@ -1,21 +1,20 @@
-"""What an update leaves where it and you changed the same lines; it must not be committed, and nothing starts with it.
+"""Names the conflicts that `copier update` left: it ends with success even so, and they must not be committed.
 
-`copier update` ends with success even so. Run by itself, for hooks and CI: `python app/security/conflicts.py`. It uses
-nothing but Python, since a conflict may stand in whatever it would import.
+Hooks and CI run it as a script: `python3 app/security/conflicts.py`. It imports nothing but Python's own modules, since
+a conflict may be in any other.
 """
 
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 WHAT_TO_DO = """
-Between the marks stand your lines and, below "=======", those of the template as it is now. Write the lines that do
-both, remove the three marks, and `git add` the file. Never keep one side of a whole file: yours lacks a fix, the
-template's lacks your change. What a .rej file holds goes into the file of that name by hand; then delete the .rej file.
-As long as nothing of the update is committed and you have changed nothing since, this takes all of it back:
+Between the marks are your lines and, below "=======", those of the template as it is now. Write the lines that do both,
+remove the three marks, and `git add` the file. Never keep one side of a whole file: yours lacks a fix, the template's
+lacks your change. Write the changes of a .rej file into the file of that name by hand, then delete the .rej file.
+As long as you have neither committed the update nor changed anything since, this undoes all of it:
 git reset --hard && git clean -d --force
 """
 MARKERS = (b"<<<<<<< ", b">>>>>>> ")  # before one side, and after the other
@@ -23,11 +22,11 @@ SKIPPED = {".git", ".venv", "__pycache__", "node_modules", ".mypy_cache", ".ruff
 
 
 def conflicts(paths: Iterable[Path]) -> Iterator[str]:
-    """Each place in these files, as "path, line 7: …"; a path is shown as it is seen from the project."""
+    """Each conflict in these files, as "path, line 7: …" with the path as seen from the project."""
     for path in paths:
         shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         if path.suffix == ".rej":
-            yield f"{shown}: changes of an update that found no place"
+            yield f"{shown}: changes of an update that could not be applied"
         elif path.is_file():
             for number, line in enumerate(path.read_bytes().splitlines(), 1):
                 if line.startswith(MARKERS):
@@ -38,20 +37,6 @@ def project_files() -> Iterator[Path]:
     for folder, folders, names in os.walk(ROOT):
         folders[:] = sorted(set(folders) - SKIPPED)
         yield from (Path(folder, name) for name in sorted(names))
-
-
-def explain_conflicts() -> None:
-    """From now on a program that ends because Python cannot read a file says which conflicts are left."""
-    usual = sys.excepthook
-
-    def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        found = list(conflicts(project_files())) if issubclass(kind, SyntaxError) else []
-        if found:
-            sys.stderr.write("\n".join(["Nothing starts before you decided what an update left:", *found, WHAT_TO_DO]))
-        else:
-            usual(kind, error, trace)
-
-    sys.excepthook = explain
 
 
 def main(arguments: list[str]) -> int:

@@ -1,1 +1,1 @@
-"""Start-up checks, health, migrations and the command line."""
+"""Start-up checks, health, migrations, `manage doctor` and what the commands share."""

@@ -1,4 +1,4 @@
-"""What is wrong with this configuration, in words or as JSON; the exit code says whether anything is."""
+"""`manage doctor`: checks the settings, the database, the files and the app, and reports without showing any value."""
 
 import contextlib
 import io
@@ -6,25 +6,25 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from dotenv import dotenv_values
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from app.database import Database, DatabaseSettings
-from app.security.access.policy import InsecureApp, Policies
+from app.database import Database, DatabaseSettings, database_url, sqlite_files
+from app.security.access.policy import InsecureApp, Policies, Policy
 from app.security.conflicts import conflicts, project_files
 from app.security.core import logs, settings
 from app.security.core.hooks import Hint, hooks_of
 from app.security.core.settings import ROOT, environment, in_production, problems
-from app.security.operations import migrations, policy_words, start_up
+from app.security.operations import migrations, start_up
 from app.security.operations.terminal import kind_of
 
-ITEM = "  - "  # how a refusal begins each of its reasons
-OURS = ROOT / "app/security"
+ITEM = "  - "  # each reason of a failed start-up begins with it
 SWITCH = "FASTAPI_ENV is not set, which is production; for development: FASTAPI_ENV=development uv run manage doctor"
 
 
@@ -37,153 +37,169 @@ class Report:
     public_routes: list[str] = field(default_factory=list)
     exceptions: dict[str, str] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
-
     def as_text(self) -> str:
         unset = "" if os.environ.get("FASTAPI_ENV") else " (FASTAPI_ENV is not set)"
         lines = [f"Environment: {self.environment}{unset}"]
         lines += [f"Problem: {problem}" for problem in self.problems] or ["No problem found."]
         lines += [f"Note: {hint}" for hint in self.hints]
         lines += [f"Public: {name}" for name in self.public_routes]
-        lines += [f"Exception: {name}: {what}" for name, what in self.exceptions.items()]
+        lines += [f"Exception: {name}: {allowed}" for name, allowed in self.exceptions.items()]
         lines += [f"Not provided: {what}; instead: {instead}" for what, instead in self.not_provided.items()]
         return "\n".join(lines)
 
 
 async def examine(load_app: Callable[[], FastAPI]) -> Report:
-    """Settings, the database and the app itself, as far as each can be looked at."""
     wrong = settings.wrong_environment()
     if wrong:
-        os.environ["FASTAPI_ENV"] = "production"  # as which the rest is looked at
-    app, said = _load(load_app)
+        os.environ["FASTAPI_ENV"] = "production"  # for the checks that follow
+    app, reasons = _load(load_app)
     report = Report("unknown" if wrong else environment(), not_provided=not_provided())
     refused = [*wrong, *problems()]
-    report.problems = list(dict.fromkeys([*refused, *said, *await _database_problems()]))
+    report.problems = list(dict.fromkeys([*refused, *reasons, *await _database_problems()]))
     if app is not None:
-        await _look(app, report)
-    if set(said) <= set(refused):  # or settings classes of yours may be unknown
-        report.hints += _notes_on_env_file()
+        await _check_app(app, report)
+    report.hints += _file_hints()
+    if set(reasons) <= set(refused):  # or the classes of your settings may not be imported
+        report.hints += _env_file_hints()
     if report.problems and not os.environ.get("FASTAPI_ENV"):
         report.hints.append(SWITCH)
     return report
 
 
 def _load(load_app: Callable[[], FastAPI]) -> tuple[FastAPI | None, list[str]]:
-    """The app, or why there is none, as whoever starts it would read it."""
+    """The app, or the reasons why it cannot be built."""
     written = io.StringIO()
     try:
         with contextlib.redirect_stderr(written):
-            import_module("app.security.compose")  # so that our settings are known, whatever your code does
+            import_module("app.security.compose")  # defines the template's settings, even if your code fails
             app = load_app()
     except SystemExit as error:
-        return None, _reasons(written.getvalue()) or [f"the app ends while it is put together (exit code {error.code})"]
+        return None, _reasons(written.getvalue()) or [f"the app exits while it is built (exit code {error.code})"]
     except InsecureApp as error:
         return None, _reasons(str(error))
     except SyntaxError as error:
-        return None, list(conflicts(project_files())) or [_in_words(error)]
-    except Exception as error:  # your code, so anything
-        return None, [_in_words(error)]
+        return None, list(conflicts(project_files())) or [_explain(error, error.msg)]
+    except Exception as error:  # your code may raise anything
+        return None, [_explain(error, logs.redact(str(error)))]
     sys.stderr.write(written.getvalue())
     return app, []
 
 
 def _reasons(text: str) -> list[str]:
-    """The lines of a refusal, without its head."""
+    """The reasons in the message of a failed start-up."""
     lines = [logs.redact(line) for line in text.splitlines() if line.strip()]
     return [line.removeprefix(ITEM) for line in lines if line.startswith(ITEM)] or lines
 
 
-def _in_words(error: Exception) -> str:
-    message = error.msg if isinstance(error, SyntaxError) else logs.redact(str(error))
-    return ": ".join(filter(None, [_place(error), type(error).__name__, message]))
-
-
-def _place(error: Exception) -> str:
-    """The last line of your own code on the way to this error."""
-    found = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        found.append((error.filename, error.lineno))
-    paths = [(Path(name), line) for name, line in found]
+def _explain(error: Exception, message: str) -> str:
+    """The error, and the last line of your own code that led to it."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
     yours = [
         f"{path.relative_to(ROOT)}, line {line}"
-        for path, line in paths
-        if path.is_relative_to(ROOT) and not path.is_relative_to(OURS) and "site-packages" not in path.parts
+        for path, line in ((Path(name), line) for name, line in places)
+        if path.is_relative_to(ROOT / "app") and not path.is_relative_to(ROOT / "app/security")
     ]
-    return yours[-1] if yours else ""
+    return ": ".join(filter(None, [*yours[-1:], type(error).__name__, message]))
 
 
 async def _database_problems() -> list[str]:
-    if not _may_be_asked():
-        return []
     try:
-        behind = sum((await migrations.state()).behind)
+        chosen = settings.read(DatabaseSettings)
+        if in_production() and chosen.weaknesses():
+            return []  # never send the password to a server that production refuses
+        behind = (await migrations.state()).behind
+    except ValidationError:
+        return []  # a problem of the settings
     except Exception as error:
-        return [await _unreachable(error)]
+        return [await _database_error(error)]
     return [f"{behind} migrations are waiting: run `uv run manage migrate`"] if behind else []
 
 
-def _may_be_asked() -> bool:
-    """Whether the database's settings are sound: a password is never sent to where production would not send it."""
-    try:
-        chosen = settings.read(DatabaseSettings)
-    except ValidationError:
-        return False
-    return not (in_production() and chosen.weaknesses())
-
-
-async def _unreachable(error: Exception) -> str:
+async def _database_error(error: Exception) -> str:
     if getattr(getattr(error, "orig", None), "sqlstate", "") == "42501":  # insufficient_privilege
-        return "the database's role may not do this: docs/security/controls.md says what to grant it"
-    return f"the database cannot be reached ({await kind_of(error)})"  # what the driver says may hold the address
+        return "the database role lacks a privilege: docs/security/controls.md lists what to grant"
+    return f"the database cannot be reached ({await kind_of(error)})"  # the driver's message may hold the address
 
 
-async def _look(app: FastAPI, report: Report) -> None:
+async def _check_app(app: FastAPI, report: Report) -> None:
     try:
         policies = start_up.check_app(app)
     except InsecureApp as error:
         report.problems += _reasons(str(error))
         return
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)
-    found = {policy.name: policy_words.exceptions(policy) for policy in policies.all}
-    report.exceptions = {name: words for name, words in found.items() if words}
-    if not report.problems:
-        try:
-            report.hints = await _ask(hooks_of(app).hints, policies)
-            report.problems += await _ask(hooks_of(app).faults, policies)
-        except Exception as error:
-            report.problems.append(await _unreachable(error))
-
-
-async def _ask(looks: list[Hint], policies: Policies) -> list[str]:
-    found: list[str] = []
+    report.exceptions = {policy.name: allowed for policy in policies.all if (allowed := exceptions(policy))}
+    if report.problems:
+        return
     database = Database()
     try:
-        async with database.engine.connect():
-            pass  # whether the app reaches what migrations do
-        for look in looks:
-            async with database.begin() as db:
-                found += await look(db, policies)
+        report.hints = await _run(hooks_of(app).hints, database, policies)
+        report.problems += await _run(hooks_of(app).faults, database, policies)
+    except Exception as error:
+        report.problems.append(await _database_error(error))
     finally:
         await database.close()
+
+
+async def _run(checks: list[Hint], database: Database, policies: Policies) -> list[str]:
+    found: list[str] = []
+    for check in checks:
+        async with database.begin() as db:
+            found += await check(db, policies)
     return found
 
 
-def _notes_on_env_file() -> list[str]:
-    """What is odd about `.env`: names that do nothing, and who can read it."""
+def _file_hints() -> list[str]:
+    """Secrets and hashes that other users of this machine can read."""
+    paths = [settings.env_file] if settings.env_file else []
+    with contextlib.suppress(ValidationError):
+        paths += sqlite_files(database_url(cast(DatabaseSettings, settings.read(DatabaseSettings)).database_url))
+    readable = [path for path in paths if os.name == "posix" and path.is_file() and path.stat().st_mode & 0o077]
+    return [f"other users of this machine can read {path.name}: chmod 600 {path}" for path in readable]
+
+
+def _env_file_hints() -> list[str]:
     path = settings.env_file
     names = {name.upper() for name in dotenv_values(path)} if path and path.is_file() else set()
-    notes = ["FASTAPI_ENV in .env is not read: set it in the process"] if "FASTAPI_ENV" in names else []
-    if path and path.is_file() and os.name == "posix" and path.stat().st_mode & 0o077:
-        notes.append("others on this machine can read the secrets in .env: chmod 600 .env")
+    hints = ["FASTAPI_ENV in .env has no effect: set it in the process"] if "FASTAPI_ENV" in names else []
     unknown = sorted(names - settings.known_names() - {"FASTAPI_ENV"})
-    return [*notes, *(f"{name} in .env is no setting of this service: is it misspelt?" for name in unknown)]
+    return [*hints, *(f"{name} in .env is no setting of this service: is it misspelt?" for name in unknown)]
 
 
 def not_provided() -> dict[str, str]:
-    """What this project's answers leave uncovered, and what stands in for it; from the page that says so."""
+    """The protections that this project lacks, and what replaces each: the table of docs/security/not-provided.md."""
     page = ROOT / "docs/security/not-provided.md"
     if not page.is_file():
-        return {}  # an image holds no documents
+        return {}  # a container image holds no documents
     rows = [line.strip("| ").split(" | ") for line in page.read_text().splitlines() if line.startswith("| ")]
     return {row[0]: row[1] for row in rows[1:]}
+
+
+def callers(policy: Policy, *, people: bool) -> str:
+    """Who may call a route. `people`: this app has a kind of credential that is not limited to scopes."""
+    if policy.public and not policy.guarded:
+        return "everyone"
+    # A credential that is limited to scopes gets 403 where no scope is named, and no API key is a recent login.
+    people_alone = people and (policy.fresh_login or not policy.scopes)
+    return ", ".join(
+        [
+            "people" if people_alone else "callers",
+            *(f"scope {scope}" for scope in sorted(policy.scopes)),
+            *(f"role {' or '.join(sorted(group))}" for group in sorted(policy.roles, key=sorted)),
+            *(["recent login"] if policy.fresh_login else []),
+        ]
+    )
+
+
+def exceptions(policy: Policy) -> str:
+    """What a route allows beyond the defaults; empty for most."""
+    words, limits = [], policy.limits
+    if limits.get("media_types"):
+        words.append(f"accepts {' or '.join(limits['media_types'])}")
+    if "max_bytes" in limits:
+        words.append(f"bodies up to {limits['max_bytes']} bytes")
+    if "seconds" in limits:
+        words.append("no deadline" if limits["seconds"] is None else f"a deadline of {limits['seconds']:g} seconds")
+    return ", ".join(words)

@@ -1,4 +1,4 @@
-"""Is the process alive, may it get traffic: two answers without any detail (ASVS 5.0 V13.4.5)."""
+"""Health routes: liveness and readiness, without any detail (ASVS 5.0 V13.4.5)."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from app.security.access.identity import public
 from app.security.access.routing import include_first, our_router
 from app.security.core.problems import Problem
 
-KEPT_SECONDS = 1.0
+CACHED_SECONDS = 1.0
 
 router = our_router("/health", tags=["health"], dependencies=[public])
 
@@ -23,26 +23,26 @@ class Health(BaseModel):
 
 
 class Readiness:
-    """Asks the database at most once a second, and one query at a time, however many ask for it."""
+    """Queries the database at most once a second, and once at a time, for any number of requests."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = asyncio.Lock()
-        self._asked = -KEPT_SECONDS
+        self._checked = -CACHED_SECONDS
         self._ready = False
 
     async def ready(self) -> bool:
         async with self._lock:
-            if time.monotonic() - self._asked >= KEPT_SECONDS:
-                self._ready = await self._ask()
-                self._asked = time.monotonic()
+            if time.monotonic() - self._checked >= CACHED_SECONDS:
+                self._ready = await self._query()
+                self._checked = time.monotonic()
             return self._ready
 
-    async def _ask(self) -> bool:
+    async def _query(self) -> bool:
         try:
             async with asyncio.timeout(2), self._database.read() as connection:
                 await connection.execute(text("SELECT 1 FROM accounts WHERE 1 = 0"))
-        except Exception:  # whatever it is: not ready
+        except Exception:  # any error means: not ready
             return False
         return True
 

@@ -1,7 +1,7 @@
-"""Two chains of migrations, applied one after the other by one process at a time: ours, then yours.
+"""Database migrations: the template's chain, then yours, applied by one process at a time.
 
-Ours has its own version table and only ever grows. Yours is plain Alembic: one history, one head. Migrations run on a
-connection of their own without SQLite's foreign keys, since a batch change of a table would delete the rows below it.
+The template's chain has its own version table and only grows. Yours is plain Alembic: one history, one head. Migrations
+run without SQLite's foreign keys: a batch change of a table would delete the rows that refer to it.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from alembic import command, context
@@ -16,14 +17,18 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from fastapi import FastAPI
 from sqlalchemy import URL, Connection, MetaData, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from app.database import Base, DatabaseSettings, UtcDateTime, create_engine, database_url
-from app.security.core.settings import ROOT
+from app.security.core.hooks import hooks_of
+from app.security.core.settings import ROOT, in_production
 from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
 
+log = logging.getLogger(__name__)
 LOCK = 0x5EC0_0001  # any constant, the same in every process
 LOCK_SECONDS = 300
 
@@ -34,10 +39,15 @@ def migration_url() -> URL:
 
 
 def configs() -> tuple[Config, Config]:
-    """Alembic's configuration of our chain, and of yours."""
+    """Alembic's configuration of the template's chain, and of yours."""
     security = Config()
     security.set_main_option("script_location", str(ROOT / "migrations/security").replace("%", "%%"))
     return security, Config(toml_file=ROOT / "pyproject.toml")
+
+
+@cache
+def _scripts() -> list[ScriptDirectory]:
+    return [ScriptDirectory.from_config(config) for config in configs()]
 
 
 def new_engine() -> AsyncEngine:
@@ -48,64 +58,73 @@ def new_engine() -> AsyncEngine:
 
 
 async def migrate() -> None:
-    """Bring both chains to their newest revision. Several processes may do so at once; each change is made once."""
+    """Bring both chains to their newest revision. Of several processes at once, one makes each change."""
 
     def upgrade(connection: Connection) -> None:
         for config in configs():
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
-    async with new_engine().connect() as connection, _one_at_a_time(connection):
+    async with new_engine().connect() as connection, _locked(connection):
         await connection.run_sync(upgrade)
 
 
 @asynccontextmanager
-async def _one_at_a_time(connection: AsyncConnection) -> AsyncIterator[None]:
+async def _locked(connection: AsyncConnection) -> AsyncIterator[None]:
     if connection.dialect.name == "sqlite":  # holds the write lock until the end: all or nothing
         await connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield
         await connection.commit()
         return
-    # Polled: a waiter inside pg_advisory_lock() deadlocks with CREATE INDEX CONCURRENTLY.
+    # Polled: waiting inside pg_advisory_lock() deadlocks with CREATE INDEX CONCURRENTLY.
     async with asyncio.timeout(LOCK_SECONDS):
         while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK}):
             await connection.commit()
             await asyncio.sleep(0.2)
     await connection.commit()  # or Alembic sees an outer transaction and never commits
-    yield  # closing the connection frees the lock
+    yield  # closing the connection releases the lock
 
 
 @dataclass(frozen=True)
 class State:
-    """Whether there are any tables, and how many revisions each chain is behind."""
-
-    is_empty: bool
-    behind: tuple[int, int]
+    is_empty: bool  # the database has no table
+    behind: int  # revisions of both chains that are not applied
 
 
 async def state() -> State:
-    """How the database stands to the revisions in this checkout."""
+    """Compare the database with the revisions of this checkout. Raises: OSError, SQLAlchemyError, TimeoutError."""
     async with new_engine().connect() as connection:
         return await connection.run_sync(_state)
 
 
 def _state(connection: Connection) -> State:
-    counts = []
-    for config, table in zip(configs(), (SECURITY_VERSIONS, "alembic_version"), strict=True):
+    behind = 0
+    for scripts, table in zip(_scripts(), (SECURITY_VERSIONS, "alembic_version"), strict=True):
         found = MigrationContext.configure(connection, opts={"version_table": table}).get_current_heads()
-        counts.append(_pending(ScriptDirectory.from_config(config), found))
-    return State(not inspect(connection).get_table_names(), (counts[0], counts[1]))
+        if set(found) <= {script.revision for script in scripts.walk_revisions()}:  # or a newer release migrated it
+            behind += sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
+    return State(not inspect(connection).get_table_names(), behind)
 
 
-def _pending(scripts: ScriptDirectory, found: tuple[str, ...]) -> int:
-    """How many revisions are to come; none for a database that a newer release has migrated."""
-    known = {script.revision for script in scripts.walk_revisions()}
-    if not set(found) <= known:
-        return 0
-    return sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
+async def _at_start(app: FastAPI) -> None:
+    """In development, migrate an empty SQLite database. Otherwise only log that migrations are missing."""
+    try:
+        async with app.state.database.read() as connection:
+            found = await connection.run_sync(_state)
+    except (OSError, SQLAlchemyError, TimeoutError) as error:
+        log.error("the state of the migrations cannot be read: %s", type(error).__name__)
+        return
+    if found.is_empty and not in_production() and migration_url().get_backend_name() == "sqlite":
+        await migrate()
+    elif found.behind:
+        log.warning("%s migrations are waiting: run `uv run manage migrate`", found.behind)
 
 
-# What the two env.py files share.
+def install(app: FastAPI) -> None:
+    hooks_of(app).at_start.append(_at_start)
+
+
+# Shared by the two env.py files.
 
 
 def _only_security(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
@@ -125,7 +144,7 @@ def run_security_chain() -> None:
 
 
 def run_your_chain(metadata: MetaData) -> None:
-    """Your tables: ours can be referenced, and are never created, changed or dropped by your revisions."""
+    """Your tables. They may refer to the template's tables; your revisions never create, change or drop those."""
     _run(metadata, before=_require_security, include_object=_not_security)
 
 
@@ -155,11 +174,11 @@ async def _from_command_line(run: Callable[[Connection], None], before: Callable
 
 
 def _require_security(connection: Connection) -> None:
-    """On an empty database your tables would be half-made: a clear refusal instead."""
+    """On an empty database, fail before any of your tables is made. Raises: CommandError."""
     if getattr(context.config.cmd_opts, "cmd", [None])[0] is command.current:
         return
     versions = MigrationContext.configure(connection, opts={"version_table": SECURITY_VERSIONS})
     found = versions.get_current_heads()
     connection.rollback()  # or Alembic sees an outer transaction and never commits
-    if set(found) != set(ScriptDirectory.from_config(configs()[0]).get_heads()):
+    if set(found) != set(_scripts()[0].get_heads()):
         raise CommandError("The security tables are not up to date: run `uv run manage migrate` first.")

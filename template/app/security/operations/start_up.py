@@ -25,6 +25,7 @@ from app.security.core.settings import in_production
 from app.security.http import errors
 
 log = logging.getLogger(__name__)
+NOT_SECURED = "app/main.py never calls secure(app), so nothing protects this app: call it last in create_app()"
 FOREIGN_CORS = "a CORSMiddleware beside ours: the answer cors_origins says which pages may call"
 
 
@@ -51,6 +52,8 @@ def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Poli
 
 def check_app(app: FastAPI) -> Policies:
     """The policies of an app that `secure` has protected. Raises: InsecureApp."""
+    if "layers" not in app.state:
+        raise InsecureApp(NOT_SECURED)
     return check(app, app.state.layers, app.state.public_paths)
 
 

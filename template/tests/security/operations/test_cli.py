@@ -1,9 +1,7 @@
-"""`manage`: secrets, migrations, and who may call what."""
+"""`manage`: secrets, migrations, and who may call which route."""
 
 import re
-import shutil
 import stat
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from app.security.core.secret_keys import decode_secret
 from app.security.core.settings import ROOT
 from tests.security.build_app import assemble, caller_of, forgotten
 from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
-from tests.security.project_copy import Copy
 from tests.security.terminal import Manage
 
 Environment = Callable[..., None]
@@ -29,67 +26,38 @@ Environment = Callable[..., None]
 # Secrets
 
 
-def test_each_new_secret_is_strong_and_another_one(manage: Manage) -> None:
+def test_each_new_secret_is_strong_and_different(manage: Manage) -> None:
     secrets = {manage("secrets", "new").stdout.strip() for _ in range(3)}
 
-    assert len(secrets) == 3
     assert [len(decode_secret(secret)) for secret in secrets] == [64] * 3
 
 
-def test_a_fresh_clone_gets_a_secret_that_only_its_owner_reads(manage: Manage, tmp_path: Path) -> None:
+def test_a_new_env_file_has_a_secret_that_only_its_owner_can_read(manage: Manage, tmp_path: Path) -> None:
     result = manage("secrets", "new", "--write")
 
     written = tmp_path / ".env"
-    found = re.fullmatch(r"SECRET_KEY=(\w+)\n", written.read_text())
-    assert result.exit_code == 0
-    assert found
-    assert len(decode_secret(found[1])) == 64
-    assert found[1] not in result.output
+    secret = written.read_text().strip().removeprefix("SECRET_KEY=")
+    assert (result.exit_code, len(decode_secret(secret))) == (0, 64)
+    assert secret not in result.output
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert ".env" in (ROOT / ".gitignore").read_text().split()
 
 
-def test_an_existing_secret_is_kept_and_made_private(manage: Manage, tmp_path: Path) -> None:
-    env_file = tmp_path / ".env"
-    env_file.write_text("SECRET_KEY=mine\n")
-    env_file.chmod(0o644)
+def test_an_existing_env_file_keeps_its_secret_and_is_hidden_from_others(manage: Manage, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SECRET_KEY=mine\n")
+    (tmp_path / ".env").chmod(0o644)
 
     assert manage("secrets", "new", "--write").exit_code == 1
 
-    assert env_file.read_text() == "SECRET_KEY=mine\n"
-    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    assert (tmp_path / ".env").read_text() == "SECRET_KEY=mine\n"
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_git_takes_no_secret(manage: Manage, tmp_path: Path) -> None:
-    shutil.copy(ROOT / ".gitignore", tmp_path)
-    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
-    manage("secrets", "new", "--write")
-
-    ignored = subprocess.run(["git", "check-ignore", ".env"], cwd=tmp_path, capture_output=True, text=True)
-
-    assert ignored.stdout == ".env\n"
-
-
-# What a command needs
-
-
-def test_a_fresh_clone_needs_a_secret_and_nothing_else_to_begin(tmp_path: Path) -> None:
-    clone = Copy(tmp_path)
-    del clone.variables["SECRET_KEY"]
-
-    written = clone.run("app.manage", "secrets", "new", "--write")
-    clone.migrate()
-    doctor = clone.run("app.manage", "doctor")
-
-    assert written.returncode == 0, written.stderr
-    assert (tmp_path / ".env").is_file()
-    assert doctor.returncode == 1  # it is production, where this app does not start yet
-    assert "Problem: PUBLIC_BASE_URL" in doctor.stdout
-    assert "SECRET_KEY" not in doctor.stdout
+# Migrations
 
 
 @pytest.mark.parametrize("name", ["PUBLIC_BASE_URL", "TRUSTED_HOSTS", "FASTAPI_ENV"])
-def test_weak_settings_stop_no_migration(manage: Manage, environment: Environment, name: str) -> None:
+def test_weak_settings_do_not_stop_migrations(manage: Manage, environment: Environment, name: str) -> None:
     environment(**PRODUCTION_ENVIRONMENT | {name: ""})
 
     migrated = manage("migrate")
@@ -99,36 +67,36 @@ def test_weak_settings_stop_no_migration(manage: Manage, environment: Environmen
 
 
 @pytest.mark.parametrize(
-    ("name", "url", "said"),
+    ("name", "url", "message"),
     [
         ("DATABASE_URL", "postgresql://api:hunter2@127.0.0.1:1/api", "(ConnectionRefusedError): check DATABASE_URL."),
         ("MIGRATION_DATABASE_URL", "sqlite:////no/such/hunter2", "(OperationalError): check MIGRATION_DATABASE_URL."),
     ],
 )
 def test_a_database_that_cannot_be_reached_is_one_line_without_its_address(
-    manage: Manage, environment: Environment, name: str, url: str, said: str
+    manage: Manage, environment: Environment, name: str, url: str, message: str
 ) -> None:
     environment(**{name: url})
 
     result = manage("migrate")
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"The database cannot be reached {said}\n"
+    assert result.stderr == f"The database cannot be reached {message}\n"
 
 
 # Routes
 
 
-def test_every_route_is_named_once_with_who_may_call_it(manage: Manage, environment: Environment) -> None:
+def test_every_route_is_listed_once_with_its_callers(manage: Manage, environment: Environment) -> None:
     app = create_app()
 
     lines = manage("routes", load=lambda: app).stdout.splitlines()
 
-    whom = {tuple(line.split()[:2]): line.split(maxsplit=2)[2] for line in lines}
+    callers = {tuple(line.split()[:2]): line.split(maxsplit=2)[2] for line in lines}
     served = {(",".join(sorted(one.methods or ["*"])), str(one.path)) for one in iter_route_contexts(app.routes)}
-    assert len(whom) == len(lines)
-    assert {name for name in served if "/docs/assets" not in name[1]} <= whom.keys()
-    assert whom["GET", "/health/live"] == "everyone"
+    assert len(callers) == len(lines)
+    assert {name for name in served if "/docs/assets" not in name[1]} <= callers.keys()
+    assert callers["GET", "/health/live"] == "everyone"
 
 
 class ForKeepers(Authenticate):
@@ -138,28 +106,28 @@ class ForKeepers(Authenticate):
 
 
 @pytest.mark.parametrize(
-    ("dependencies", "whom"),
+    ("dependencies", "callers"),
     [
         ([public], "everyone"),
         ([Depends(Authenticate())], "people"),
         ([require_scope("scratch:read")], "callers, scope scratch:read"),
         ([Depends(ForKeepers())], "people, role admin or keeper"),
-        ([require_scope("scratch:read"), recent_login], "people, scope scratch:read, fresh log-in"),
+        ([require_scope("scratch:read"), recent_login], "people, scope scratch:read, recent login"),
         ([public, deadline(None)], "everyone; no deadline"),
         ([public, accepts("text/csv", max_bytes=5000)], "everyone; accepts text/csv, bodies up to 5000 bytes"),
     ],
 )
-def test_what_a_route_asks_for_is_shown_with_it(manage: Manage, dependencies: list[Any], whom: str) -> None:
+def test_the_requirements_of_a_route_are_shown(manage: Manage, dependencies: list[Any], callers: str) -> None:
     def load() -> FastAPI:
         app = assemble(lambda app: app.get("/a", dependencies=dependencies)(forgotten))
         app.state.credentials.kinds[0].always_limited = False  # or a route without scope may be refused
         return app
 
     result = manage("routes", load=load)
-    assert re.search(rf"^GET /a +{whom}$", result.stdout, re.MULTILINE)
+    assert re.search(rf"^GET /a +{callers}$", result.stdout, re.MULTILINE)
 
 
-def test_a_forgotten_route_is_named_instead_of_the_list(manage: Manage) -> None:
+def test_an_unprotected_route_is_named_instead_of_the_list(manage: Manage) -> None:
     result = manage("routes", load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -167,9 +135,7 @@ def test_a_forgotten_route_is_named_instead_of_the_list(manage: Manage) -> None:
     assert isinstance(result.exception, SystemExit)
 
 
-def test_weak_settings_do_not_stop_the_list_and_what_is_looked_at_never_serves(
-    manage: Manage, environment: Environment
-) -> None:
+def test_weak_settings_do_not_stop_the_list_and_the_app_never_serves(manage: Manage, environment: Environment) -> None:
     environment(FASTAPI_ENV="production")
     apps: list[FastAPI] = []
 
@@ -183,11 +149,20 @@ def test_weak_settings_do_not_stop_the_list_and_what_is_looked_at_never_serves(
     assert caller_of(apps[0]).get("/health/live").status_code == 500
 
 
+@pytest.mark.parametrize("command", ["routes", "doctor"])
+def test_an_app_without_protections_is_one_sentence(manage: Manage, command: str) -> None:
+    result = manage(command, load=FastAPI)
+
+    assert result.exit_code == 1
+    assert "secure(app)" in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
 # Every command
 
 
 @pytest.mark.parametrize("arguments", [("nonsense",), ("secrets", "show"), ("migrate", "head"), ("doctor", "--fix")])
-def test_what_is_no_command_is_refused(manage: Manage, arguments: tuple[str, ...]) -> None:
+def test_an_unknown_command_is_refused(manage: Manage, arguments: tuple[str, ...]) -> None:
     assert manage(*arguments).exit_code == 2
 
 

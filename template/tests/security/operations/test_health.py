@@ -1,4 +1,4 @@
-"""Two answers for machines, without any detail."""
+"""Health routes: two responses for machines, without any detail."""
 
 from typing import Any
 
@@ -10,30 +10,32 @@ from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 
-def test_they_say_one_word(client: TestClient) -> None:
+def test_both_respond_with_one_word(client: TestClient) -> None:
     for path in ("/health/live", "/health/ready"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        response = client.get(path)
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-def test_they_ask_neither_for_our_name_nor_for_https(make_client: MakeClient) -> None:
+def test_both_respond_to_any_host_and_without_https(make_client: MakeClient) -> None:
     client = make_client(production=True)
 
     for path in ("/health/live", "/health/ready"):
         assert client.get(f"http://10.1.2.3:8000{path}").status_code == 200
 
 
-def test_without_its_database_it_lives_and_is_not_ready(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_database_the_service_is_alive_and_not_ready(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def lost(*args: Any) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
     monkeypatch.setattr(client.app.state.database, "_single_statements", type("Gone", (), {"connect": lost})())  # type: ignore[attr-defined]
 
     assert client.get("/health/live").status_code == 200
-    answer = client.get("/health/ready")
-    assert (answer.status_code, answer.json()["detail"]) == (503, "Not ready.")
+    response = client.get("/health/ready")
+    assert (response.status_code, response.json()["detail"]) == (503, "Not ready.")
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/debug", "/status", "/health", "/version"])
-def test_nothing_of_ours_tells_more(make_client: MakeClient, path: str) -> None:
+def test_no_route_of_the_template_shows_details(make_client: MakeClient, path: str) -> None:
     assert make_client(build=assemble).get(path).status_code == 404

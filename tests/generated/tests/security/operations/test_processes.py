@@ -1,0 +1,77 @@
+"""The command line and its scripts as processes: a fresh clone, broken code, conflicts, a newer database."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.security.core.tables import SECURITY_VERSIONS
+from tests.security.project_copy import Copy
+
+BROKEN = {
+    "import no_such_module": "app/api/__init__.py, line 2: ModuleNotFoundError: No module named 'no_such_module'",
+    "def half(": "app/api/__init__.py, line 2: SyntaxError: '(' was never closed",
+    "<<<<<<< before updating": "app/api/__init__.py, line 2: a conflict of an update",
+    "raise ValueError('postgresql://api:hunter2@db')": (
+        "app/api/__init__.py, line 2: ValueError: postgresql://[redacted]@db"
+    ),
+}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_a_fresh_clone_needs_nothing_but_a_secret(copy: Copy) -> None:
+    del copy.variables["SECRET_KEY"]
+
+    written = copy.run("app.manage", "secrets", "new", "--write")
+    copy.migrate()
+    doctor = copy.run("app.manage", "doctor")
+
+    assert written.returncode == 0, written.stderr
+    assert doctor.returncode == 1  # it is production, where this app does not start yet
+    assert "Problem: PUBLIC_BASE_URL" in doctor.stdout
+    assert "SECRET_KEY" not in doctor.stdout
+
+
+@pytest.mark.parametrize(("code", "problem"), BROKEN.items(), ids=["import", "syntax", "conflict", "secret"])
+def test_doctor_names_the_line_that_breaks_the_app(copy: Copy, code: str, problem: str) -> None:
+    (copy.folder / "app/api/__init__.py").write_text(f"import math\n{code}\n")
+    copy.variables |= {"FASTAPI_ENV": "development", "MAX_URL_BYTES": "1"}
+
+    result = copy.run("app.manage", "doctor", "--json")
+
+    problems = json.loads(result.stdout)["problems"]
+    assert (result.returncode, result.stderr) == (1, "")
+    assert problem in problems
+    assert [other for other in problems if other.startswith("MAX_URL_BYTES: ")]
+    assert [other for other in problems if other.endswith("run `uv run manage migrate`")]
+
+
+def test_the_conflict_check_runs_with_any_python_and_nothing_installed(copy: Copy) -> None:
+    command = [sys.executable, "-I", "app/security/conflicts.py"]
+    clean = subprocess.run(command, cwd=copy.folder, capture_output=True, text=True)
+    (copy.folder / "app/database.py").write_text("<<<<<<< before updating\n")
+
+    left = subprocess.run(command, cwd=copy.folder, capture_output=True, text=True)
+
+    assert (clean.returncode, clean.stdout, left.returncode) == (0, "", 1)
+    for words in ("app/database.py, line 1", "`git add` the file", "git reset --hard"):
+        assert words in left.stdout
+
+
+@pytest.mark.parametrize("table", [SECURITY_VERSIONS, "alembic_version"])
+def test_a_database_that_a_newer_checkout_has_migrated_is_not_changed(copy: Copy, table: str) -> None:
+    copy.migrate()
+    copy.rows(f"DELETE FROM {table}")  # noqa: S608
+    copy.rows(f"INSERT INTO {table} VALUES ('newer')")  # noqa: S608
+
+    done = copy.run("app.manage", "migrate")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'newer'. A newer checkout has migrated this database" in done.stderr
+    assert "Traceback" not in done.stderr
