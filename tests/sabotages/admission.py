@@ -42,7 +42,14 @@ SABOTAGES = [
         "admission/request_shape", "admission/test_request_guard", "if len(said) != len(set(said)) and", "if False and"
     ),
     Sabotage("admission/single_parameters", "http/test_route_exceptions", "if found[name] > 1", "if False"),
-    Sabotage("admission/single_parameters", "http/test_route_exceptions", "        events.record(", "        str("),
+    Sabotage(
+        "admission/single_parameters",
+        "http/test_route_exceptions",
+        'state["invalid_requests_reported"].record(',
+        "(",
+    ),
+        "admission/single_parameters", "http/test_route_exceptions", 'state["invalid_requests_reported"].record(', "("
+    ),
     Sabotage("admission/request_body", "admission/test_request_guard", "if self._left < 0:", "if False:"),
     Sabotage(
         "admission/request_body",

@@ -2,7 +2,7 @@
 
 from tests.sabotages.sabotage import Sabotage
 
-REPORT = 'Event.RATE_LIMIT_EXCEEDED, outcome="failure", subject=key'
+REPORT = "Event.RATE_LIMIT_EXCEEDED, subject=key"
 
 SABOTAGES = [
     Sabotage("limits/__init__", "limits/test_rate_limits", "    caller_limits.install(app)\n", ""),
