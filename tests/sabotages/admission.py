@@ -48,8 +48,6 @@ SABOTAGES = [
         'state["invalid_requests_reported"].record(',
         "(",
     ),
-        "admission/single_parameters", "http/test_route_exceptions", 'state["invalid_requests_reported"].record(', "("
-    ),
     Sabotage("admission/request_body", "admission/test_request_guard", "if self._left < 0:", "if False:"),
     Sabotage(
         "admission/request_body",
