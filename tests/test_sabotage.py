@@ -20,7 +20,7 @@ BROKEN = re.compile(r"^E +(?:NameError|ImportError|ModuleNotFoundError|SyntaxErr
 
 # Modules that protect nothing by themselves.
 NOTHING_TO_REMOVE = {
-    "core/project": "names the service and its version",
+    "core/project": "re-exports two names",
 }
 
 

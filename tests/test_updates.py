@@ -181,12 +181,12 @@ def test_other_roles_change_nobodys_rights(project: Callable[..., Project], runn
 def test_another_name_changes_no_credential(template: Template, tmp_path: Path) -> None:
     project = template.copy(tmp_path / "project")
     project.commit()
-    before = project.read("app/security/core/project.py")
+    before = project.read("app/security/core/settings.py")
 
     update(template, project, project_name="Something Else")
 
     # The name is what no password may be made of; credentials carry the slug.
-    assert project.read("app/security/core/project.py") == before.replace(
+    assert project.read("app/security/core/settings.py") == before.replace(
         'NAME = "Demo Service"', 'NAME = "Something Else"'
     )
     assert project.answers()["slug"] == "demo-service"

@@ -21,8 +21,8 @@ SABOTAGES = [
     Sabotage(
         "core/events",
         "core/test_event_lines",
-        "    _tell(db, fields)\n    after_commit(db, lambda: _write(fields))",
-        "    _tell(db, fields)\n    _write(fields)",
+        "after_commit(db, lambda: logs.write(fields))",
+        "logs.write(fields)",
     ),
     Sabotage("core/logs", "core/test_log_lines", '_CREDENTIAL.sub("[redacted]", text)', "text"),
     Sabotage(

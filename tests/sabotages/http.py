@@ -4,9 +4,7 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage("http/errors", "admission/test_known_names", "isinstance(part, int) or part in known", "True"),
-    Sabotage(
-        "http/errors", "core/test_crashes", "problem = problem_for(cast(Exception, error))", "problem = Problem(418)"
-    ),
+    Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
     Sabotage("http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
     Sabotage("http/errors", "core/test_crashes", "            if context.answered:", "            if False:"),
     Sabotage("http/errors", "admission/test_known_names", '    "zoneinfo_str",\n', ""),
@@ -39,17 +37,17 @@ SABOTAGES = [
     Sabotage(
         "http/headers",
         "http/test_headers",
-        'add = self.add_on_https if scope["scheme"] in ("https", "wss") else',
-        "add = self.add_on_https or",
+        'self._over_https if scope["scheme"] in ("https", "wss") else',
+        "self._over_https or",
     ),
     Sabotage("http/headers", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     Sabotage("http/cors", "http/test_cors", "allow_origins=origins", 'allow_origins=["*"]'),
     Sabotage("http/errors", "http/test_errors", "if kind in _QUOTES_INPUT else", "if False else"),
     Sabotage(
-        "http/crashes",
+        "http/errors",
         "http/test_errors",
-        'Problem(500, detail="Something went wrong here. The request\'s id helps us to find it.")',
-        "Problem(500, detail=str(error))",
+        'detail="Unexpected error. The log has details under this request\'s id."',
+        "detail=str(error)",
     ),
     Sabotage(
         "http/api_docs", "http/test_api_docs", "None if in_production() else find_spec(PACKAGE)", "find_spec(PACKAGE)"
@@ -78,7 +76,7 @@ SABOTAGES = [
         "except KeyError as error",
     ),
     Sabotage("http/websockets", "http/test_socket_ends", "if self._connecting:", "if False:"),
-    Sabotage("http/errors", "http/test_websockets", " and not _takes_an_answer(scope)", ""),
+    Sabotage("http/errors", "http/test_websockets", " and not _accepts_response(scope)", ""),
     Sabotage("http/request_log", "http/test_websockets", '"websocket.accept": 101, ', ""),
     Sabotage(
         "http/websockets", "http/test_websockets", "len(text if text.isascii() else text.encode(", "len(text or str("

@@ -97,8 +97,7 @@ def migrated_database() -> Path:
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, migrated_database: Path) -> Iterator[Callable[..., None]]:
     """Set variables for this test: `environment(AUTH_CACHE_SECONDS="0")`."""
-    monkeypatch.setattr(logs._Output, "to_stderr", False)  # a command sets it: put it back afterwards
-    monkeypatch.setattr(logs._Output, "waiting", [])  # what an earlier test left
+    monkeypatch.setattr(logs.Output, "to_stderr", False)  # a command sets it: put it back afterwards
     path = SCRATCH / f"{secrets.token_hex(8)}.sqlite3"
     if POSTGRES:
         asyncio.run(_empty_tables())
@@ -205,9 +204,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     write = logs.write
 
-    def keep(fields: dict[str, Any], *, at_once: bool) -> None:
+    def keep(fields: dict[str, Any], *, flush: bool = True) -> None:
         found.append(dict(fields))
-        write(fields, at_once=at_once)
+        write(fields, flush=flush)
 
     monkeypatch.setattr(logs, "write", keep)
     return found

@@ -6,7 +6,7 @@ NIST SP 800-63B-4 section 3.1.1.2: length counts; no rules of composition, and n
 import re
 from collections.abc import Iterable
 
-from app.security.core.project import NAME, SLUG
+from app.security.core.settings import NAME, SLUG
 from app.security.core.tables import normalise_login
 
 LETTERS_OF_ITS_OWN = 5  # that a password has beside the names in it, if there are any

@@ -21,9 +21,8 @@ from jose.backends.base import Key
 from pydantic import Field
 
 from app.security.access.credentials import InvalidCredential
-from app.security.core.project import SLUG
 from app.security.core.secret_keys import keys_for
-from app.security.core.settings import SecuritySettings, ServiceSettings
+from app.security.core.settings import SLUG, SecuritySettings, ServiceSettings
 
 ALGORITHM = "HS256"
 TYPE = "at+jwt"

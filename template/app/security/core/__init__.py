@@ -1,1 +1,1 @@
-"""Settings, secrets, tables, problem documents, security events and logging: what every other folder stands on."""
+"""Settings, secrets, tables, problem documents, security events and logging: the base of all other folders."""

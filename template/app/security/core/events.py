@@ -1,6 +1,7 @@
-"""Security events: one JSON line each on stdout, always. Names follow the OWASP Logging Vocabulary.
+"""Security events: one JSON line each on stdout, named after the OWASP Logging Vocabulary.
 
-Fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5): no body, query string, credential, hash or log-in name can get in.
+The fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5), without bodies, query strings, credentials, hashes and login
+names.
 """
 
 import hashlib
@@ -65,12 +66,12 @@ class Event(StrEnum):
     REQUEST = "request"
 
 
-OnAnswer = Callable[[list[tuple[bytes, bytes]]], None]
-"""Is called with the headers of an answer, whoever answers, and may add to them."""
+OnResponse = Callable[[list[tuple[bytes, bytes]]], None]
+"""Is called with the headers of every response, and may add to them."""
 
 
 class NotRecorded(ConnectionError):
-    """The change could not be kept in the audit log, so it is not made."""
+    """The change cannot be written to the audit log, so it is not made."""
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class RequestContext:
     answered: bool = False  # to its end
     sending_since: float = math.inf  # the monotonic clock, while the client has not taken what was sent last
     thread: Future[Any] | None = None  # in which its body is read or its endpoint runs, until it is done
-    on_answer: list[OnAnswer] = field(default_factory=list)
+    on_response: list[OnResponse] = field(default_factory=list)
     scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
 
     @property
@@ -107,12 +108,12 @@ _listeners: list[Listener] = []
 
 
 def listen(listener: Listener) -> None:
-    """Tell it of every event from now on: of a change with its transaction, of anything else with None."""
+    """Call it for every event: for a change with its transaction, for anything else with None."""
     if listener not in _listeners:
         _listeners.append(listener)
 
 
-def _tell(db: AsyncSession | None, fields: Fields) -> None:
+def _notify(db: AsyncSession | None, fields: Fields) -> None:
     for listener in _listeners:
         listener(db, dict(fields))
 
@@ -125,10 +126,10 @@ def record(
     subject: UUID | str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Write one event. `reason` is a code of ours, never text from outside."""
+    """Write one event. `reason` is a code, never text from a request."""
     fields = _fields(event, outcome, actor, subject, reason)
-    _tell(None, fields)
-    _write(fields)
+    _notify(None, fields)
+    logs.write(fields)
 
 
 def record_change(
@@ -140,10 +141,10 @@ def record_change(
     subject: UUID | str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Write one event when the change it speaks of is committed, and not if it is rolled back."""
+    """Write one event once its change is committed, and not if it is rolled back."""
     fields = _fields(event, outcome, actor, subject, reason)
-    _tell(db, fields)
-    after_commit(db, lambda: _write(fields))
+    _notify(db, fields)
+    after_commit(db, lambda: logs.write(fields))
 
 
 def _fields(
@@ -170,12 +171,8 @@ def _fields(
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _write(fields: Fields) -> None:
-    logs.write(fields, at_once=True)
-
-
 def name_digest(login: str) -> str:
-    """How a log-in name appears in an event: people type passwords into that field."""
+    """The form of a login name in events: people type passwords into that field."""
     return hmac.new(keys_for("events")[0], login.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
 
 

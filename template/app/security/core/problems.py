@@ -1,17 +1,17 @@
-"""What a refusal looks like: an RFC 9457 problem document that says nothing about us."""
+"""Problem documents (RFC 9457): the form of every error response."""
 
 from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
-POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011  # how a WebSocket is closed: RFC 6455 section 7.4.1
+POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011  # close codes of WebSockets: RFC 6455 section 7.4.1
 
 
 class Problem(HTTPException):
-    """An answer other than success. `slug` names its type; `members` are added to the document.
+    """An error response. `slug` is its type; `members` are added to the document.
 
-    It is an HTTPException, so that an app mounted below ours answers with the same status and headers.
+    It is an HTTPException, so that a mounted app responds with the same status and headers.
     """
 
     media_type = "application/problem+json"
@@ -32,7 +32,7 @@ class Problem(HTTPException):
 def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
-    except ValueError:  # a number of the owner's own
+    except ValueError:  # no registered status
         return "Error"
 
 

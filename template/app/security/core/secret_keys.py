@@ -1,7 +1,7 @@
-"""The root secret, its rotation, and one derived key for each purpose.
+"""The root secret, its rotation, and one derived key for each purpose (ASVS 5.0 V11.2.2, V11.6.1, V13.3.1).
 
 `SECRET_KEY` signs; it and `SECRET_KEY_FALLBACKS` verify. To rotate: put a new key first and the old one among the
-fallbacks, deploy, and drop the old one an hour later (ASVS 5.0 V11.2.2, V11.6.1, V13.3.1).
+fallbacks, deploy, and drop the old one an hour later.
 """
 
 import base64
@@ -25,10 +25,7 @@ def new_secret() -> str:
 
 
 def decode_secret(text: str) -> bytes:
-    """The bytes behind a secret written as hex or base64url.
-
-    Raises: ValueError, which never quotes the text.
-    """
+    """The bytes of a secret written as hex or base64url. Raises: ValueError, which never quotes the text."""
     if any(word in text.lower() for word in _PLACEHOLDERS):
         raise ValueError("is a placeholder; make a real one with: uv run manage secrets new")
     try:
@@ -72,11 +69,11 @@ class SecretSettings(SecuritySettings):
     def weaknesses(self) -> list[str]:
         roots = self.roots()
         repeated = len(set(roots)) != len(roots)
-        return ["SECRET_KEY_FALLBACKS: names a secret twice; each must be another one"] if repeated else []
+        return ["SECRET_KEY_FALLBACKS: a secret stands there twice; remove one"] if repeated else []
 
 
 def listed(value: SecretStr) -> list[str]:
-    """Secrets that are separated by commas."""
+    """The parts of a comma-separated secret."""
     return [text.strip() for text in value.get_secret_value().split(",") if text.strip()]
 
 
@@ -87,8 +84,5 @@ def derive(root: bytes, purpose: str) -> bytes:
 
 
 def keys_for(purpose: str) -> list[bytes]:
-    """The 32-byte keys for one purpose, the current one first.
-
-    A key made for one purpose verifies nothing of another.
-    """
+    """The 32-byte keys for one purpose, the current one first. Keys of two purposes have nothing in common."""
     return [derive(root, purpose) for root in SecretSettings.current().roots()]

@@ -1,12 +1,15 @@
-"""Settings that refuse to be weak.
+"""Settings that fail at start-up when they are weak, and the project's name and version.
 
-Each protection declares its own `SecuritySettings`; `problems()` asks every one of them, so that a refused start
-names everything that is wrong at once. No value is ever printed: what is refused may be a secret.
+Each protection declares its own `SecuritySettings`; `problems()` reads all of them, so that a failed start lists
+everything that is wrong. No value is printed: a refused value may be a secret.
 """
 
+import contextlib
 import os
 import sys
+import tomllib
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
 from urllib.parse import urlsplit
@@ -15,10 +18,22 @@ from pydantic import BeforeValidator, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+NAME = "{{= project_name }}"
+SLUG = "{{= slug }}"  # in tokens and keys; it stays as it is when the project is renamed
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
 
 Environment = Literal["production", "development"]
+
+
+@cache
+def version() -> str:
+    """The version in pyproject.toml, or of the installed package where that file is absent."""
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(f"{SLUG}-service")
+    return "0"
 
 
 def _split(value: object) -> object:
@@ -26,7 +41,7 @@ def _split(value: object) -> object:
 
 
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-"""A list written as `a, b`. The empty list is always the closed one."""
+"""A list written as `a, b`. The empty list always allows nothing."""
 
 
 def refuse(reasons: list[str]) -> NoReturn:
@@ -40,14 +55,14 @@ def refuse(reasons: list[str]) -> NoReturn:
 
 
 def environment() -> Environment:
-    """The environment, read from the process alone: unset means production, a third value is refused."""
+    """The environment, read from the process alone: unset means production. Raises: SystemExit 78."""
     if wrong := wrong_environment():
         refuse(wrong)
     return cast(Environment, os.environ.get("FASTAPI_ENV") or "production")
 
 
 def wrong_environment() -> list[str]:
-    """That there is no such environment, or nothing."""
+    """The problem with FASTAPI_ENV, if there is one."""
     if os.environ.get("FASTAPI_ENV", "") in ("", "production", "development"):
         return []
     return ['FASTAPI_ENV: leave it unset for production, or set it to "development"']
@@ -81,15 +96,11 @@ class SecretFiles(PydanticBaseSettingsSource):
 class SecuritySettings(BaseSettings):
     """The base of every settings class: process environment first, then secret files, then `.env`.
 
-    `YourSettings.current()` reads them; an instance that is made directly knows no `.env`.
+    Read them with `YourSettings.current()`; an instance made directly ignores `.env`.
     """
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        frozen=True,
-        allow_inf_nan=False,
+        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True, allow_inf_nan=False
     )
 
     @classmethod
@@ -105,14 +116,14 @@ class SecuritySettings(BaseSettings):
 
     @classmethod
     def current(cls) -> Self:
-        """These settings as they are now; read once, until `forget()`. Raises: SystemExit 78."""
+        """These settings; read once, until `forget()`. Raises: SystemExit 78."""
         try:
             return cast(Self, read(cls))
         except ValidationError as error:
             refuse(_explain(cls, error))
 
     def weaknesses(self) -> list[str]:
-        """What a production start must refuse, as "NAME: what to do" without any value."""
+        """What fails the start in production, as "NAME: what to do" without any value."""
         return []
 
 
@@ -121,7 +132,7 @@ env_file: Path | None = ROOT / ".env"
 
 
 looking_only = False
-"""True in `manage routes`: an app with weak settings is put together to be looked at, and never serves."""
+"""True in `manage routes` and `manage doctor`, which build the app despite weak settings and never serve it."""
 
 
 @cache
@@ -131,7 +142,7 @@ def read(settings: type[SecuritySettings]) -> SecuritySettings:
 
 
 def forget() -> None:
-    """Read everything anew at the next use (a test changed the environment)."""
+    """Read all settings again at their next use (a test changed the environment)."""
     read.cache_clear()
 
 
@@ -173,7 +184,7 @@ def problems() -> list[str]:
 
 
 class ServiceSettings(SecuritySettings):
-    """What the service knows of itself."""
+    """Debug mode, and the public address of the service."""
 
     debug: bool = False
     public_base_url: str = "http://localhost:8000"
@@ -188,11 +199,9 @@ class ServiceSettings(SecuritySettings):
         return value.rstrip("/")
 
     def weaknesses(self) -> list[str]:
-        found = []
-        if self.debug:
-            found.append("DEBUG: must be off in production")
+        found = ["DEBUG: must be off in production"] if self.debug else []
         if "public_base_url" not in self.model_fields_set:
-            found.append("PUBLIC_BASE_URL: is missing; it names this service in its tokens")
+            found.append("PUBLIC_BASE_URL: is missing; it is the issuer of this service's tokens")
         elif not self.public_base_url.startswith("https://"):
             found.append("PUBLIC_BASE_URL: must start with https://")
         return found

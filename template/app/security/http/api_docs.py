@@ -1,7 +1,4 @@
-"""Swagger UI from our own disk under a strict Content-Security-Policy; in development only (ASVS 5.0 V13.4.5).
-
-The OpenAPI document says who may call what: the security of each operation is read from the routes' policies.
-"""
+"""The OpenAPI document, and Swagger UI without a CDN, under a strict CSP; in development only (ASVS 5.0 V13.4.5)."""
 
 import base64
 import hashlib
@@ -22,7 +19,7 @@ from app.security.access.credentials import Credentials
 from app.security.access.policy import Policies, Policy
 from app.security.core.settings import in_production
 
-PACKAGE = "fastapi_offline"  # a development dependency: production serves no documents
+PACKAGE = "fastapi_offline"  # the assets of Swagger UI; a development dependency
 DOCS, OPENAPI, ASSETS = "/docs", "/openapi.json", "/docs/assets"
 PATHS = (DOCS, OPENAPI, ASSETS)
 PROBLEM = {
@@ -42,15 +39,15 @@ PROBLEM = {
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the security of each operation."""
-    app.openapi_schema = None  # FastAPI would add to the document that it made last
+    """FastAPI's document, with the security of each operation and our error responses."""
+    app.openapi_schema = None  # or FastAPI returns the one that it keeps
     document = FastAPI.openapi(app)
     policies = Policies(app)
     credentials: Credentials = app.state.credentials
     schemes = {kind.name: kind.openapi_scheme(policies.scopes()) for kind in credentials.kinds}
     document.setdefault("components", {})["securitySchemes"] = schemes
     schemas = document["components"].setdefault("schemas", {})
-    for name in ("HTTPValidationError", "ValidationError"):  # what FastAPI would answer, and we never do
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which never occur here
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
     for policy in policies.all:
@@ -69,18 +66,18 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _with_problems(operation: dict[str, Any], policy: Policy) -> dict[str, Any]:
-    """The answers of an operation, with those that the protections may give instead."""
+    """The responses of an operation, and those of the protections."""
     statuses = [400, *((401, 403) if policy.guarded else ()), *((404,) if "{" in policy.path else ())]
     statuses += [413, 415, 422] if "requestBody" in operation else [422] if operation.get("parameters") else []
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    if policy.limits.get("media_types"):  # the OAuth 2.0 endpoints answer in JSON (RFC 6749 section 5.2)
+    if policy.limits.get("media_types"):  # OAuth 2.0 endpoints (RFC 6749 section 5.2)
         content["application/json"] = content["application/problem+json"]
     problems = {
         str(status): {"description": HTTPStatus(status).phrase, "content": content}
         for status in (*statuses, 429, 500, 503, 504)
     }
-    answers = {status: answer for status, answer in operation["responses"].items() if status != "422"}
-    return answers | problems | {"default": {"description": "A problem (RFC 9457)", "content": content}}
+    own = {status: response for status, response in operation["responses"].items() if status != "422"}
+    return own | problems | {"default": {"description": "A problem (RFC 9457)", "content": content}}
 
 
 def _openapi_path(path: str) -> str:
@@ -88,7 +85,7 @@ def _openapi_path(path: str) -> str:
 
 
 def _root_path(request: Request) -> str:
-    """Quoted: of a mount at `/{tenant}` the caller writes a part, and the page holds it in a script."""
+    """Quoted: below a mount at `/{tenant}` the client writes a part of it, and the page holds it in a script."""
     return quote(request.state.context.root_path.rstrip("/"))
 
 
@@ -116,7 +113,7 @@ def _page(app: FastAPI, root_path: str) -> Response:
 
 
 def install(app: FastAPI) -> tuple[str, ...]:
-    """Add the documents in development, and say which paths that are."""
+    """Add the documents in development. Returns their paths."""
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     package = None if in_production() else find_spec(PACKAGE)
     if package is None or package.origin is None:
@@ -125,11 +122,13 @@ def install(app: FastAPI) -> tuple[str, ...]:
     async def docs(request: Request) -> Response:
         return _page(app, _root_path(request))
 
-    async def document(request: Request) -> Response:
-        root_path = _root_path(request)
-        return JSONResponse(app.openapi() | ({"servers": [{"url": root_path}]} if root_path else {}))
+    async def openapi_json(request: Request) -> Response:
+        document, root_path = app.openapi(), _root_path(request)
+        if root_path:
+            document["servers"] = [{"url": root_path}, *document.get("servers", ())]
+        return JSONResponse(document)
 
     app.add_route(DOCS, docs, include_in_schema=False)
-    app.add_route(OPENAPI, document, include_in_schema=False)
+    app.add_route(OPENAPI, openapi_json, include_in_schema=False)
     app.mount(ASSETS, StaticFiles(directory=Path(package.origin).parent / "static"))
     return PATHS

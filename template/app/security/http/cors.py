@@ -1,7 +1,7 @@
-"""Which web pages may call from a browser: the origins that are named, and no other (ASVS 5.0 V3.4.2, V3.5.2).
+"""CORS: the web pages that may call, by their origins (ASVS 5.0 V3.4.2, V3.5.2). Never with cookies, never a wildcard.
 
-Credentials in cookies are never allowed. The layer stands outside of all that refuses, so that an allowed page can read
-a refusal. In development the usual ports of local front ends are added one by one; there is never a wildcard.
+The middleware is outside of everything that refuses, so that an allowed page can read a refusal. Development adds the
+usual ports of local front ends.
 """
 
 import re
@@ -26,7 +26,7 @@ ORIGINS = [
     "{{= origin }}",
     # {% endfor %}
 ]
-LOCAL_PORTS = (3000, 4200, 5173, 8080)  # of the development servers of common front ends
+LOCAL_PORTS = (3000, 4200, 5173, 8080)  # development servers of common front ends
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
 PREFLIGHT_SECONDS = 600
@@ -36,9 +36,9 @@ _ORIGIN = re.compile(rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::(
 
 
 class CorsSettings(SecuritySettings):
-    model_config = SettingsConfigDict(env_ignore_empty=False)  # empty is no page at all, not what was answered
+    model_config = SettingsConfigDict(env_ignore_empty=False)  # empty allows no page
 
-    cors_origins: CommaSeparated = ORIGINS  # those that were answered
+    cors_origins: CommaSeparated = ORIGINS
 
     @field_validator("cors_origins")
     @classmethod
@@ -58,13 +58,8 @@ class CorsSettings(SecuritySettings):
         return [*self.cors_origins, *(f"http://{host}:{port}" for host in hosts for port in LOCAL_PORTS)]
 
 
-def _vary(sent: list[tuple[bytes, bytes]]) -> None:
-    """No page called, so only caches are told that pages get another answer: what Starlette does, ten times as fast."""
-    sent.append((b"vary", b"Origin"))
-
-
 class Cors(CORSMiddleware):
-    """Starlette's layer; it lists no more headers than ours, answers in our form, and reports who was refused."""
+    """Starlette's middleware, with problem documents and an event for a refused origin."""
 
     def __init__(self, app: ASGIApp, origins: list[str], methods: list[str]) -> None:
         super().__init__(
@@ -76,33 +71,30 @@ class Cors(CORSMiddleware):
             expose_headers=EXPOSED_HEADERS,
             max_age=PREFLIGHT_SECONDS,
         )
-        self.preflight_headers["Access-Control-Allow-Headers"] = ", ".join(REQUEST_HEADERS)
         self.reported = OnceAMinute()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
-        if origin is None:
-            scope["state"]["context"].on_answer.append(_vary)
+        if origin is None:  # caches must know that pages get another response
+            scope["state"]["context"].on_response.append(lambda sent: sent.append((b"vary", b"Origin")))
             return await self.app(scope, receive, send)
-        if not self.is_allowed_origin(origin.decode("latin-1")):
-            self._report(origin.decode("latin-1"))
+        if not self.is_allowed_origin(text := origin.decode("latin-1")):
+            shown = text if _ORIGIN.match(text[:200]) else "invalid"
+            self.reported.record(shown, Event.MALICIOUS_CORS, subject=shown)
         await super().__call__(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        answer = super().preflight_response(request_headers)
-        headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
-        if answer.status_code == 200:
+        response = super().preflight_response(request_headers)
+        headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        # Starlette adds the headers that browsers send without asking.
+        headers["access-control-allow-headers"] = ", ".join(REQUEST_HEADERS)
+        if response.status_code == 200:
             return Response(status_code=204, headers=headers)
-        problem = Problem(400, detail="No page of that origin may send such a request.", headers=headers)
         context = events.current.get()
+        problem = Problem(400, detail="No page of this origin may send such a request.", headers=headers)
         return errors.respond(problem, context.request_id if context else "")
-
-    def _report(self, origin: str) -> None:
-        """One event a minute for each origin; an odd one is not written down."""
-        shown = origin if _ORIGIN.match(origin[:200]) else "odd"
-        self.reported.record(shown, Event.MALICIOUS_CORS, subject=shown)
 
 
 def install(app: FastAPI) -> None:

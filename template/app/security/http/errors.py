@@ -1,15 +1,22 @@
-"""Errors as RFC 9457 problem documents: what went wrong for the caller, nothing about us (ASVS 5.0 V16.5.1).
+"""Error responses as RFC 9457 problem documents that leak no internals (ASVS 5.0 V16.5.1), and crash reports.
 
-The catch-all is a layer of its own inside headers and CORS: Starlette answers an unhandled exception outside of both.
+The catch-all is middleware inside headers and CORS: Starlette responds to an unhandled exception outside of both.
 """
 
 import asyncio
+import errno
 import json
+import logging
+import re
+import socket
 from itertools import takewhile
 from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,13 +26,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.policy import Policies
 from app.security.access.routing import path_in
+from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
-from app.security.http.crashes import problem_for, tell
 
 DEEPEST_POINTER = 32  # names and indexes in a pointer
 PARTS_OF_A_REQUEST = frozenset(("body", "query", "path", "header", "cookie"))
-# What pydantic says of these quotes a piece of the input.
+# Kinds of validation errors whose message quotes a piece of the input.
 _QUOTES_INPUT = (
     "uuid_parsing",
     "json_invalid",
@@ -38,30 +45,36 @@ _QUOTES_INPUT = (
     "byte_size_unit",
     "import_error",
 )
+# How the database's driver and the operating system report a server that does not respond.
+_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
+# SQLSTATEs: connection, login, rollback, resources, shut-down, not ready, locked, read-only.
+_TEMPORARY = re.compile(r"08|28|40|53|57P|55000|55P03|25006")
+_NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
+log = logging.getLogger(__name__)
 
 
-class Refusal(Response):
-    """Answers a request or the handshake of a WebSocket; a socket that is open, or whose server sends no answers to
-    handshakes, is closed instead.
+class ErrorResponse(Response):
+    """Refuses a request or the handshake of a WebSocket; closes a socket that is open, or whose server cannot send a
+    response to a handshake.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" and not _takes_an_answer(scope):
+        if scope["type"] == "websocket" and not _accepts_response(scope):
             code = POLICY_VIOLATION if self.status_code < 500 else INTERNAL_ERROR
             return await send({"type": "websocket.close", "code": code})
         await super().__call__(scope, receive, send)
 
 
-def _takes_an_answer(scope: Scope) -> bool:
+def _accepts_response(scope: Scope) -> bool:
     return not scope["state"]["context"].status and "websocket.http.response" in (scope.get("extensions") or ())
 
 
 def respond(problem: Problem, request_id: str) -> Response:
-    """The answer for a problem: bytes made by us alone, so nothing in it can fail to serialise."""
+    """The response for a problem: already serialised, so nothing can fail any more."""
     if problem.status_code in (204, 304):
-        return Refusal(status_code=problem.status_code, headers=problem.headers)
+        return ErrorResponse(status_code=problem.status_code, headers=problem.headers)
     body = json.dumps(document(problem, request_id)).encode()
-    return Refusal(body, problem.status_code, problem.headers, media_type=problem.media_type)
+    return ErrorResponse(body, problem.status_code, problem.headers, media_type=problem.media_type)
 
 
 def _request_id(request: Request) -> str:
@@ -72,20 +85,20 @@ async def _on_http_exception(request: Request, error: Exception) -> Response | N
     error = cast(HTTPException, error)  # how Starlette types its handlers
     problem = _problem_of(error)
     if not isinstance(error, Problem) and error.status_code < 500:
-        _say(problem, error.detail)
+        _add_detail(problem, error.detail)
     if error.status_code == 405 and (methods := _methods(request.scope)):
         problem.headers = {**(problem.headers or {}), "Allow": ", ".join(methods)}
     return respond(problem, _request_id(request))
 
 
-def _say(problem: Problem, detail: object) -> None:
-    """What the owner wrote: `detail` is a text (RFC 9457 section 3.1.4), so a structure is the member `details`."""
+def _add_detail(problem: Problem, detail: object) -> None:
+    """The owner's own detail. It has to be a text (RFC 9457 section 3.1.4), so a structure becomes `details`."""
     if not isinstance(detail, dict | list | tuple):
         problem.detail = str(detail)
         return
     try:
         problem.members["details"] = json.loads(json.dumps(detail, default=str, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):  # a key that is no text, a number that is none, itself inside
+    except (TypeError, ValueError, RecursionError):  # odd keys, NaN, a cycle
         problem.members["details"] = str(detail)
 
 
@@ -116,7 +129,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 
 def _explain(problem: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
-    """Where and what, without the input: not its value, and not the name of a member that we do not know."""
+    """Where and what, without the input: neither its value nor the name of an undeclared member."""
     kind, location = str(problem["type"]), list(problem["loc"][:DEEPEST_POINTER])
     if kind in ("extra_forbidden", "invalid_key"):
         location = location[:-1]
@@ -126,7 +139,7 @@ def _explain(problem: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
 
 
 class CatchAll:
-    """Answers what nobody else did, and logs a crash with its trace."""
+    """Responds to exceptions that nothing else handled, and logs a crash with its trace."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -136,54 +149,78 @@ class CatchAll:
             return await self.app(scope, receive, send)
         try:
             await self.app(scope, receive, send)
-        except WebSocketDisconnect:  # a route that lets it pass has ended with its client
+        except WebSocketDisconnect:  # a route that does not catch it has ended with its client
             if scope["type"] == "http":
                 raise
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            context = scope["state"]["context"]
-            problem = _written_down(error, context.request_id)
-            if problem is None:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            if context.answered:  # by a mounted app: to raise would cost the next request its connection
+            context = scope["state"]["context"]
+            problem = _problem_of(error) if isinstance(error, HTTPException) else report(error, context.request_id)
+            if context.answered:  # by a mounted app, or a background task failed: the connection can be used again
                 return
-            if context.status and scope["type"] == "http":  # too late: half an answer must never look whole
+            if context.status and scope["type"] == "http":  # half a response must never look complete
                 raise
             await respond(problem, context.request_id)(scope, receive, send)
 
 
-def _written_down(error: BaseException, request_id: str) -> Problem | None:
-    """The answer for what nobody caught; None where nothing went wrong here and it has to go on."""
-    if isinstance(error, asyncio.CancelledError) and _are_cancelled():
-        return None
-    if isinstance(error, HTTPException):
-        return _problem_of(error)
-    problem = problem_for(cast(Exception, error))
-    tell(error, problem.status_code, request_id)
-    return problem
-
-
-def _are_cancelled() -> bool:
-    """Whether somebody gave up this request; a route that waits for a cancelled task raises the same by itself."""
+def _is_cancelled() -> bool:
+    """Whether this request was cancelled; a route that awaits a cancelled task raises the same exception."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
+def report(error: BaseException, request_id: str) -> Problem:
+    """Log an unexpected exception, and return its response. Only a status of 500 is a crash: no client can cause one
+    with a value that the database refuses, or by losing a race.
+    """
+    if isinstance(error, InvalidRequestError) and "closed" in str(error):
+        error.add_note("A DbSession ends with its route: a background task or a stream uses Database.begin().")
+    problem = _problem_for(error)
+    if problem.status_code == 500:
+        log.error("unhandled exception, request %s", request_id, exc_info=error)
+        events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
+    elif problem.status_code > 500:
+        log.error("not served: %s %s, request %s", type(error).__name__, _sqlstate(error), request_id)
+    return problem
+
+
+def _problem_for(error: BaseException) -> Problem:
+    sqlstate = _sqlstate(error)
+    if sqlstate == "57014":  # query_canceled
+        return Problem(504, detail="The database took too long.")
+    if sqlstate.startswith("22"):  # a data exception, such as a NUL in a text
+        return Problem(422, detail="The request holds a value that cannot be stored.")
+    if isinstance(error, StaleDataError):
+        return Problem(409, detail="It was changed or removed at the same time.")
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    temporary = _TEMPORARY.match(sqlstate) or getattr(error, "errno", None) in _NO_ROUTE
+    if lost or temporary or isinstance(error, _UNREACHABLE):
+        return Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
+    return Problem(500, detail="Unexpected error. The log has details under this request's id.")
+
+
+def _sqlstate(error: BaseException) -> str:
+    """PostgreSQL's error code; while connecting, SQLAlchemy does not wrap the driver's errors."""
+    return str(getattr(getattr(error, "orig", None) or error, "sqlstate", ""))
+
+
 def handle(app: Starlette) -> None:
-    """Our form of errors for this app; also for those mounted below it."""
+    """Give this app our form of errors."""
     app.add_exception_handler(HTTPException, _on_http_exception)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(WebSocketRequestValidationError, _on_invalid_request)
 
 
 def handle_mounted(app: Starlette) -> None:
-    """The same for an app below ours, which answers what it did not expect before we see it."""
+    """The same for a mounted app, whose own last handler would respond to a crash."""
     handle(app)
 
     async def on_crash(request: Request, error: Exception) -> Response:
-        return respond(problem_for(error), _request_id(request))
+        return respond(_problem_for(error), _request_id(request))
 
     app.add_exception_handler(Exception, on_crash)
-    app.middleware_stack = None  # built anew with it
+    app.middleware_stack = None  # built again with it
 
 
 def install(app: FastAPI) -> None:

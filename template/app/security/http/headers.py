@@ -1,6 +1,4 @@
-"""Headers on every response, errors included (OWASP REST Security and HTTP Headers cheat sheets, ASVS 5.0 V3.4)."""
-
-from functools import partial
+"""Security headers on every response, errors included (OWASP REST Security cheat sheet, ASVS 5.0 V3.4)."""
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,27 +25,24 @@ def _raw(headers: dict[str, str]) -> Raw:
 
 
 class SecurityHeaders:
-    """Adds each header that the response does not set itself; a route may say otherwise, for example to be cached."""
+    """Adds each header that the response does not set itself: a route may, for example, allow caching."""
 
-    def __init__(self, app: ASGIApp, headers: dict[str, str], on_https: dict[str, str]) -> None:
+    def __init__(self, app: ASGIApp, over_https: dict[str, str]) -> None:
         self.app = app
-        plain, all_of_them = _raw(headers), _raw(headers | on_https)
-        names = frozenset(name for name, _ in all_of_them)
-        self.add_plain, self.add_on_https = partial(_add, plain, names), partial(_add, all_of_them, names)
+        self._headers, self._over_https = _raw(HEADERS), _raw(HEADERS | over_https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            add = self.add_on_https if scope["scheme"] in ("https", "wss") else self.add_plain
-            scope["state"]["context"].on_answer.append(add)
+            headers = self._over_https if scope["scheme"] in ("https", "wss") else self._headers
+            scope["state"]["context"].on_response.append(lambda sent: _add_missing(headers, sent))
         await self.app(scope, receive, send)
 
 
-def _add(ours: Raw, names: frozenset[bytes], sent: Raw) -> None:
-    own = {name.lower() for name, _ in sent} & names
-    sent += [item for item in ours if item[0] not in own] if own else ours
+def _add_missing(headers: Raw, sent: Raw) -> None:
+    present = {name.lower() for name, _ in sent}
+    sent += [item for item in headers if item[0] not in present]
 
 
 def install(app: FastAPI) -> None:
-    # Over plain http it must not be said (RFC 6797 section 7.2).
-    on_https = STRICT_TRANSPORT_SECURITY if in_production() else {}
-    app.add_middleware(SecurityHeaders, headers=HEADERS, on_https=on_https)
+    # Never over plain http (RFC 6797 section 7.2).
+    app.add_middleware(SecurityHeaders, over_https=STRICT_TRANSPORT_SECURITY if in_production() else {})

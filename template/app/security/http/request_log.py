@@ -46,7 +46,7 @@ def _begin(message: Message, context: RequestContext) -> None:
     """How the answer begins: what others add to it, and the request's id."""
     context.status = message["status"]
     headers = message["headers"] = [*message.get("headers", ())]  # ASGI allows what can be read once
-    for add in context.on_answer:
+    for add in context.on_response:
         add(headers)
     headers.append((b"x-request-id", context.request_id.encode()))
 
@@ -134,7 +134,7 @@ class RequestLog:
         }
         if context.reason:
             fields["reason"] = context.reason
-        logs.write(fields, at_once=False)
+        logs.write(fields, flush=False)
         loop = asyncio.get_running_loop()
         if self.flushing_in is not loop:
             self.flushing_in = loop

@@ -14,8 +14,7 @@ from app.security.access.credential_cache import CacheSettings
 from app.security.access.credentials import identify_again
 from app.security.admission.request_guard import RequestGuardSettings
 from app.security.core.problems import POLICY_VIOLATION, Problem
-from app.security.http.crashes import problem_for, tell
-from app.security.http.errors import respond
+from app.security.http.errors import report, respond
 
 TOO_BIG, LOST = 1009, 1006  # RFC 6455 section 7.4.1
 SHORTEST_INTERVAL = 1.0
@@ -69,9 +68,8 @@ def _answering(scope: Scope, receive: Receive, send: Send) -> Send:
 async def _answer_for_it(scope: Scope, socket: "_Socket") -> None:
     """The server answers a route that returned without a word, too, but barely; its log line of it is not shown."""
     error = RuntimeError("the route neither accepted nor closed the handshake")
-    problem, request_id = problem_for(error), scope["state"]["context"].request_id
-    tell(error, problem.status_code, request_id)
-    await respond(problem, request_id)(scope, socket.receive, socket.send)
+    request_id = scope["state"]["context"].request_id
+    await respond(report(error, request_id), request_id)(scope, socket.receive, socket.send)
 
 
 class _Socket:

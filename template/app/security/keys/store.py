@@ -23,8 +23,7 @@ from app.database import changed_rows
 from app.security.access.accounts import AccountError, token_hash
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.project import SLUG
-from app.security.core.settings import Environment, SecuritySettings, environment, problems
+from app.security.core.settings import SLUG, Environment, SecuritySettings, environment, problems
 from app.security.core.tables import Account, ApiKey, utc_now
 
 LONGEST_DAYS = 365

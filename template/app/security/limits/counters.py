@@ -11,7 +11,7 @@ from typing import Protocol
 
 from limits import RateLimitItem
 
-from app.security.core.project import SLUG
+from app.security.core.settings import SLUG
 
 log = logging.getLogger(__name__)
 CAPACITY = 50_000  # counters in one process; the least recently used is dropped first

@@ -11,8 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.core.project import NAME
-from app.security.core.settings import ROOT
+from app.security.core.settings import NAME, ROOT
 from tests.security.authentication.persons import PASSWORD, Person, create_person, log_in, refresh
 from tests.security.fixtures import Database, MakeClient
 from tests.security.terminal import Manage

@@ -153,7 +153,7 @@ def test_a_refused_page_is_one_event_a_minute(client: TestClient, recorded: list
         client.get("/mine", headers={"Origin": origin.encode("latin-1")})
 
     found = [event["subject"] for event in recorded if event["event"] == "malicious_cors"]
-    assert found == ["https://evil.example", "https://other.example", "odd"]
+    assert found == ["https://evil.example", "https://other.example", "invalid"]
 
 
 def test_a_flood_of_made_up_origins_is_twenty_events(client: TestClient, recorded: list[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ import string
 
 import pytest
 
-from app.security.core.project import SLUG
+from app.security.core.settings import SLUG
 from app.security.keys.store import BASE62, CHECKSUM_LENGTH, checksum, new_key, parse
 from tests.security.operations.test_controls_page import PAGE
 
