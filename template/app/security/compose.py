@@ -39,7 +39,7 @@ from app.security.http import cors
 
 # {% endif %}
 # {% if features.audit_log.enabled %}
-from app.security.audit import audit_log
+from app.security import audit
 
 # {% endif %}
 # {% if features.audit_routes.enabled %}
@@ -76,7 +76,7 @@ def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
     hooks.hooks_of(app).at_end.append(database.on_end)
     migrations.install(app)
     # {% if features.audit_log.enabled %}
-    audit_log.install(app)
+    audit.install(app)
     # {% endif %}
     _add_callers(app)
     _add_layers(app, [*public, *api_docs.install(app)])

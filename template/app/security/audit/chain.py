@@ -1,95 +1,228 @@
-"""The chain of audit rows: each row's hash is an HMAC over the row and the hash of the one before.
+"""The tamper-evident chain: each row's hash is an HMAC over the row and the hash before it; a signed head ends it.
 
-Rows are linked as the last statements before a commit, under the lock of the head: so the order of commits is the order
-of the chain, and what is rolled back leaves no gap (ASVS 5.0 V16.4.2).
+Rows are appended at the end of a transaction, one transaction after the other: so the order of commits is the order of
+the chain, and a rollback leaves no gap. The key is a secret of its own, since rows outlive the rotation of every other
+(ASVS 5.0 V16.4.2).
 """
 
+import hashlib
+import hmac
 import json
-import uuid
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, cast
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import insert, select
+from pydantic import SecretStr, ValidationError, field_validator
+from sqlalchemy import Table, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.security.audit.audit_key import audit_keys, current_key
-from app.security.audit.audit_marks import EVENTS, ORIGIN, BrokenChain, Mark, locked_head, read_start, write_mark
-from app.security.core import logs
-from app.security.core.tables import utc_now
+from app.database import after_commit, changed_rows
+from app.security.core import events
+from app.security.core.events import Event
+from app.security.core.secret_keys import SecretSettings, decode_secret, derive, listed
+from app.security.core.settings import SecuritySettings, in_production, read
+from app.security.core.tables import AuditChain, AuditEvent
 
-_LENGTHS: dict[str, int] = {column.name: getattr(column.type, "length", 0) for column in EVENTS.columns}
+EVENTS, CHAIN = cast(Table, AuditEvent.__table__), cast(Table, AuditChain.__table__)
+LOCK = 0x61756469  # the number of an advisory lock of PostgreSQL
 Row = dict[str, Any]
 
 
-def row_of(fields: Mapping[str, object]) -> Row:
-    """A row for an event, with nothing in it that a database would give back changed."""
-    now = utc_now()
-    known = {name: _kept(fields[name], _LENGTHS[name]) for name in _LENGTHS.keys() & fields.keys()}
-    at = now.replace(microsecond=now.microsecond // 1000 * 1000)
-    empty = dict.fromkeys(("subject", "reason", *_OF_REQUESTS))
-    return {**empty, **known, "id": uuid.uuid4(), "at": at, "app_version": _kept(logs.app_version(), 64)}
+class AuditSettings(SecuritySettings):
+    audit_key: SecretStr = SecretStr("")  # empty: derived from SECRET_KEY, which production refuses
+    audit_key_fallbacks: SecretStr = SecretStr("")  # comma separated, newest first: the rows they signed still verify
+
+    @field_validator("audit_key", "audit_key_fallbacks")
+    @classmethod
+    def _all_strong(cls, value: SecretStr) -> SecretStr:
+        for text in listed(value):
+            decode_secret(text)
+        return value
+
+    def roots(self) -> list[bytes]:
+        return [decode_secret(text) for text in (*listed(self.audit_key), *listed(self.audit_key_fallbacks))]
+
+    def weaknesses(self) -> list[str]:
+        if not listed(self.audit_key):
+            return ["AUDIT_KEY: is missing; make one with: uv run manage secrets new"]
+        with suppress(ValidationError):  # reported for SECRET_KEY already
+            if not set(self.roots()).isdisjoint(cast(SecretSettings, read(SecretSettings)).roots()):
+                return ["AUDIT_KEY: is a SECRET_KEY too; make another: uv run manage secrets new"]
+        return []
 
 
-_OF_REQUESTS = ("client_ip", "user_agent", "request_id", "client_request_id", "method", "route")
+def audit_keys() -> dict[str, bytes]:
+    """The keys that verify by their ids, newest first; the first one signs.
+
+    Those derived from SECRET_KEY signed the rows from before there was an AUDIT_KEY. In production they verify nothing
+    beside it: a leaked SECRET_KEY must not sign the chain again.
+    """
+    roots = AuditSettings.current().roots()
+    if not (roots and in_production()):
+        roots += SecretSettings.current().roots()
+    secrets = [derive(root, "audit") for root in roots]
+    return {hashlib.sha256(secret).hexdigest()[:8]: secret for secret in secrets}
 
 
-def _kept(value: object, length: int) -> str:
-    return str(value).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()[:length]
+class BrokenChain(Exception):
+    """The first row that is not as it was written, and what is wrong with it."""
+
+    def __init__(self, seq: int, problem: str) -> None:
+        super().__init__(f"Row {seq} {problem}.")
+        self.seq = seq
 
 
-def canonical(row: Mapping[str, Any]) -> bytes:
-    """What is signed. An empty column is left out, so that one that a later release adds changes no older row."""
+class Position(NamedTuple):
+    """A place in the chain, written as SEQ:HASH."""
+
+    seq: int
+    hash: bytes
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Position | None":
+        """A checkpoint or the subject of an event; 0.1.0 added the number of rows to that of `audit_restarted`."""
+        found = re.match(r"([0-9]{1,18}):([0-9a-f]{64})(?:, [0-9]+ rows)?\Z", text)
+        return cls(int(found[1]), bytes.fromhex(found[2])) if found else None
+
+    def mac(self, secret: bytes) -> bytes:
+        return hmac.digest(secret, b"head%d:" % self.seq + self.hash, "sha256")
+
+
+ORIGIN = Position(0, bytes(32))
+
+
+def row_hash(secret: bytes, before: bytes, row: Mapping[str, Any]) -> bytes:
+    """Empty columns are left out, so that a column of a later release changes no older row."""
     values = {name: _text(value) for name, value in row.items() if value is not None and name != "hash"}
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), default=repr).encode()
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=repr)
+    return hmac.digest(secret, before + text.encode(), "sha256")
 
 
 def _text(value: object) -> object:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
-    return str(value) if isinstance(value, uuid.UUID) else value
+    return str(value) if isinstance(value, UUID) else value
 
 
-def row_hash(previous: bytes, row: Mapping[str, Any]) -> bytes:
-    """Raises: KeyError for a row of an unknown key."""
-    return audit_keys()[row["key_id"]].sign(previous, canonical(row))
+async def lock(db: AsyncSession) -> None:
+    """Wait for every other transaction that changes the chain; SQLite has one writer anyway."""
+    if db.get_bind().dialect.name == "postgresql":
+        await db.execute(select(func.pg_advisory_xact_lock(LOCK)))
 
 
-async def append(db: AsyncSession, rows: Sequence[Row]) -> Mark:
-    """Link these rows to the end of the chain, and say where it ends now. Raises: BrokenChain."""
-    head = await locked_head(db)
-    await _compare_with_seen(db, head)
-    seq, digest = head
-    key_id, linked = current_key().id, []
+async def read_head(db: AsyncSession) -> tuple[Position, str]:
+    """The end of the chain and the id of the key that signed it. Raises: BrokenChain."""
+    row = (await db.execute(select(CHAIN).where(CHAIN.c.name == "head"))).one_or_none()
+    if row is None:
+        if await db.scalar(select(exists(select(EVENTS.c.seq)))):
+            raise BrokenChain(1, "exists, but no head of the chain")
+        return ORIGIN, next(iter(audit_keys()))
+    head = Position(row.seq, row.hash)
+    for key_id, secret in audit_keys().items():
+        if hmac.compare_digest(head.mac(secret), row.mac):
+            return head, key_id
+    raise BrokenChain(head.seq, "is named by a head that no current key has signed")
+
+
+async def write_head(db: AsyncSession, head: Position) -> None:
+    values = {"seq": head.seq, "hash": head.hash, "mac": head.mac(next(iter(audit_keys().values())))}
+    if not await changed_rows(db, update(CHAIN).where(CHAIN.c.name == "head").values(values)):
+        await db.execute(insert(CHAIN).values(name="head", **values))
+
+
+# The last row that this process has appended, by engine. An older state of the tables verifies in itself.
+_appended: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+
+
+async def append(db: AsyncSession, rows: Sequence[Row]) -> None:
+    """Append these rows, and write a checkpoint to stdout: kept elsewhere, it proves that the tail was cut.
+
+    Raises: BrokenChain.
+    """
+    await lock(db)
+    (seq, digest), _ = await read_head(db)
+    engine = db.get_bind()
+    if seq < (last := _appended.get(engine, 0)):
+        raise BrokenChain(last, "was appended by this process and is missing: an older state was restored")
+    (key_id, secret), *_ = audit_keys().items()
+    linked = []
     for row in rows:
         seq += 1
         whole = {**row, "seq": seq, "key_id": key_id}
-        digest = row_hash(digest, whole)
+        digest = row_hash(secret, digest, whole)
         linked.append({**whole, "hash": digest})
     await db.execute(insert(EVENTS), linked)
-    head = Mark(seq, digest)
-    await write_mark(db, "head", head)
-    return head
+    head = Position(seq, digest)
+    await write_head(db, head)
+    after_commit(db, partial(_appended.__setitem__, engine, seq))
+    after_commit(db, partial(events.record, Event.AUDIT_CHECKPOINT, subject=str(head)))
 
 
-# Where the chain ended when this process last saw it, by engine. Tables that were emptied or put back to an older state
-# verify in themselves; whoever has seen what came after knows better, as long as it runs.
-_seen: WeakKeyDictionary[object, Mark] = WeakKeyDictionary()
+async def start_of(db: AsyncSession) -> tuple[Position, bool]:
+    """The position after which the chain starts, and whether unverified rows may precede it.
+
+    The event that moved the start must follow it: then it is verified with the rest. Raises: BrokenChain.
+    """
+    moved = EVENTS.c.event.in_((Event.AUDIT_PRUNED, Event.AUDIT_RESTARTED))
+    row = (await db.execute(select(EVENTS).where(moved).order_by(EVENTS.c.seq.desc()).limit(1))).one_or_none()
+    if row is None:
+        return ORIGIN, False
+    start = Position.parse(row.subject or "") or ORIGIN
+    if start.seq >= row.seq:
+        raise BrokenChain(row.seq, "names a start of the chain that comes after it")
+    return start, row.event == Event.AUDIT_RESTARTED
 
 
-def remember(engine: object, head: Mark) -> None:
-    """For what is committed."""
-    if head.seq >= _seen.get(engine, ORIGIN).seq:  # two commits may be told in the other order
-        _seen[engine] = head
+async def _snapshot(db: AsyncSession) -> None:
+    """Read one state of the tables from here on, without locking out writers."""
+    if db.get_bind().dialect.name == "postgresql":
+        await db.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    else:
+        await (await db.connection(execution_options={"single_statement": True})).exec_driver_sql("BEGIN")
 
 
-async def _compare_with_seen(db: AsyncSession, head: Mark) -> None:
-    seen = _seen.get(db.get_bind(), ORIGIN)
-    if seen in (ORIGIN, head):
-        return
-    if seen.seq < head.seq:  # others have added since
-        there = await db.scalar(select(EVENTS.c.hash).where(EVENTS.c.seq == seen.seq))
-        if there == seen.hash or (there is None and (await read_start(db)).seq >= seen.seq):
-            return
-    raise BrokenChain(seen.seq, f"is not there as this process has seen it (--head {seen})")
+async def verify(db: AsyncSession, checkpoint: Position = ORIGIN) -> tuple[int, Position]:
+    """The number of verified rows and the end of the chain. Raises: BrokenChain, for the first row that fails."""
+    await _snapshot(db)
+    keys = audit_keys()
+    here, age = ORIGIN, len(keys)  # the age of the key that signed the last row; it never grows
+    try:
+        head, signer = await read_head(db)
+        start, may_follow_others = await start_of(db)
+        here = start
+        async for row in await db.stream(select(EVENTS).order_by(EVENTS.c.seq)):
+            if row.seq > start.seq or not may_follow_others:
+                here, age = _follow(row, here, age, keys)
+            if checkpoint.seq == row.seq and checkpoint.hash != row.hash:
+                raise BrokenChain(row.seq, "is not the row of the checkpoint")
+    except (AttributeError, TypeError, ValueError):  # SQLite stores any type in any column
+        raise BrokenChain(here.seq + 1, "or one soon after it cannot be read") from None
+    if here.seq < max(head.seq, checkpoint.seq):
+        raise BrokenChain(here.seq + 1, "is missing: the head or the checkpoint comes after it")
+    if here != head or list(keys).index(signer) > age:
+        raise BrokenChain(here.seq, "is the last one, but the head of the chain does not say so")
+    return here.seq - start.seq, here
+
+
+def _follow(row: Any, here: Position, age: int, keys: dict[str, bytes]) -> tuple[Position, int]:
+    """The position of this row and the age of its key. Raises: BrokenChain, unless it is the next one."""
+    if row.seq <= here.seq:
+        raise BrokenChain(row.seq, "was inserted before the start of the chain")
+    if row.seq != here.seq + 1:
+        raise BrokenChain(here.seq + 1, "is missing")
+    if row.key_id not in keys:
+        raise BrokenChain(row.seq, "was signed with a key that is neither AUDIT_KEY nor a fallback")
+    if row.hash != row_hash(keys[row.key_id], here.hash, row._mapping):
+        raise BrokenChain(row.seq, "was changed, moved or inserted")
+    key_age = list(keys).index(row.key_id)
+    if key_age > age:  # a key that was replaced may have leaked
+        raise BrokenChain(row.seq, "was signed with an older key than the row before it")
+    return Position(row.seq, row.hash), key_age

@@ -154,7 +154,7 @@ class ThrottleBucket(Base):
 
 
 class AuditEvent(Base):
-    """A security event that was kept. Every row is chained to the one before: see `audit_chain.py`."""
+    """A security event that was kept. Every row is chained to the one before: see `audit/chain.py`."""
 
     __tablename__ = "audit_events"
     __table_args__ = (Index(None, "event", "seq"), Index(None, "actor", "seq"))

@@ -17,7 +17,7 @@ from app.database import DbSession
 from app.manage import cli
 from app.security.access import accounts
 from app.security.access.identity import public
-from app.security.audit import audit_writer
+from app.security.audit import log
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem
@@ -27,7 +27,7 @@ from tests.security.fixtures import Database, MakeClient
 from tests.security.terminal import Manage
 
 NAME = "billing"
-# Either way in has commands that change an account.
+# Either authentication method has commands that change an account.
 COMMAND = ["users"] if "users" in [group.name for group in cli.registered_groups] else ["keys"]
 ACCOUNT = [NAME] if COMMAND == ["users"] else ["--account", NAME]
 Audit = Callable[..., Result]
@@ -41,14 +41,14 @@ def add_changes(app: FastAPI) -> None:
         if fail:
             raise Problem(409)
 
-    @app.post("/arrivals", dependencies=[public])
-    async def arrive(db: DbSession) -> None:
+    @app.post("/logins", dependencies=[public])
+    async def log_in(db: DbSession) -> None:
         db.add(Account(kind="service", name="x", login=str(uuid4())))
         events.record_change(db, Event.LOGIN_SUCCESS)
 
     @app.post("/failures", dependencies=[public])
-    async def fail(event: Event = Event.AUTHZ_FAIL) -> None:
-        events.record(event, outcome="failure")
+    async def fail() -> None:
+        events.record(Event.AUTHZ_FAIL, outcome="failure")
 
 
 def app_of_changes() -> FastAPI:
@@ -57,8 +57,8 @@ def app_of_changes() -> FastAPI:
 
 @pytest.fixture(name="client")
 def client_of_changes(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    """What waits in memory stays there until `written`."""
-    monkeypatch.setattr(audit_writer, "WRITE_EVERY_SECONDS", 3600)
+    """Waiting rows stay in memory until `written`."""
+    monkeypatch.setattr(log, "WRITE_EVERY_SECONDS", 3600)
     return make_client(build=app_of_changes)
 
 
@@ -72,10 +72,10 @@ def change(client: TestClient, **query: Any) -> int:
     return int(client.post("/changes", params=query).status_code)
 
 
-def written(client: TestClient) -> None:
-    """What waits in memory is written now."""
+def write(client: TestClient) -> bool:
+    """Write the waiting rows of the newest app now."""
     assert client.portal is not None
-    assert client.portal.call(client.app.state.audit_writer.write)  # type: ignore[attr-defined]
+    return client.portal.call(log.writers[-1].write)
 
 
 def kept(client: TestClient) -> list[AuditEvent]:
@@ -99,12 +99,12 @@ def tamper(client: TestClient, *statements: str) -> None:
     Database(client).run(work)
 
 
-def remembered(client: TestClient) -> Head:
+def read_head(client: TestClient) -> Head:
     return Database(client).rows("SELECT seq, hash, mac FROM audit_chain WHERE name = 'head'")[0]
 
 
-def put_back(client: TestClient, head: Head) -> None:
-    """The state of the time when this was the head."""
+def restore(client: TestClient, head: Head) -> None:
+    """Restore the state of the time when this was the head."""
     tamper(client, f"DELETE FROM audit_events WHERE seq > {head[0]}")  # noqa: S608
     restored = "UPDATE audit_chain SET seq = :seq, hash = :hash, mac = :mac WHERE name = 'head'"
     Database(client).rows(restored, seq=head[0], hash=head[1], mac=head[2])

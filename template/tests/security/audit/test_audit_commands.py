@@ -1,37 +1,31 @@
-"""`manage audit …`, and what other commands leave in the audit log."""
-
-from collections.abc import Callable
-from pathlib import Path
+"""`manage audit`: verify, prune and restart, and the rows of other commands."""
 
 import pytest
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.audit import audit_check
-from app.security.audit.audit_check import RETENTION_DAYS
+from app.security.audit import RETENTION_DAYS
 from app.security.core.events import Event
 from tests.security.audit.audit_helpers import (
     ACCOUNT,
     COMMAND,
     NAME,
     Audit,
+    assert_broken,
     audit_command,  # noqa: F401
     change,
     client_of_changes,  # noqa: F401
     kept,
     kept_events,
+    tamper,
 )
 from tests.security.fixtures import Database
-from tests.security.project_copy import Copy
 from tests.security.terminal import Manage
 from tests.security.timing import later
 
-MAKE_ACCOUNT = """INSERT INTO accounts (id, kind, name, login, created_at)
-    VALUES ('00112233445566778899aabbccddeeff', 'service', 'billing', 'billing', '2026-01-01 00:00:00')"""
-
 
 @pytest.fixture
-def aged(client: TestClient, audit: Audit) -> TestClient:
+def aged(client: TestClient) -> TestClient:
     """Three old rows and two young ones."""
     with later(days=-RETENTION_DAYS - 1):
         for _ in range(3):
@@ -41,74 +35,48 @@ def aged(client: TestClient, audit: Audit) -> TestClient:
     return client
 
 
-def test_old_rows_go_and_the_others_still_verify(aged: TestClient, audit: Audit) -> None:
+def test_old_rows_are_removed_and_the_others_still_verify(aged: TestClient, audit: Audit) -> None:
     before = audit("verify").stdout.split()[-1]
+    last = kept(aged)[2]
 
     pruned = audit("prune")
 
     assert (pruned.exit_code, pruned.stdout) == (0, "Removed 3 rows.\n")
     assert [row.seq for row in kept(aged)] == [4, 5, 6]
-    assert (kept(aged)[-1].event, kept(aged)[-1].subject) == (Event.AUDIT_PRUNED, "1-3")
+    assert (kept(aged)[-1].event, kept(aged)[-1].subject) == (Event.AUDIT_PRUNED, f"3:{last.hash.hex()}")
     assert audit("verify", "--head", before).exit_code == 0
     assert audit("prune").stdout == "Removed 0 rows.\n"
     assert change(aged) == 200
-    assert audit("verify").exit_code == 0
+    assert audit("verify").stdout.startswith("All 4 rows verify.")
 
 
-def test_many_old_rows_go_part_by_part(aged: TestClient, audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_check, "PRUNED_AT_ONCE", 2)
-
-    assert audit("prune").stdout == "Removed 3 rows.\n"
-
-    assert audit("verify").exit_code == 0
-
-
-def test_what_was_changed_is_not_pruned_away(aged: TestClient, audit: Audit) -> None:
-    Database(aged).rows("UPDATE audit_events SET actor = 'x' WHERE seq = 2")
+def test_a_changed_row_is_not_pruned_away(aged: TestClient, audit: Audit) -> None:
+    tamper(aged, "UPDATE audit_events SET actor = 'x' WHERE seq = 2")
 
     result = audit("prune")
 
-    assert result.exit_code == 1
-    assert "Row 2 " in result.stderr
+    assert (result.exit_code, "Row 2 " in result.stderr) == (1, True)
     assert len(kept(aged)) == 5
 
 
-def test_a_row_before_the_start_is_named(aged: TestClient, audit: Audit) -> None:
-    audit("prune")
-    Database(aged).rows("UPDATE audit_events SET seq = 2 WHERE seq = 5")
+@pytest.mark.parametrize("statement", ["UPDATE audit_events SET actor = 'x' WHERE seq = 2", "DELETE FROM audit_chain"])
+def test_after_damage_a_new_chain_follows_the_old_rows(client: TestClient, audit: Audit, statement: str) -> None:
+    for _ in range(3):
+        change(client)
+    tamper(client, statement)
 
-    result = audit("verify")
+    restarted = audit("restart")
 
-    assert result.exit_code == 1
-    assert "Row 2 was put in" in result.stderr
-
-
-def test_a_checkpoint_of_pruned_rows_is_not_taken_for_good(aged: TestClient, audit: Audit) -> None:
-    audit("prune")
-
-    result = audit("verify", "--head", f"1:{'0' * 64}")
-
-    assert result.exit_code == 1
-    assert "pruned" in result.stderr
+    assert restarted.stdout.startswith("A new chain starts after row 3.")
+    assert change(client) == 200
+    assert kept_events(client)[-2:] == [Event.AUDIT_RESTARTED, Event.USER_CREATED]
+    assert audit("verify").stdout.startswith("All 2 rows verify.")
+    assert audit("restart").exit_code == 1
+    tamper(client, "UPDATE audit_events SET actor = 'x' WHERE seq = 5")
+    assert_broken(audit, 5)
 
 
-def test_days_are_at_least_one(aged: TestClient, audit: Audit) -> None:
-    assert audit("prune", "--days", "0").exit_code == 2
-    assert len(kept(aged)) == 5
-
-
-def test_verifying_is_an_event(aged: TestClient, audit: Audit) -> None:
-    good = audit("verify").stderr
-    Database(aged).rows("DELETE FROM audit_events WHERE seq = 2")
-    bad = audit("verify").stderr
-
-    assert Event.AUDIT_VERIFIED in good
-    assert "success" in good
-    assert Event.AUDIT_VERIFIED in bad
-    assert "failure" in bad
-
-
-def test_what_is_done_at_the_terminal_is_kept_without_a_name(client: TestClient, manage: Manage) -> None:
+def test_a_change_at_the_terminal_is_kept_without_the_name(client: TestClient, manage: Manage) -> None:
     Database(client).run(lambda db: accounts.create(db, NAME, kind="service"))
 
     for words in (["disable"], ["enable"]):
@@ -119,35 +87,12 @@ def test_what_is_done_at_the_terminal_is_kept_without_a_name(client: TestClient,
     assert [text for text in texts if NAME in text] == []
 
 
-def test_a_command_whose_row_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
-    copy = Copy(tmp_path)
-    copy.migrate()
-    copy.rows(MAKE_ACCOUNT)
-    copy.rows("DROP TABLE audit_events")
+def test_a_command_that_a_broken_chain_stops_says_what_to_run(client: TestClient, manage: Manage) -> None:
+    Database(client).run(lambda db: accounts.create(db, NAME, kind="service"))
+    tamper(client, "UPDATE audit_chain SET seq = 3")
 
-    result = copy.run("app.manage", *COMMAND, "disable", *ACCOUNT)
+    refused = manage(*COMMAND, "disable", *ACCOUNT)
 
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
-    assert copy.rows("SELECT is_active FROM accounts") == [(1,)]
-
-
-def test_two_processes_add_to_one_chain_and_each_says_where_it_ends(tmp_path: Path) -> None:
-    copy = Copy(tmp_path)
-    copy.migrate()
-    copy.rows(MAKE_ACCOUNT)
-
-    said = [copy.run("app.manage", *COMMAND, word, *ACCOUNT).stderr for word in ("disable", "enable")]
-
-    checked = copy.run("app.manage", "audit", "verify")
-    assert checked.stdout.startswith("All 2 rows hold.")
-    assert [text.count(Event.AUDIT_CHECKPOINT) for text in said] == [1, 1]
-
-
-def test_an_empty_database_is_said_in_one_line(environment: Callable[..., None], audit: Audit, tmp_path: Path) -> None:
-    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
-
-    result = audit("verify")
-
-    assert result.exit_code == 1
-    assert "manage migrate" in result.stderr
+    assert refused.exit_code == 1
+    assert "manage audit verify" in refused.stderr.splitlines()[-1]
+    assert Database(client).rows("SELECT is_active FROM accounts WHERE login = 'billing'") == [(True,)]

@@ -1,4 +1,4 @@
-"""Who reads the audit log over HTTP, page by page, and that reading is kept too."""
+"""The audit log over HTTP: for administrators, page by page, and each reading is an event."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from app.security.access.roles import ADMIN
 from app.security.core.events import Event
-from tests.security.audit.audit_helpers import kept, kept_events, written
+from tests.security.audit.audit_helpers import kept, kept_events, write
 from tests.security.authentication.persons import PASSWORD, Person, log_in
 from tests.security.fixtures import Database
 
@@ -27,7 +27,7 @@ def page(boss: Person, **query: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_it_is_for_the_administrator_alone(client: TestClient, as_person: AsPerson, boss: Person) -> None:
+def test_only_administrators_read_it(client: TestClient, as_person: AsPerson, boss: Person) -> None:
     assert client.get("/audit-events").status_code == 401
     assert as_person().get("/audit-events").status_code == 403
     assert as_person(role=ADMIN, scope="notes:read").get("/audit-events").status_code == 403
@@ -37,7 +37,7 @@ def test_it_is_for_the_administrator_alone(client: TestClient, as_person: AsPers
 def test_pages_hold_every_row_once_the_newest_first(boss: Person, as_person: AsPerson) -> None:
     for _ in range(6):
         as_person()
-    written(boss)
+    write(boss)
     everything = [row.seq for row in kept(boss)]
 
     found: list[int] = []
@@ -50,7 +50,7 @@ def test_pages_hold_every_row_once_the_newest_first(boss: Person, as_person: AsP
 
 def test_a_page_is_filtered(boss: Person, as_person: AsPerson) -> None:
     as_person()
-    written(boss)
+    write(boss)
 
     assert {row["event"] for row in page(boss, event="user_created")} == {"user_created"}
     assert {row["actor"] for row in page(boss, actor=str(boss.id))} == {str(boss.id)}
@@ -62,19 +62,13 @@ def test_a_page_is_filtered(boss: Person, as_person: AsPerson) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        {"limit": 0},
         {"limit": 101},
-        {"before": -1},
         {"after": 2**63},
-        {"before": "x"},
-        {"event": "a" * 65},
         {"event": "user_created\n"},
-        {"event": "%"},
         {"actor": "x"},
-        {"actor": "anonymous\n"},
     ],
 )
-def test_what_is_asked_for_is_bounded(boss: Person, query: dict[str, Any]) -> None:
+def test_an_invalid_filter_is_refused(boss: Person, query: dict[str, Any]) -> None:
     assert boss.get("/audit-events", params=query).status_code == 422
 
 
@@ -90,7 +84,7 @@ def test_no_secret_is_kept_or_shown(boss: Person, client: TestClient) -> None:
     client.post("/auth/activate", json={"token": created["activation_token"], "password": PASSWORD})
     tokens = log_in(client, "carol@example.com").json()
     log_in(client, "carol@example.com", "wrong staple 7")
-    written(boss)
+    write(boss)
 
     shown = boss.get("/audit-events", params={"limit": 100}).text
     texts = shown + "".join(str(value) for row in kept(boss) for value in vars(row).values())
@@ -100,11 +94,9 @@ def test_no_secret_is_kept_or_shown(boss: Person, client: TestClient) -> None:
     assert [secret for secret in (*secrets, "argon2", "carol") if secret in texts] == []
 
 
-def test_a_change_of_roles_and_its_row_stand_or_fall_together_and_a_log_in_goes_on(
-    boss: Person, as_person: AsPerson
-) -> None:
+def test_a_change_of_roles_fails_with_its_row_and_a_login_goes_on(boss: Person, as_person: AsPerson) -> None:
     person = as_person()
-    written(boss)
+    write(boss)
     database = Database(boss)
     database.rows("ALTER TABLE audit_events RENAME TO elsewhere")
     try:
