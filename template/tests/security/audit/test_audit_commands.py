@@ -5,6 +5,7 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.audit import RETENTION_DAYS
+from app.security.core import events
 from app.security.core.events import Event
 from tests.security.audit.audit_helpers import (
     ACCOUNT,
@@ -56,6 +57,7 @@ def test_a_changed_row_is_not_pruned_away(aged: TestClient, audit: Audit) -> Non
     result = audit("prune")
 
     assert (result.exit_code, "Row 2 " in result.stderr) == (1, True)
+    assert Event.AUDIT_VERIFIED in result.stderr
     assert len(kept(aged)) == 5
 
 
@@ -76,9 +78,12 @@ def test_after_damage_a_new_chain_follows_the_old_rows(client: TestClient, audit
     assert_broken(audit, 5)
 
 
-def test_a_change_at_the_terminal_is_kept_without_the_name(client: TestClient, manage: Manage) -> None:
+def test_a_change_at_the_terminal_is_kept_without_the_name(
+    client: TestClient, manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Database(client).run(lambda db: accounts.create(db, NAME, kind="service"))
 
+    monkeypatch.setattr(events, "_listeners", [])  # those of the app: a command runs in a process of its own
     for words in (["disable"], ["enable"]):
         assert manage(*COMMAND, *words, *ACCOUNT).exit_code == 0
 

@@ -153,4 +153,5 @@ def test_every_change_of_a_key_is_an_event(as_program: AsProgram, recorded: Reco
     rotate(program)
     revoke(program)
 
-    assert [fields["event"] for fields in recorded] == ["api_key_created", "api_key_rotated", "api_key_revoked"]
+    found = [fields["event"] for fields in recorded if fields["event"].startswith("api_key")]
+    assert found == ["api_key_created", "api_key_rotated", "api_key_revoked"]
