@@ -13,7 +13,7 @@ SABOTAGES = [
     ),
     Sabotage("audit/chain", "audit/test_audit_chain", "if seq < (last :=", "if 0 > (last :="),
     Sabotage("audit/chain", "audit/test_audit_log", "Event.AUDIT_CHECKPOINT, subject=str(head)", "Event.STARTUP"),
-    Sabotage("audit/chain", "audit/test_audit_chain", "hmac.compare_digest(head.mac(secret), row.mac)", "True"),
+    Sabotage("audit/chain", "audit/test_audit_tampering", "hmac.compare_digest(head.mac(secret), row.mac)", "True"),
     Sabotage("audit/chain", "audit/test_audit_chain", "if row.hash != row_hash(", "if False and row_hash("),
     Sabotage("audit/chain", "audit/test_audit_chain", "if here.seq < max(head.seq, checkpoint.seq):", "if False:"),
     Sabotage("audit/chain", "audit/test_audit_chain", "and checkpoint.hash != row.hash:", "and False:"),

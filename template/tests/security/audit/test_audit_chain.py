@@ -21,13 +21,6 @@ CUT = (
     "DELETE FROM audit_events WHERE seq > 3",
     "UPDATE audit_chain SET seq = 3, hash = (SELECT hash FROM audit_events WHERE seq = 3)",
 )
-TAMPERING: dict[str, tuple[tuple[str, ...], int]] = {
-    "changed": (("UPDATE audit_events SET actor = 'x' WHERE seq = 2",), 2),
-    "removed": (("DELETE FROM audit_events WHERE seq = 2",), 2),
-    "the tail removed": (("DELETE FROM audit_events WHERE seq > 3",), 4),
-    "the tail removed and the head moved": (CUT, 3),
-    "the head removed": (("DELETE FROM audit_chain",), 1),
-}
 
 
 @pytest.fixture
@@ -45,11 +38,10 @@ def test_the_rows_verify_and_a_checkpoint_is_confirmed(chain: TestClient, audit:
     assert audit("verify", "--head", "nonsense").exit_code == 1
 
 
-@pytest.mark.parametrize(("statements", "seq"), TAMPERING.values(), ids=TAMPERING)
-def test_the_first_broken_row_is_named(chain: TestClient, audit: Audit, statements: tuple[str, ...], seq: int) -> None:
-    tamper(chain, *statements)
+def test_a_changed_row_is_found_and_named(chain: TestClient, audit: Audit) -> None:
+    tamper(chain, "UPDATE audit_events SET actor = 'x' WHERE seq = 2")
 
-    assert_broken(audit, seq)
+    assert_broken(audit, 2)
 
 
 @pytest.mark.parametrize("statements", [CUT, ("DELETE FROM audit_chain", "DELETE FROM audit_events WHERE seq < 3")])

@@ -34,6 +34,7 @@ def test_only_administrators_read_it(client: TestClient, as_person: AsPerson, bo
     assert boss.get("/audit-events").status_code == 200
 
 
+@pytest.mark.slow
 def test_pages_hold_every_row_once_the_newest_first(boss: Person, as_person: AsPerson) -> None:
     for _ in range(6):
         as_person()
@@ -48,6 +49,7 @@ def test_pages_hold_every_row_once_the_newest_first(boss: Person, as_person: AsP
     assert [row["seq"] for row in page(boss, limit=2, after=3)] == [5, 4]
 
 
+@pytest.mark.slow
 def test_a_page_is_filtered(boss: Person, as_person: AsPerson) -> None:
     as_person()
     write(boss)
@@ -59,6 +61,7 @@ def test_a_page_is_filtered(boss: Person, as_person: AsPerson) -> None:
         assert {row["actor"] for row in page(boss, actor=actor)} <= {actor}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
@@ -79,6 +82,7 @@ def test_reading_is_one_event(boss: Person) -> None:
     assert [(row.actor, row.subject) for row in read] == [(str(boss.id), f"{rows[-1]['seq']}-{rows[0]['seq']}")]
 
 
+@pytest.mark.slow
 def test_no_secret_is_kept_or_shown(boss: Person, client: TestClient) -> None:
     created = boss.post("/users", json={"name": "carol@example.com"}).json()
     client.post("/auth/activate", json={"token": created["activation_token"], "password": PASSWORD})

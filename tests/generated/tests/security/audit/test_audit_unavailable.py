@@ -1,0 +1,58 @@
+"""An audit log that cannot be written: rows wait, changes and commands fail, and the log says why."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.security.access import accounts
+from app.security.core.events import Event
+from tests.security.audit.audit_helpers import (
+    ACCOUNT,
+    COMMAND,
+    NAME,
+    change,
+    client_of_changes,  # noqa: F401
+    kept_events,
+    tamper,
+    write,
+)
+from tests.security.audit.test_audit_log import unavailable
+from tests.security.fixtures import Database
+from tests.security.terminal import Manage
+
+__all__ = ["unavailable"]  # a fixture
+
+
+def test_rows_that_cannot_be_written_wait_and_a_log_line_says_so(
+    unavailable: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unavailable.post("/failures")
+
+    assert not write(unavailable)
+
+    assert "the audit log cannot be written" in capsys.readouterr().out
+    Database(unavailable).rows("ALTER TABLE elsewhere RENAME TO audit_events")
+    assert write(unavailable)
+    assert kept_events(unavailable)[-1] == Event.AUTHZ_FAIL
+    Database(unavailable).rows("ALTER TABLE audit_events RENAME TO elsewhere")
+
+
+def test_a_service_with_a_forged_head_refuses_changes_and_logs_why(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(client)
+    tamper(client, "UPDATE audit_chain SET seq = 7")
+
+    assert change(client) == 503
+
+    assert "Row 7 is named by a head that no current key has signed" in capsys.readouterr().out
+
+
+def test_a_command_that_a_broken_chain_stops_says_what_to_run(client: TestClient, manage: Manage) -> None:
+    Database(client).run(lambda db: accounts.create(db, NAME, kind="service"))
+    tamper(client, "UPDATE audit_chain SET seq = 3")
+
+    refused = manage(*COMMAND, "disable", *ACCOUNT)
+
+    assert refused.exit_code == 1
+    assert "manage audit verify" in refused.stderr.splitlines()[-1]
+    assert Database(client).rows("SELECT is_active FROM accounts WHERE login = 'billing'") == [(True,)]
