@@ -11,8 +11,7 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.access.identity import Caller, recent_login, require_scope
-from app.security.core.tables import Account, ApiKey
-from app.security.keys import store as key_store
+from app.security.core.tables import Account, ApiKey, utc_now
 from tests.security.build_app import assemble
 from tests.security.fixtures import Database
 from tests.security.keys.programs import Program
@@ -66,15 +65,8 @@ def disable_owner(program: Program) -> None:
 
 
 def revoke(program: Program) -> None:
-    async def end(db: AsyncSession) -> None:
-        await key_store.revoke(db, await db.get_one(ApiKey, program.key_id))
-
-    Database(program).run(end)
+    change_row(program, revoked_at=utc_now())
 
 
 def expire(program: Program) -> None:
-    async def end(db: AsyncSession) -> None:
-        key = await db.get_one(ApiKey, program.key_id)
-        key.expires_at = key.created_at
-
-    Database(program).run(end)
+    change_row(program, expires_at=utc_now())

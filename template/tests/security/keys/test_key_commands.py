@@ -55,6 +55,7 @@ def test_one_key_or_every_key_of_an_account_is_revoked(keys: Manage, client: Tes
     assert (after_one, [status(client, key) for key in made]) == ([200, 200, 401], [401] * 3)
 
 
+@pytest.mark.slow
 def test_without_an_id_no_key_is_revoked(keys: Manage) -> None:
     keys(*ISSUE)
 
@@ -64,6 +65,7 @@ def test_without_an_id_no_key_is_revoked(keys: Manage) -> None:
     assert len(listed(keys)) == 1
 
 
+@pytest.mark.slow
 def test_a_rotated_key_stays_valid_for_the_overlap(keys: Manage, client: TestClient) -> None:
     old = keys(*ISSUE).stdout.strip()
 
@@ -73,6 +75,7 @@ def test_a_rotated_key_stays_valid_for_the_overlap(keys: Manage, client: TestCli
     assert [status(client, key) for key in (old, new, newest)] == [200, 401, 200]
 
 
+@pytest.mark.slow
 def test_the_keys_of_a_disabled_account_are_refused_until_it_is_enabled(keys: Manage, client: TestClient) -> None:
     key = keys(*ISSUE).stdout.strip()
 
@@ -84,6 +87,7 @@ def test_the_keys_of_a_disabled_account_are_refused_until_it_is_enabled(keys: Ma
     assert listing == ["billing", "1", "key,", "disabled"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -103,10 +107,12 @@ def test_a_mistake_is_one_line(keys: Manage, client: TestClient, arguments: tupl
     assert message in result.stderr
 
 
+@pytest.mark.slow
 def test_no_key_is_issued_for_more_than_a_year(keys: Manage) -> None:
     assert keys(*ISSUE, "--days", "366").exit_code == 2
 
 
+@pytest.mark.slow
 def test_settings_that_production_refuses_make_a_test_key(keys: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FASTAPI_ENV")
     settings.forget()

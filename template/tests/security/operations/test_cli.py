@@ -56,7 +56,8 @@ def test_an_existing_env_file_keeps_its_secret_and_is_hidden_from_others(manage:
 # Migrations
 
 
-@pytest.mark.parametrize("name", ["PUBLIC_BASE_URL", "TRUSTED_HOSTS", "FASTAPI_ENV"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["PUBLIC_BASE_URL", "FASTAPI_ENV"])
 def test_weak_settings_do_not_stop_migrations(manage: Manage, environment: Environment, name: str) -> None:
     environment(**PRODUCTION_ENVIRONMENT | {name: ""})
 
@@ -66,6 +67,7 @@ def test_weak_settings_do_not_stop_migrations(manage: Manage, environment: Envir
     assert migrated.stdout.endswith("The database is up to date.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "url", "message"),
     [
@@ -135,6 +137,7 @@ def test_an_unprotected_route_is_named_instead_of_the_list(manage: Manage) -> No
     assert isinstance(result.exception, SystemExit)
 
 
+@pytest.mark.slow
 def test_weak_settings_do_not_stop_the_list_and_the_app_never_serves(manage: Manage, environment: Environment) -> None:
     environment(FASTAPI_ENV="production")
     apps: list[FastAPI] = []
@@ -161,11 +164,13 @@ def test_an_app_without_protections_is_one_sentence(manage: Manage, command: str
 # Every command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("nonsense",), ("secrets", "show"), ("migrate", "head"), ("doctor", "--fix")])
 def test_an_unknown_command_is_refused(manage: Manage, arguments: tuple[str, ...]) -> None:
     assert manage(*arguments).exit_code == 2
 
 
+@pytest.mark.slow
 def test_no_command_shows_the_secret(manage: Manage) -> None:
     outputs = [manage(*words).output for words in (["doctor"], ["doctor", "--json"], ["routes"], ["migrate"])]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.security.core.tables import SECURITY_VERSIONS
+from tests.security.operations.test_migrations import add_to_yours
 from tests.security.project_copy import Copy
 
 BROKEN = {
@@ -18,6 +19,18 @@ BROKEN = {
         "app/api/__init__.py, line 2: ValueError: postgresql://[redacted]@db"
     ),
 }
+CREATE = """
+    op.create_table("scratch_parents", sa.Column("id", sa.Integer, primary_key=True))
+    parent = sa.ForeignKey("scratch_parents.id", ondelete="CASCADE")
+    columns = sa.Column("id", sa.Integer, primary_key=True), sa.Column("parent", sa.Integer, parent)
+    op.create_table("scratch_children", *columns)
+    op.execute("INSERT INTO scratch_parents VALUES (1)")
+    op.execute("INSERT INTO scratch_children VALUES (1, 1)")
+"""
+ALTER = """
+    with op.batch_alter_table("scratch_parents", recreate="always") as batch:
+        batch.add_column(sa.Column("name", sa.String(10)))
+"""
 
 
 @pytest.fixture
@@ -75,3 +88,12 @@ def test_a_database_that_a_newer_checkout_has_migrated_is_not_changed(copy: Copy
     assert (done.returncode, done.stdout) == (1, "")
     assert "'newer'. A newer checkout has migrated this database" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(copy: Copy) -> None:
+    add_to_yours(copy, scratch1=CREATE, scratch2=ALTER)
+
+    copy.migrate()
+
+    assert copy.rows("SELECT * FROM scratch_parents") == [(1, None)]
+    assert copy.rows("SELECT * FROM scratch_children") == [(1, 1)]
