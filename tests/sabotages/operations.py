@@ -45,4 +45,5 @@ SABOTAGES = [
         'return type(getattr(error, "driver_exception", None) or error).__name__',
         "return str(error)",
     ),
+    Sabotage("conflicts", "operations/test_conflicts", "if line.startswith(MARKERS):", "if False:"),
 ]
