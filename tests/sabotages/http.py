@@ -5,8 +5,10 @@ from tests.sabotages.sabotage import Sabotage
 SABOTAGES = [
     Sabotage("http/errors", "admission/test_known_names", "isinstance(part, int) or part in known", "True"),
     Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
-    Sabotage("http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
-    Sabotage("http/errors", "core/test_crashes", "            if context.answered:", "            if False:"),
+    Sabotage(
+        "http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"
+    ),
+    Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
     Sabotage("http/errors", "admission/test_known_names", '    "zoneinfo_str",\n', ""),
     Sabotage(
         "http/request_log",

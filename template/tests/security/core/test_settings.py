@@ -1,9 +1,6 @@
-"""A weak setting stops the start: it is named, its value is not, and an unset environment is production."""
+"""A weak setting fails the start: it is named, its value is not, and an unset environment is production."""
 
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +9,11 @@ from pydantic import ValidationError
 
 from app.security.core import settings
 from app.security.core.secret_keys import SecretSettings, keys_for
-from app.security.core.settings import ROOT, SecuritySettings, ServiceSettings
+from app.security.core.settings import SecuritySettings, ServiceSettings
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
 
 Environment = Callable[..., None]
+
 GOOD = secrets.token_hex(32)
 
 WEAK = {
@@ -61,6 +59,7 @@ WEAK = {
     "no time at which an answer is late": {"RESPONSE_SECONDS": "inf"},
     "no number": {"BODY_SECONDS": "nan"},
 }
+
 weak = pytest.mark.parametrize("variables", WEAK.values(), ids=WEAK.keys())
 
 
@@ -82,50 +81,12 @@ def test_a_weak_setting_is_named_and_its_value_is_not(environment: Environment, 
     assert "hunter2" not in found
 
 
-def start(**variables: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if name not in ("FASTAPI_ENV", "SECRET_KEY")}
-    command = [
-        sys.executable,
-        "-c",
-        "from app.security.core import settings; settings.env_file = None; import app.main",
-    ]
-    return subprocess.run(command, cwd=ROOT, env=environment | variables, capture_output=True, text=True)
+def test_an_unset_environment_is_production(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(FASTAPI_ENV="")
+    assert settings.in_production()
 
-
-def test_a_refused_start_lists_everything_and_exits_with_78() -> None:
-    done = start(SECRET_KEY="too-short-hunter2", DATABASE_URL="postgresql://u:hunter2@db.example.com/x", DEBUG="true")
-
-    assert done.returncode == 78
-    for name in ("SECRET_KEY", "DATABASE_URL", "DEBUG", "PUBLIC_BASE_URL", "TRUSTED_HOSTS"):
-        assert done.stderr.count(f"- {name}:") == 1
-    assert "hunter2" not in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("unset", [{}, {"FASTAPI_ENV": ""}])
-def test_an_unset_environment_is_production(unset: dict[str, str]) -> None:
-    done = start(SECRET_KEY=GOOD, **unset)
-
-    assert done.returncode == 78
-    assert "TRUSTED_HOSTS" in done.stderr
-
-
-def test_there_is_no_third_environment() -> None:
-    done = start(SECRET_KEY=GOOD, FASTAPI_ENV="staging")
-
-    assert done.returncode == 78
-    assert "FASTAPI_ENV" in done.stderr
-
-
-def test_development_starts_with_a_secret_alone() -> None:
-    assert start(SECRET_KEY=GOOD, FASTAPI_ENV="development").returncode == 0
-
-
-def test_a_fresh_clone_is_told_how_to_get_a_secret() -> None:
-    done = start(FASTAPI_ENV="development")
-
-    assert done.returncode == 78
-    assert "manage secrets new --write" in done.stderr
+    monkeypatch.delenv("FASTAPI_ENV")
+    assert settings.in_production()
 
 
 def test_a_secret_may_come_from_a_file(
@@ -157,7 +118,7 @@ def test_a_secret_is_in_no_representation(environment: Environment) -> None:
     assert GOOD not in repr(current) + str(current) + current.model_dump_json()
 
 
-def test_a_secret_that_is_refused_is_in_no_error() -> None:
+def test_a_refused_secret_is_in_no_error() -> None:
     with pytest.raises(ValidationError) as refused:
         SecretSettings(secret_key=GOOD[:20])  # type: ignore[arg-type]
 
@@ -186,7 +147,7 @@ def test_your_own_settings_are_checked_with_ours(environment: Environment) -> No
     assert "hunter2" not in "".join(found)
 
 
-def test_no_secret_is_told_by_a_running_service(make_client: MakeClient, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_running_service_reveals_no_secret(make_client: MakeClient, capfd: pytest.CaptureFixture[str]) -> None:
     client = make_client(SECRET_KEY=GOOD)
 
     told = client.get("/openapi.json").text + client.get("/docs").text + client.get("/nothing").text

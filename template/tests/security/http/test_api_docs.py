@@ -1,4 +1,4 @@
-"""The documents are there in development, from our own disk, and nowhere else."""
+"""The API documents exist in development alone, and load nothing from other hosts."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ def test_production_has_no_documents(make_client: MakeClient, path: str) -> None
     assert make_client(production=True).get(path).status_code == 404
 
 
-def test_the_page_comes_from_us_alone(client: TestClient) -> None:
+def test_the_page_loads_nothing_from_other_hosts(client: TestClient) -> None:
     page = client.get("/docs")
 
     assert page.status_code == 200
@@ -38,7 +38,7 @@ def test_the_page_comes_from_us_alone(client: TestClient) -> None:
         assert client.get(asset).status_code == 200, asset
 
 
-def test_the_page_runs_the_scripts_that_its_policy_names(client: TestClient) -> None:
+def test_the_csp_of_the_page_allows_its_own_scripts_by_hash(client: TestClient) -> None:
     page = client.get("/docs")
     scripts = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
@@ -51,7 +51,7 @@ def test_the_page_runs_the_scripts_that_its_policy_names(client: TestClient) -> 
     assert "default-src 'none'" in policy
 
 
-def test_every_guarded_operation_says_what_it_asks_for(client: TestClient) -> None:
+def test_every_guarded_operation_names_its_scopes(client: TestClient) -> None:
     paths = openapi(client)["paths"]
     credentials: Credentials = client.app.state.credentials  # type: ignore[attr-defined]
 
@@ -89,7 +89,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             yield f"{method} {path}", operation
 
 
-def test_no_answer_of_ours_has_a_secret_among_its_properties(make_client: MakeClient) -> None:
+def test_no_response_model_has_a_secret(make_client: MakeClient) -> None:
     schemas = openapi(make_client(build=assemble))["components"]["schemas"]
     telling = [
         f"{name}.{member}"

@@ -1,4 +1,4 @@
-"""The same headers on every answer, whatever kind of answer it is."""
+"""Every response has the security headers, errors included."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -46,7 +46,7 @@ def said(client: TestClient, kind: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-def test_every_answer_has_them(as_caller: AsCaller, kind: str) -> None:
+def test_every_response_has_the_security_headers(as_caller: AsCaller, kind: str) -> None:
     headers = said(as_caller(), kind)
 
     assert {name: headers.get(name) for name in EXPECTED} == EXPECTED
@@ -63,7 +63,7 @@ def test_production_adds_strict_transport_security(make_client: MakeClient, as_c
     assert {name: headers.get(name) for name in EXPECTED | TRANSPORT} == EXPECTED | TRANSPORT
 
 
-def test_only_https_is_told_to_stay_there(make_client: MakeClient) -> None:
+def test_strict_transport_security_is_sent_over_https_alone(make_client: MakeClient) -> None:
     client = make_client(address="10.0.0.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
 
     plain = [client.get(f"http://api.example.com{path}") for path in ("/health/live", "/things")]
@@ -80,7 +80,7 @@ async def once(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
-def test_what_an_answer_says_itself_stays_as_it_is() -> None:
+def test_a_header_that_the_response_sets_is_kept() -> None:
     app = assemble(lambda app: app.mount("/below", once), public=["/below"])
 
     headers = caller_of(app).get("/below/").headers

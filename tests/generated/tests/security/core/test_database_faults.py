@@ -1,0 +1,119 @@
+"""Transactions, time-outs and constraints of the database, under parallel writers and faults."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import DbSession
+from app.security.access import accounts
+from app.security.access.identity import public
+from app.security.compose import fastapi_options, secure
+from app.security.core.tables import Account, AccountRole
+from tests.security.fixtures import POSTGRES, Database, MakeClient
+from tests.security.sample_resource import client_of_things  # noqa: F401
+from tests.security.timing import at_once
+
+Environment = Callable[..., None]
+
+
+def test_twenty_who_read_before_they_write_all_succeed(environment: Environment, make_client: MakeClient) -> None:
+    environment()
+    app = FastAPI(**fastapi_options())
+
+    @app.post("/count", dependencies=[public])
+    async def count(db: DbSession) -> None:
+        account = (await db.execute(text("SELECT token_version FROM accounts"))).scalar_one()
+        await db.execute(text("UPDATE accounts SET token_version = token_version + 1"))
+        assert account is not None
+
+    secure(app)
+    client = make_client(app)
+
+    async def create(db: AsyncSession) -> None:
+        await accounts.create(db, "someone", kind="service")
+
+    Database(client).run(create)
+
+    statuses = at_once([lambda: int(client.post("/count").status_code)] * 20)
+
+    assert statuses == [200] * 20
+    assert Database(client).rows("SELECT token_version FROM accounts") == [(20,)]
+
+
+def test_a_failing_request_changes_nothing(environment: Environment, make_client: MakeClient) -> None:
+    environment()
+    app = FastAPI(**fastapi_options())
+
+    @app.post("/half", dependencies=[public])
+    async def half(db: DbSession) -> None:
+        await accounts.create(db, "half", kind="service")
+        raise RuntimeError
+
+    secure(app)
+    client = make_client(app)
+
+    assert client.post("/half").status_code == 500
+    assert Database(client).rows("SELECT * FROM accounts") == []
+
+
+@pytest.mark.skipif(not POSTGRES, reason="SQLite has no server that could fall silent")
+def test_a_silent_database_is_given_up(
+    environment: Environment, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment()
+    monkeypatch.setattr("app.database.DRIVER_GRACE_SECONDS", -4.7)
+    app = FastAPI(**fastapi_options())
+
+    @app.get("/silent", dependencies=[public])
+    async def silent(db: DbSession) -> None:
+        await db.execute(text("SELECT pg_sleep(4)"))
+
+    secure(app)
+    started = time.monotonic()
+    answer = make_client(app).get("/silent")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.skipif(not POSTGRES, reason="SQLite has no server")
+def test_an_idle_transaction_frees_its_locks(make_client: MakeClient) -> None:
+    client = make_client(DATABASE_IDLE_SECONDS="0.2")
+
+    async def idle(db: AsyncSession) -> None:
+        await db.execute(text("SELECT 1"))
+        await asyncio.sleep(0.6)
+        await db.execute(text("SELECT 1"))
+
+    with pytest.raises(DBAPIError):
+        Database(client).run(idle)
+
+
+def test_foreign_keys_are_enforced(database: Database) -> None:
+    async def insert(session: AsyncSession) -> None:
+        session.add(AccountRole(account_id=uuid4(), role="admin"))
+        await session.flush()
+
+    with pytest.raises(IntegrityError):
+        database.run(insert)
+
+
+@pytest.mark.parametrize(
+    ("kind", "password_hash"), [("service", "'x'"), ("caller", "NULL"), ("robot", "NULL"), ("robot", "'x'")]
+)
+def test_a_person_has_a_password_hash_and_a_service_has_none(database: Database, kind: str, password_hash: str) -> None:
+    account = Account(kind=kind, name="x", login="x", password_hash=None if password_hash == "NULL" else "x")
+
+    async def insert(session: AsyncSession) -> None:
+        session.add(account)
+        await session.flush()
+
+    with pytest.raises(IntegrityError):
+        database.run(insert)
