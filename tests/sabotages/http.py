@@ -5,9 +5,7 @@ from tests.sabotages.sabotage import Sabotage
 SABOTAGES = [
     Sabotage("http/errors", "admission/test_known_names", "isinstance(part, int) or part in known", "True"),
     Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
-    Sabotage(
-        "http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"
-    ),
+    Sabotage("http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
     Sabotage("http/errors", "admission/test_known_names", '    "zoneinfo_str",\n', ""),
     Sabotage(
@@ -21,10 +19,6 @@ SABOTAGES = [
         "http/test_client_address",
         "ProxyHeadersMiddleware(app, proxies) if proxies else app",
         'ProxyHeadersMiddleware(app, "*")',
-    ),
-    Sabotage("http/telemetry", "http/test_telemetry", "{} if asked_for else", "{} if True else"),
-    Sabotage(
-        "http/telemetry", "http/test_telemetry", '    scope.setdefault("fastapi.telemetry", None)\n', "    pass\n"
     ),
     Sabotage("http/request_log", "http/test_headers", '[*message.get("headers", ())]', 'message.get("headers", [])'),
     Sabotage("http/client_address", "http/test_client_address", "name not in dropped and ", ""),
@@ -61,29 +55,17 @@ SABOTAGES = [
         'return quote(request.state.context.root_path.rstrip("/"))',
         'return str(request.state.context.root_path.rstrip("/"))',
     ),
-    Sabotage(
-        "http/websockets", "http/test_websockets", "if _bytes_of(message.result()) <= self._max_bytes:", "if True:"
-    ),
-    Sabotage("http/websockets", "http/test_websockets", "_answering(scope, receive, send)", "send"),
-    Sabotage(
-        "http/websockets",
-        "http/test_socket_ends",
-        "            await _answer_for_it(scope, socket)",
-        "            pass",
-    ),
-    Sabotage(
-        "http/websockets",
-        "http/test_socket_ends",
-        "except (OSError, RuntimeError) as error",
-        "except KeyError as error",
-    ),
-    Sabotage("http/websockets", "http/test_socket_ends", "if self._connecting:", "if False:"),
     Sabotage("http/errors", "http/test_websockets", " and not _accepts_response(scope)", ""),
     Sabotage("http/request_log", "http/test_websockets", '"websocket.accept": 101, ', ""),
     Sabotage(
-        "http/websockets", "http/test_websockets", "len(text if text.isascii() else text.encode(", "len(text or str("
-    ),
-    Sabotage(
         "http/request_log", "core/test_event_lines", 'if inbound and scope["state"]["trusted_peer"]', "if inbound"
     ),
+    Sabotage("http/websockets", "http/test_websockets", "if _size(message) > self._max_bytes:", "if False:"),
+    Sabotage(
+        "http/websockets",
+        "http/test_websockets",
+        'len((message.get("text") or "").encode("utf-8", "surrogatepass"))',
+        'len(message.get("text") or "")',
+    ),
+    Sabotage("http/websockets", "http/test_socket_ends", "except (OSError, RuntimeError):", "except KeyError:"),
 ]

@@ -4,17 +4,26 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage(
-        "operations/start_up", "operations/test_start_up", "if app.user_middleware[: len(layers)] != layers", "if False"
+        "operations/start_up",
+        "operations/test_start_up",
+        "if app.user_middleware[: len(app.state.layers)] != app.state.layers",
+        "if False",
     ),
-    Sabotage("operations/start_up", "http/test_mounted_apps", "below.redirect_slashes = False", "pass"),
+    Sabotage("operations/start_up", "http/test_mounted_apps", "served.router.redirect_slashes = False", "pass"),
     Sabotage(
         "operations/start_up",
         "operations/test_start_up",
-        "if self.production and any(map(_overrides, self.served)):",
+        'if any(getattr(one, "dependency_overrides", None) for one in served):',
         "if False:",
     ),
-    Sabotage("operations/start_up", "admission/test_json_bodies", "any(map(may_be_read_late, self.served))", "False"),
-    Sabotage("operations/start_up", "operations/test_cli", 'if "layers" not in app.state:', "if False:"),
+    Sabotage("operations/start_up", "access/test_access", "place = next(conflicts, first)", "place = first"),
+    Sabotage("operations/start_up", "access/test_access", 'if "layers" not in app.state:', "if False:"),
+    Sabotage(
+        "operations/body_shapes",
+        "operations/test_body_shapes",
+        'schema.get("additionalProperties") is not False',
+        "False",
+    ),
     Sabotage(
         "operations/health",
         "operations/test_health",

@@ -1,16 +1,19 @@
 """What protects the app, and in which order."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from app import database
 from app.security.access import identity, known_roles
-from app.security.admission import body_shapes, request_guard, single_parameters
-from app.security.core import hooks, logs, settings
-from app.security.http import api_docs, client_address, errors, headers, request_log, telemetry, websockets
-from app.security.operations import health, migrations, start_up
+from app.security.access.policy import Declared, hooks_of
+from app.security.admission import request_guard
+from app.security.core import logs, settings
+from app.security.http import api_docs, client_address, errors, headers, request_log, websockets
+from app.security.operations import body_shapes, health, migrations, start_up
 
 # Each stands in its condition.
 # isort: off
@@ -48,43 +51,53 @@ from app.security.audit import routes as audit_routes
 # isort: on
 
 FORM_FIELDS, FIELD_BYTES = 20, 64 * 1024
+NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False}
 
 
 def fastapi_options() -> dict[str, Any]:
-    """For `FastAPI(…)`: our documents stand in for its own, /notes/ is not /notes, declared forms are small, and
-    OpenTelemetry is told nothing unless it is asked for (`telemetry.py`).
+    """For `FastAPI(…)`: no documents of its own, /notes/ is not /notes, small forms, and nothing for OpenTelemetry.
 
-    A route that takes larger forms says so: `app.post("/…", form_limits={"max_fields": 100})`.
+    A route that takes larger forms declares it: `app.post("/…", form_limits={"max_fields": 100})`. Telemetry would hold
+    query strings and the messages of exceptions (ASVS 5.0 V16.2.5): FASTAPI_OTEL_AUTO_CONFIGURE=true switches it on.
     """
+    options: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    if os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() != "true":  # as FastAPI reads it
+        options["telemetry"] = NO_TELEMETRY
     forms = {"max_fields": FORM_FIELDS, "max_files": FORM_FIELDS, "max_part_size": FIELD_BYTES}
-    ours = {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
-    return {**ours, "form_limits": forms, **telemetry.options()}
+    return options | {"form_limits": forms, "middleware": [Middleware(start_up.NotSecured)]}
 
 
-def secure(app: FastAPI, *, public: Iterable[str] = ()) -> None:
-    """Protect an app whose routers and layers are all in place.
+def secure(app: FastAPI, *, public: Iterable[str] = (), guarded: Declared | None = None) -> None:
+    """Protect an app whose routers and middleware are all in place.
 
-    `public` names the paths of what takes no dependencies (a mount, a plain route, `app.frontend`) and is open to all.
+    A mount, a plain route or `app.frontend` takes no dependencies, so its path stands here: in `public` where it opts
+    out of authentication, or in `guarded` with the declarations of a route: `{"/admin": [require_role(Role.ADMIN)]}`.
     Raises: SystemExit 78 with every reason, when the settings are too weak to start with.
     """
+    first = len(app.routes)
     reasons = settings.problems()
     if reasons and not settings.looking_only:
         settings.refuse(reasons)
     app.state.may_serve = not reasons
     logs.configure()
     app.state.database = database.Database()
-    hooks.hooks_of(app).at_end.append(database.on_end)
+    hooks_of(app).at_end.append(database.on_end)
     migrations.install(app)
     # {% if features.audit_log.enabled %}
     audit.install(app)
     # {% endif %}
     _add_callers(app)
-    _add_layers(app, [*public, *api_docs.install(app)])
+    documents = api_docs.install(app)
+    start_up.place_ours(app, first)
+    _add_middleware(app, {**(guarded or {}), **{path: [identity.public] for path in (*public, *documents)}})
 
 
 def _add_callers(app: FastAPI) -> None:
-    """Who may call and how they say who they are; each brings its own routes."""
+    """How callers authenticate; each feature adds its own routes, the busiest first."""
     identity.install(app)
+    # {% if features.jwt.enabled %}
+    password_grant.install(app)
+    # {% endif %}
     health.install(app)
     body_shapes.install(app)
     known_roles.install(app)
@@ -94,9 +107,6 @@ def _add_callers(app: FastAPI) -> None:
     # {% if features.audit_routes.enabled %}
     audit_routes.install(app)
     # {% endif %}
-    # {% if features.jwt.enabled %}
-    password_grant.install(app)
-    # {% endif %}
     # {% if features.api_keys.enabled %}
     keys.install(app)
     # {% endif %}
@@ -105,16 +115,16 @@ def _add_callers(app: FastAPI) -> None:
     # {% endif %}
 
 
-def _add_layers(app: FastAPI, public: list[str]) -> None:
-    """Innermost first: a request meets them from the last to the first."""
+def _add_middleware(app: FastAPI, declared: Declared) -> None:
+    """Innermost first: a request passes them from the last to the first."""
+    identity.add_access_layer(app)
     errors.install(app)
     websockets.install(app)
-    single_parameters.install(app)
     # {% if features.rate_limits.enabled %}
     limits.install(app)
     # {% endif %}
     request_guard.install(app)
-    start_up.install(app, public)
+    start_up.install(app, declared)
     # {% if features.cors.enabled %}
     cors.install(app)
     # {% endif %}

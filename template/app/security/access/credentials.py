@@ -1,118 +1,136 @@
-"""What callers send to be known, and whose it is.
+"""Verifies the credential of a request, and caches who was verified for some seconds.
 
-Each kind of credential reads its header and verifies what it finds there; a request may send one kind. Who was verified
-is kept for some seconds (`credential_cache.py`).
+Each kind of credential reads its own header; a request may send one kind. Only what was fully verified is cached, for
+`AUTH_CACHE_SECONDS` at most and never longer than the credential lives. A revocation drops its account's entries after
+its commit, and a verification that began before that commit is not cached. So a revocation holds at once in this
+process, and after `AUTH_CACHE_SECONDS` in every other one (ASVS 5.0 V7.4.1).
 """
 
+import hashlib
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from fastapi import FastAPI
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
 from app.database import after_commit
-from app.security.access.credential_cache import CacheSettings, CredentialCache
-from app.security.admission.request_shape import Headers
-from app.security.core.events import Event, OnceAMinute, RequestContext
+from app.security.access.context import Credential as Credential
+from app.security.access.context import CredentialKind, Headers, RequestContext, Sent, context_of
+from app.security.access.context import Principal as Principal
+from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
-from app.security.http.client_address import client_prefix
+from app.security.core.settings import SecuritySettings
 
+T = TypeVar("T")
+CAPACITY = 10_000
 REFUSALS_A_MINUTE = 1000  # different ones: an actor, a route and a reason
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Which credential was used: its kind and the id of its row, never the secret itself.
-
-    `authenticated_at` is when a person last proved who they are; refreshing does not renew it, and a program never did.
-    """
-
-    kind: str
-    id: UUID
-    authenticated_at: datetime | None
-
-
-@dataclass(frozen=True)
-class Principal:
-    """Who is calling. `scopes` is None when the credential may do all that its owner may."""
-
-    id: UUID
-    name: str
-    kind: Literal["person", "service"]
-    roles: frozenset[str]
-    scopes: frozenset[str] | None
-    credential: Credential
-
-    @cached_property
-    def actor(self) -> str:  # as events name it, and requests are counted
-        return str(self.id)
-
-
-class InvalidCredential(Exception):
-    """A credential of a known kind that does not hold; the reason is a code for the log alone."""
-
-
-class CredentialKind(Protocol):
-    """How one kind of credential travels and what it means."""
-
-    name: str
-    challenge: str  # the scheme of its WWW-Authenticate header
-    always_limited: bool  # each of them names the scopes that it may use
-
-    def read(self, headers: Headers) -> str | None:
-        """What was sent of this kind, or None."""
-
-    async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
-        """Whose it is, and when it ends. Raises: InvalidCredential."""
-
-    def openapi_scheme(self, scopes: list[str]) -> dict[str, Any]:
-        """The security scheme object of OpenAPI; `scopes` are all that routes ask for."""
-
-
-class Sent(NamedTuple):
-    """One credential of a request, and the key under which it is cached."""
-
-    kind: CredentialKind
-    text: str
-    key: bytes
-
-
+NAME_SECONDS = 600.0  # how long a credential's requests count for its account after its last verification
 OnIdentified = Callable[[HTTPConnection, Principal], Awaitable[None]]
 
 
+class InvalidCredential(Exception):
+    """A credential of a known kind that is invalid or has expired; the reason is a code for the log alone."""
+
+
+class CacheSettings(SecuritySettings):
+    auth_cache_seconds: float = Field(5, ge=0, le=30)  # 0 = every request reads the database
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry(Generic[T]):
+    value: T
+    account: UUID
+    until: float
+    named_until: float
+
+
+class CredentialCache(Generic[T]):
+    """Verified callers by the digest of their credential. The account's id is kept longer: it grants nothing."""
+
+    def __init__(self, seconds: float, capacity: int = CAPACITY) -> None:
+        self._seconds = seconds
+        self._capacity = capacity
+        self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
+        self._accounts: dict[UUID, set[bytes]] = {}
+        self._revocations = 0
+
+    @staticmethod
+    def key(kind: str, credential: str) -> bytes:
+        return hashlib.sha256(f"{kind} {credential}".encode("utf-8", "surrogatepass")).digest()
+
+    def get(self, key: bytes) -> T | None:
+        entry = self._entries.get(key)
+        return entry.value if entry is not None and entry.until > time.monotonic() else None
+
+    def account_of(self, key: bytes) -> UUID | None:
+        """The account of this credential when it was last verified, for rate limits alone."""
+        entry = self._entries.get(key)
+        return entry.account if entry is not None and entry.named_until > time.monotonic() else None
+
+    def begin(self) -> int:
+        """Call this before a verification reads the database, and hand its result to `keep`."""
+        return self._revocations
+
+    def keep(self, key: bytes, value: T, account: UUID, lifetime: float, begun: int) -> None:
+        """Cache a verified caller for at most `lifetime` seconds, unless anything was revoked since `begun`."""
+        if lifetime <= 0 or begun != self._revocations:
+            return
+        self.drop(key)
+        now = time.monotonic()
+        self._entries[key] = _Entry(value, account, now + min(self._seconds, lifetime), now + NAME_SECONDS)
+        self._accounts.setdefault(account, set()).add(key)
+        if len(self._entries) > self._capacity:
+            self.drop(next(iter(self._entries)))
+
+    def forget(self, account: UUID) -> None:
+        """Drop every entry of an account. Call this after the commit that revoked something of it."""
+        self._revocations += 1
+        for key in tuple(self._accounts.get(account, ())):
+            self.drop(key)
+
+    def drop(self, key: bytes) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        keys = self._accounts[entry.account]
+        keys.discard(key)
+        if not keys:
+            del self._accounts[entry.account]
+
+
 class Credentials:
-    """The kinds of credentials of one app, and who was verified with them in the last seconds."""
+    """The kinds of credentials of one app, and the cache of verified callers."""
 
     def __init__(self, cache_seconds: float) -> None:
         self.kinds: list[CredentialKind] = []
         self.cache = CredentialCache[Principal](cache_seconds)
-        self.on_identified: list[OnIdentified] = []  # told of each caller who was verified and not only remembered
+        self.on_identified: list[OnIdentified] = []  # awaited for each caller who was verified, not for cached ones
         self.reported_refusals = OnceAMinute(REFUSALS_A_MINUTE)
 
     def kind(self, name: str) -> CredentialKind:
         return next(kind for kind in self.kinds if kind.name == name)
 
-    def look(self, headers: Headers) -> list[Sent]:
-        """What a request sends, of every kind."""
+    def extract(self, headers: Headers) -> list[Sent]:
+        """The credentials of a request, of every kind."""
         sent = []
         for kind in self.kinds:
             if (text := kind.read(headers)) is not None:
                 sent.append(Sent(kind, text, self.cache.key(kind.name, text)))
         return sent
 
-    def remembered(self, sent: list[Sent], address: str) -> object:
-        """Under whose name a request counts before it is verified: an account, an account at its address, an address.
+    def rate_limit_key(self, sent: list[Sent], source: str) -> object:
+        """What a request counts for before it is verified: an account, an account at its address, or an address.
 
-        An account alone, while its credential is known to hold. Minutes later the name is all that is left: it keeps
-        its caller apart from noisy neighbours, and whoever holds a credential that ended in between cannot use up what
-        its owner may do.
+        It is the account alone while the credential is cached as valid. For some minutes more it is the account at
+        this address: a noisy neighbour cannot use up what the account may do, nor can a revoked credential.
         """
-        source = client_prefix(address)
         if len(sent) != 1:
             return source
         if (principal := self.cache.get(sent[0].key)) is not None:
@@ -122,7 +140,7 @@ class Credentials:
 
 
 def credentials_of(connection: HTTPConnection) -> Credentials:
-    return connection.scope["state"]["credentials"]  # type: ignore[no-any-return]
+    return context_of(connection).app.state.credentials  # type: ignore[no-any-return]
 
 
 def challenge(kind: CredentialKind, status: int, error: str = "", detail: str | None = None, **extra: str) -> Problem:
@@ -133,8 +151,8 @@ def challenge(kind: CredentialKind, status: int, error: str = "", detail: str | 
 
 
 def refuse(connection: HTTPConnection, problem: Problem, reason: str) -> Problem:
-    """What to raise for a caller who is refused; the reason is for the log alone."""
-    context: RequestContext = connection.state.context
+    """Log why a caller is refused, and return what to raise."""
+    context = context_of(connection)
     context.reason = reason
     if problem.status_code == 403:
         name = f"{context.actor} {context.route} {reason}"
@@ -143,41 +161,38 @@ def refuse(connection: HTTPConnection, problem: Problem, reason: str) -> Problem
 
 
 async def identify(connection: HTTPConnection) -> Principal:
-    """The caller behind a request or a WebSocket, whatever the route asks for.
-
-    Raises: Problem 401 without a credential that holds, 400 with two.
-    """
-    credentials = credentials_of(connection)
-    sent = _sent(connection, credentials)
+    """The caller behind a request or a WebSocket. Raises: Problem 401 without a valid credential, 400 with two."""
+    context, credentials = context_of(connection), credentials_of(connection)
+    sent = _only_one(connection, context, credentials)
     cache = credentials.cache
     principal = cache.get(sent.key)
     if principal is None:
         begun = cache.begin()
         try:
             principal, ends = await _verify(sent, connection)
-        except Problem:  # refused, and not only unable to look
-            cache.forget_name(sent.key)
+        except Problem:  # refused; any other exception means that it could not be checked
+            cache.drop(sent.key)
             raise
         cache.keep(sent.key, principal, principal.id, (ends - datetime.now(UTC)).total_seconds(), begun)
         for tell in credentials.on_identified:
             await tell(connection, principal)
-    connection.scope["state"]["context"].actor = principal.actor
+    context.actor = principal.actor
     return principal
 
 
 async def identify_again(connection: HTTPConnection) -> Principal:
-    """Verify the credential of an open connection once more, whatever is cached. Raises: as `identify`."""
-    principal, _ = await _verify(_sent(connection, credentials_of(connection)), connection)
+    """Verify the credential of an open connection once more, past the cache. Raises: as `identify`."""
+    sent = _only_one(connection, context_of(connection), credentials_of(connection))
+    principal, _ = await _verify(sent, connection)
     return principal
 
 
-def _sent(connection: HTTPConnection, credentials: Credentials) -> Sent:
-    sent: list[Sent] = connection.scope["state"]["sent"]
-    if len(sent) == 1:
-        return sent[0]
-    if sent:
+def _only_one(connection: HTTPConnection, context: RequestContext, credentials: Credentials) -> Sent:
+    if len(context.sent) == 1:
+        return context.sent[0]
+    if context.sent:
         raise refuse(connection, Problem(400, detail="Send one credential, not two."), "two_credentials")
-    none = challenge(credentials.kinds[0], 401, detail="Who is calling? Send a credential.")
+    none = challenge(credentials.kinds[0], 401, detail="Authentication required.")
     raise refuse(connection, none, "no_credential")
 
 
@@ -185,12 +200,12 @@ async def _verify(sent: Sent, connection: HTTPConnection) -> tuple[Principal, da
     try:
         return await sent.kind.verify(sent.text, connection)
     except InvalidCredential as error:
-        problem = challenge(sent.kind, 401, "invalid_token", "The credential does not hold.")
+        problem = challenge(sent.kind, 401, "invalid_token", "The credential is invalid or has expired.")
         raise refuse(connection, problem, str(error)) from None
 
 
 def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID) -> None:
-    """Something of this account ends with this transaction: after its commit, nothing cached of it is believed."""
+    """Drop what is cached of this account after the commit of this transaction, which revokes something of it."""
     cache = credentials_of(connection).cache
     after_commit(db, lambda: cache.forget(account))
 
@@ -200,5 +215,5 @@ def install(app: FastAPI) -> None:
 
 
 def add_kind(app: FastAPI, kind: CredentialKind) -> None:
-    """From now on callers may send this kind; the first one is named to who sends none."""
+    """Accept this kind of credential; a request without one is challenged for the first kind."""
     app.state.credentials.kinds.append(kind)

@@ -11,8 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.security.access.policy import Policies
-from app.security.core.hooks import hooks_of
+from app.security.access.policy import Policies, hooks_of
 from app.security.core.tables import AccountRole
 
 MOST_SAID = 20

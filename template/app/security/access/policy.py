@@ -1,196 +1,228 @@
-"""Who may call what: one policy for each route, read from its dependencies. Deny by default.
+"""One policy for each route, read from its dependencies. A path without a policy is not served.
 
-The walk fails closed: a route that neither asks who is calling nor is declared public, and every kind of route whose
-dependencies cannot be seen, is a problem that stops the start (ASVS 5.0 V8.2.1, OWASP API5:2023).
+A route that neither requires authentication nor is declared public fails the start-up (ASVS 5.0 V8.2.1, OWASP
+API5:2023). Features add their own checks and hooks here, so that none of them is named by another.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from inspect import isasyncgenfunction, iscoroutinefunction, isroutine, unwrap
+from typing import Any, cast
 
-from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, RouteContext, iter_route_contexts
+from fastapi import APIRouter, FastAPI, params
+from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
-from starlette.types import Scope
+from starlette.requests import HTTPConnection
+from starlette.routing import Mount, Route, Router, WebSocketRoute, compile_path
 
-from app.security.access.routing import OurRoute, path_in, pattern_of
-from app.security.admission.known_names import names_of, single_in
+from app.security.access import parameters
 
-HANDLING = {"handle", "matches", "__call__", "get_route_handler"}  # a route that replaces one may skip dependencies
+NO_CALLER = "requires no authentication: add Caller, require_scope(…) or public to it"
+UNDECLARED = "takes no dependencies: name its path in secure(app, public=[…]) or secure(app, guarded={…})"
+UNKNOWN_KIND = "is a kind of route whose paths cannot be listed: serve it by an app of its own"
+WALKABLE = (FastAPI, Starlette, APIRouter, Router)  # a subclass may respond before any of its routes
+WEBSOCKET = "WEBSOCKET"  # stands for the method of a WebSocket, which has none
+Declared = Mapping[str, Sequence[params.Depends]]
 
 
 class InsecureApp(RuntimeError):
     """The app is assembled in a way that leaves something unprotected; the message names it."""
 
 
+class Declaration:
+    """A dependency that changes the policy of its route, in `dependencies=[…]` or in the signature."""
+
+    def declare(self, policy: "Policy") -> None:
+        raise NotImplementedError
+
+
+class Requirement(Declaration):
+    """A declaration that may refuse the caller. It is checked before routing, and again as the dependency it is."""
+
+    async def check(self, connection: HTTPConnection) -> Any:
+        """Raises: Problem."""
+        raise NotImplementedError
+
+    async def __call__(self, connection: HTTPConnection) -> Any:
+        return await self.check(connection)
+
+
 @dataclass(eq=False)
 class Policy:
-    """What is declared on one route. `scopes` and `roles` are those that a caller must have."""
+    """What one route, or everything below one mount, requires of its callers and allows them."""
 
     path: str
-    methods: frozenset[str] = frozenset()
-    endpoint: Callable[..., Any] | None = None
-    pattern: re.Pattern[str] | None = None
+    pattern: str  # a regular expression without named groups
+    methods: frozenset[str] = frozenset()  # none: all of them
+    endpoint: Callable[..., Any] | None = None  # None: anything below a mount
+    mistake: str = NO_CALLER  # why the app does not start, unless the route is guarded or public
     guarded: bool = False
     public: bool = False
-    fresh_login: bool = False  # the caller has proved only just who they are, which no program ever does
-    takes_dependencies: bool = False
-    scopes: set[str] = field(default_factory=set)
-    roles: set[frozenset[str]] = field(default_factory=set)  # of each group one
-    calls: list[Any] = field(default_factory=list)  # its dependencies
-    limits: dict[str, Any] = field(default_factory=dict)  # what the request guard was asked to allow here
-    dependant: Dependant | None = None
-    mistake: str = "asks for no caller: add Caller, require_scope(…) or public to it"  # unless guarded or public
+    fresh_login: bool = False
+    scopes: set[str] = field(default_factory=set)  # all of them are required
+    roles: set[frozenset[str]] = field(default_factory=set)  # one of each group is required
+    limits: dict[str, Any] = field(default_factory=dict)  # by accepts(…), deadline(…) and FastAPI's own max_body_size
+    calls: list[Any] = field(default_factory=list)  # its dependencies, at any depth
+    requirements: list[Requirement] = field(default_factory=list)
+    dependant: Any = None  # FastAPI's own description of the route; read, never changed
 
     @property
     def name(self) -> str:
         return f"{','.join(sorted(self.methods)) or '*'} {self.path}"
 
+    def apply(self, calls: Iterable[Any]) -> "Policy":
+        for call in calls:
+            self.calls.append(call)
+            if isinstance(call, Declaration):
+                call.declare(self)
+            # An owner's subclass with a __call__ of its own is called by FastAPI alone.
+            if isinstance(call, Requirement) and type(call).__call__ is Requirement.__call__:
+                self.requirements.append(call)
+        return self
+
+    @cached_property
+    def media_types(self) -> tuple[str, ...]:
+        """The media types of its body: as declared by accepts(…), or else what FastAPI would parse."""
+        return self.limits.get("media_types") or parameters.media_types(self.dependant)
+
     @cached_property
     def known_names(self) -> frozenset[str]:
-        return names_of(self.dependant)
+        """The names of parameters and body members that an error may repeat."""
+        return parameters.known_names(self.dependant)
 
     @cached_property
-    def single(self) -> frozenset[str]:
-        """Query parameters that may stand once."""
-        return single_in(self.dependant)
+    def single_parameters(self) -> frozenset[str]:
+        """Query parameters that take one value."""
+        return parameters.single_query_names(self.dependant)
 
-
-class Declaration:
-    """A dependency that says something about its route; it stands in `dependencies=[…]` or in the signature."""
-
-    asks_nothing = False  # it only says something, and refuses nobody
-
-    def declare(self, policy: Policy) -> None:
-        raise NotImplementedError
+    @cached_property
+    def uses_threads(self) -> bool:
+        return not all(map(_is_async, [*self.calls, *filter(None, [self.endpoint])]))
 
 
 class Policies:
-    """The policy of every route of an app, found by the endpoint that routing chose."""
+    """The policies of an app, in the order in which its routes are tried.
 
-    def __init__(self, app: FastAPI, public: Iterable[str] = ()) -> None:
-        self.public_paths = set(public)
-        self.all = list(_walk(app.router, "", self.public_paths))
-        self.exceptions: dict[str, list[Policy]] = {}  # by method: routes that were allowed more than the rest
-        for policy in self.all:
-            if policy.limits.get("max_body_size") == app.router.max_body_size:
-                policy.limits.pop("max_body_size", None)
-            for method in policy.methods if policy.limits else ():
-                self.exceptions.setdefault(method, []).append(policy)
-        self._by_endpoint: dict[int, list[Policy]] = {}  # by its id: what is mounted may be no key of a mapping
-        for policy in self.all:
-            policy.public |= not policy.takes_dependencies and policy.path in self.public_paths
-            if policy.endpoint:
-                self._by_endpoint.setdefault(id(policy.endpoint), []).append(policy)
+    `app.state.declared` maps the path of what takes no dependencies (a mount, a plain route, `app.frontend`) to those
+    that stand in for them. The table is complete when the app starts: a route that is added later has no policy.
+    """
 
-    def of(self, scope: Scope) -> Policy | None:
-        """The policy of the route that is answering, or None where none is known (then nothing is granted)."""
-        found = self._by_endpoint.get(id(scope.get("endpoint")), ())
-        if len(found) == 1:
-            return found[0]
-        return first_fitting(found, scope)
+    def __init__(self, app: FastAPI) -> None:
+        declared: Declared = getattr(app.state, "declared", {})
+        self._declared = {path: [one.dependency for one in depends] for path, depends in declared.items()}
+        self.all = list(self._walk(app.router, "", ""))
+        walked = {policy.path for policy in self.all}
+        # `app.frontend` adds no route that can be listed; it is tried after all others.
+        self.all += [self._mount(path, _pattern(path)) for path in self._declared if path not in walked]
+        methods = {method for policy in self.all for method in policy.methods}
+        self._tables = {method: _Table(self._for(method)) for method in methods}
+        self._mounts = _Table(self._for(None))
+
+    def find(self, method: str, path: str) -> Policy | None:
+        """The policy of the route that will answer; a WebSocket has the method WEBSOCKET."""
+        return self._tables.get(method, self._mounts).find(path)
+
+    def methods(self, path: str) -> list[str]:
+        """Every method that some route of this path answers (RFC 9110 section 10.2.1)."""
+        return sorted(method for method, table in self._tables.items() if method != WEBSOCKET and table.find(path))
 
     def scopes(self) -> list[str]:
-        """Every scope that a route asks for."""
+        """Every scope that a route requires."""
         return sorted({scope for policy in self.all for scope in policy.scopes})
 
     def problems(self) -> list[str]:
-        paths = {policy.path for policy in self.all}
-        return [
-            f"{policy.name} {policy.mistake}" for policy in self.all if not policy.guarded and not policy.public
-        ] + [f'public=["{path}"] names no route of this app' for path in sorted(self.public_paths - paths)]
+        return [f"{policy.name} {policy.mistake}" for policy in self.all if not policy.guarded and not policy.public]
+
+    def _for(self, method: str | None) -> list[Policy]:
+        return [policy for policy in self.all if not policy.methods or method in policy.methods]
+
+    def _walk(self, router: Router, prefix: str, prefix_pattern: str) -> Iterator[Policy]:
+        for context in iter_route_contexts(router.routes):
+            route, path = context.original_route, prefix + (context.path or "")
+            pattern = prefix_pattern + _pattern(context.path or "")
+            if isinstance(route, (APIRoute, APIWebSocketRoute)):
+                policy = _policy(context, path, pattern)
+                policy.dependant = context.dependant
+                policy.limits["max_body_size"] = getattr(context, "max_body_size", None)  # a WebSocket has none
+                yield policy.apply(_dependencies(context.dependant))
+            elif isinstance(route, Mount):
+                yield from self._mounted(route, path, pattern)
+            elif isinstance(route, (Route, WebSocketRoute)):
+                yield _policy(context, path, pattern, UNDECLARED).apply(self._declared.get(path, ()))
+            else:
+                yield Policy(f"{path or prefix}/* ({type(route).__name__})", pattern, mistake=UNKNOWN_KIND)
+
+    def _mounted(self, mount: Mount, path: str, pattern: str) -> Iterator[Policy]:
+        app: Any = mount.app
+        if type(app) not in WALKABLE or (path or "/") in self._declared:
+            yield self._mount(path or "/", pattern)
+        else:
+            yield from self._walk(getattr(app, "router", app), path, pattern)
+
+    def _mount(self, path: str, pattern: str) -> Policy:
+        everything = Policy(path, pattern.rstrip("/") + "(?:/.*)?", mistake=UNDECLARED)
+        return everything.apply(self._declared.get(path, ()))
 
 
-def first_fitting(policies: Iterable[Policy], scope: Scope) -> Policy | None:
-    """The policy of the first of these routes that would answer, as routing will choose it."""
-    path, method = path_in(scope), scope.get("method", "WEBSOCKET")
-    for policy in policies:
-        if method in policy.methods and policy.pattern and policy.pattern.match(path):
-            return policy
-    return None
+class _Table:
+    """The paths of one method as a single regular expression, whose last group names the first policy that fits."""
+
+    def __init__(self, policies: list[Policy]) -> None:
+        self._policies: dict[int | None, Policy] = {}
+        group = 1
+        for policy in policies:
+            self._policies[group] = policy
+            group += 1 + re.compile(policy.pattern).groups
+        self._paths = re.compile("|".join(f"({policy.pattern})" for policy in policies) or r"(?!)")
+
+    def find(self, path: str) -> Policy | None:
+        match = self._paths.fullmatch(path)
+        return self._policies[match.lastindex] if match else None
 
 
-def _walk(router: Router, prefix: str, public: set[str]) -> Iterator[Policy]:
-    if router.default != router.not_found:
-        yield Policy(f"{prefix}/* (a replaced router.default)")
-    for context in iter_route_contexts(router.routes):
-        yield from _policies(context, prefix, public)
-    if isinstance(router, APIRouter):
-        yield from _frontends(router, prefix)
+def _policy(context: RouteContext, path: str, pattern: str, mistake: str = NO_CALLER) -> Policy:
+    return Policy(path, pattern, frozenset(context.methods or [WEBSOCKET]), context.endpoint, mistake)
 
 
-def _policies(context: RouteContext, prefix: str, public: set[str]) -> Iterator[Policy]:
-    route, path = context.original_route, prefix + (context.path or "")
-    replaced = _replaced(route)
-    if isinstance(route, (APIRoute, APIWebSocketRoute)) and not replaced:
-        declared = _declared(context.dependant, path, context)
-        declared.takes_dependencies = True
-        yield declared
-    elif isinstance(route, Mount):
-        yield from _mounted(route, path, public)
-    elif isinstance(route, Host):
-        yield from _mounted(route, f"{prefix}//{route.host}", public)
-    elif type(route) in (Route, WebSocketRoute):
-        yield Policy(path, frozenset(context.methods or ()), context.endpoint, pattern_of(path))
-    else:
-        skipping = f"replaces {', '.join(replaced)}, which may skip dependencies: use a dependency or a layer instead"
-        yield Policy(f"{path or prefix}/* ({type(route).__name__})", mistake=skipping if replaced else Policy.mistake)
+def _pattern(path: str) -> str:
+    """What routing compares with a path, without the parameters' names: two mounts may use the same one."""
+    return re.sub(r"\?P<\w+>", "", compile_path(path)[0].pattern[1:-1]) if path.startswith("/") else ""
 
 
-def _replaced(route: BaseRoute) -> list[str]:
-    """What a route of FastAPI handles in a way of its own."""
-    known = next((kind for kind in (OurRoute, APIRoute, APIWebSocketRoute) if isinstance(route, kind)), None)
-    own = {name for name in HANDLING if getattr(type(route), name, None) is not getattr(known, name, None)}
-    return sorted(own | HANDLING & vars(route).keys()) if known else []
-
-
-def _mounted(route: Mount | Host, path: str, public: set[str]) -> Iterator[Policy]:
-    app: Any = getattr(route, "_base_app", route.app)
-    router = app.router if type(app) in (FastAPI, Starlette) else app
-    if path not in public and type(router) in (APIRouter, Router) and not _has_layers(route, app):
-        yield from _walk(router, path, public)
-    else:  # declared public as a whole, or nothing that can be looked into
-        yield Policy(path)
-
-
-def _has_layers(route: Mount | Host, app: object) -> bool:
-    """Whether a mount has layers of its own, which may answer before any route is asked."""
-    outermost: Any = route.app
-    while type(outermost) is RequestBodyLimitMiddleware:
-        outermost = outermost.app
-    return outermost is not app
-
-
-def _frontends(router: APIRouter, prefix: str) -> Iterator[Policy]:
-    # FastAPI's public walker does not list what `frontend(…)` serves, and yet it is served.
-    for group in router._iter_low_priority_routes():
-        original = getattr(group, "original_route", group)
-        base = prefix + getattr(group, "frontend_prefix", "")
-        for route in getattr(original, "routes", [original]):
-            path = (base + getattr(route, "path", "/*")).rstrip("/") or "/"
-            yield _declared(getattr(group, "dependant", None), path, None)
-
-
-def _declared(dependant: Dependant | None, path: str, context: RouteContext | None) -> Policy:
-    policy = Policy(path)
-    if context is not None:
-        methods = getattr(context, "methods", None) or ({"WEBSOCKET"} if context.endpoint else ())
-        policy = Policy(path, frozenset(methods), context.endpoint, pattern_of(path))
-        size = getattr(context._effective_route, "max_body_size", None)
-        policy.limits = {} if size is None else {"max_body_size": size}
-    policy.dependant, policy.calls = dependant, list(_calls(dependant))
-    for call in policy.calls:
-        if isinstance(call, Declaration):
-            call.declare(policy)
-    return policy
-
-
-def _calls(dependant: Dependant | None) -> Iterator[Any]:
-    for dependency in dependant.dependencies if dependant else ():
+def _dependencies(dependant: Any) -> Iterator[Any]:
+    for dependency in dependant.dependencies:
         yield dependency.call
-        yield from _calls(dependency)
+        yield from _dependencies(dependency)
+
+
+def _is_async(call: Any) -> bool:
+    function = unwrap(call) if isroutine(call) else type(call).__call__
+    return iscoroutinefunction(function) or isasyncgenfunction(function)
+
+
+LifeHook = Callable[[FastAPI], Awaitable[None]]
+Check = Callable[[FastAPI, Policies], list[str]]
+Hint = Callable[[AsyncSession, Policies], Awaitable[list[str]]]
+
+
+@dataclass
+class Hooks:
+    """What features add to the start, the end and the checks of the app that they are installed in.
+
+    A finding of `checks` fails the start-up; `manage doctor` reports `faults` as problems, and `hints`.
+    """
+
+    at_start: list[LifeHook] = field(default_factory=list)
+    at_end: list[LifeHook] = field(default_factory=list)  # run in the opposite order
+    checks: list[Check] = field(default_factory=list)
+    faults: list[Hint] = field(default_factory=list)
+    hints: list[Hint] = field(default_factory=list)
+
+
+def hooks_of(app: FastAPI) -> Hooks:
+    if "hooks" not in app.state:
+        app.state.hooks = Hooks()
+    return cast(Hooks, app.state.hooks)

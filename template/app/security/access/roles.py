@@ -42,8 +42,8 @@ class RequireRole(Authenticate):
         super().declare(policy)
         policy.roles.add(frozenset(role.value for role in self.roles))
 
-    async def __call__(self, connection: HTTPConnection) -> Principal:
-        principal = await super().__call__(connection)
+    async def check(self, connection: HTTPConnection) -> Principal:
+        principal = await super().check(connection)
         if principal.roles.isdisjoint(self.roles):
             raise forbidden(connection, "insufficient_role")
         return principal

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,7 +17,6 @@ from app.security.access.credentials import Principal, forget_on_commit
 from app.security.access.identity import Caller, recent_login
 from app.security.access.known_roles import believed
 from app.security.access.roles import ADMIN, Role, first_role, require_role
-from app.security.access.routing import include_first, our_router
 from app.security.administration import invitations
 from app.security.core import events
 from app.security.core.events import Event
@@ -25,7 +24,7 @@ from app.security.core.problems import Problem
 from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole
 
 # Below it `{person_id:uuid}`, and no more: "me" is nobody's id.
-router = our_router("/users", tags=["people"], dependencies=[require_role(ADMIN)])
+router = APIRouter(prefix="/users", tags=["people"], dependencies=[require_role(ADMIN)])
 
 Roles = Annotated[list[Role], Field(max_length=20)]
 
@@ -167,4 +166,4 @@ async def _administrators(db: AsyncSession) -> list[UUID]:
 
 
 def install(app: FastAPI) -> None:
-    include_first(app, router)
+    app.routes.extend(router.routes)

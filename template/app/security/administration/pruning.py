@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import Database, changed_rows
+from app.security.access.policy import hooks_of
 from app.security.authentication import throttle_buckets
 from app.security.authentication.throttle import KNOWN_FOR
-from app.security.core.hooks import hooks_of
 from app.security.core.tables import KnownAddress, OneTimeToken, Session, ThrottleBucket, utc_now
 
 EVERY = timedelta(days=1)

@@ -1,98 +1,132 @@
-"""A body is of the right kind, counted while it is read, and on its way for a few seconds only.
+"""The shape of a request: single headers, a target and a body of bounded size, and unambiguous JSON.
 
-What nobody reads is never buffered. A body that has not arrived takes a place among those on their way, which are fewer
-than all that may be answered: half-sent requests never fill the service.
+Servers differ in what they let through: one accepts two Host headers or 20 MB of headers, another both lengths of RFC
+9112 section 6.3 at once (request smuggling). So this is checked here for every server. An unread body is not buffered.
 """
 
 import asyncio
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
-from app.security.admission.in_flight import Room
-from app.security.admission.request_shape import CLOSE, Headers
+from app.security.access.context import Headers
+from app.security.admission.capacity import Slots
 from app.security.core.problems import Problem
 
-JSON = ("application/json",)
-UTF_16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how such a text begins, by its mark or its first character
+SINGLE_HEADERS = frozenset(
+    (
+        *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-length", b"transfer-encoding"),
+        *(b"origin", b"x-forwarded-proto"),
+    )
+)
+PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
+CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
+NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how UTF-16 and UTF-32 begin; Python's parser would guess them
+LARGE_BYTES = 64 * 1024  # larger JSON is checked in a thread
 _CHARSET = re.compile(r"(?: *; *charset=\"?utf-8\"? *)?\Z", re.IGNORECASE)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+
+
+def read_headers(scope: Scope, max_bytes: int) -> Headers:
+    """The headers that must not be repeated. Raises: Problem 400 when one is, 431 when all are too long."""
+    found: Headers = {}
+    forwarded: list[bytes] = []
+    size = 0
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+        if name in SINGLE_HEADERS:
+            if name in found:
+                raise Problem(400, detail="A header that must not be repeated is repeated.", headers=CLOSE)
+            found[name] = value
+        elif name in PROXY_HEADERS:
+            forwarded.append(name)
+    if size > max_bytes:
+        raise Problem(431)
+    chunked = b"transfer-encoding" in found
+    if chunked and b"content-length" in found:
+        raise Problem(400, detail="Send Content-Length or Transfer-Encoding, not both.", headers=CLOSE)
+    # A server puts trailers among the headers, so after chunks the second one may be the client's own.
+    if chunked and len(forwarded) != len(set(forwarded)):
+        raise Problem(400, detail="A forwarding header is repeated.", headers=CLOSE)
+    return found
+
+
+def check_target(scope: Scope, max_bytes: int) -> None:
+    """Raises: Problem 400 or 414."""
+    if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > max_bytes:
+        raise Problem(414)
+    if "\n" in scope["path"] or not scope["path"].startswith("/"):
+        raise Problem(400, detail="The path is not valid.")
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a request may bring, in bytes, and how long it and its answer may take, in seconds; None is no limit."""
+    """What a request to one route may carry, and how long it may take; None is no limit."""
 
     media_types: tuple[str, ...]
     max_bytes: int
     body_seconds: float | None
     response_seconds: float | None
 
-    def beside(self, limits: dict[str, Any]) -> "Allowed":
-        """What these come to, in general, beside the limits of a route. Room for a larger body is time for it, too."""
-        ours, theirs = limits.get("max_bytes", self.max_bytes), limits.get("max_body_size")
-        body_seconds = self.response_seconds if "max_bytes" in limits else self.body_seconds
-        return Allowed(
-            media_types=limits.get("media_types", self.media_types),
-            max_bytes=ours if theirs is None else min(ours, theirs),
-            body_seconds=limits.get("seconds", body_seconds),
-            response_seconds=limits.get("seconds", self.response_seconds),
-        )
-
 
 def check_body(headers: Headers, allowed: Allowed) -> None:
-    """Whether a body of this length and media type is welcome here. Raises: Problem 400, 413 or 415."""
-    length = headers.get(b"content-length")
-    if length is not None and not (length.isdigit() and len(length) < 20):
-        raise Problem(400, detail="Content-Length is no number.")
-    size = int(length or 0)
-    if size > allowed.max_bytes:
+    """Whether a body of this length and media type is accepted here. Raises: Problem 400, 413 or 415."""
+    length = headers.get(b"content-length", b"0")
+    if not (length.isdigit() and len(length) < 20):
+        raise Problem(400, detail="Content-Length is not a number.")
+    if int(length) > allowed.max_bytes:
         raise Problem(413)
-    if size == 0 and b"transfer-encoding" not in headers:
-        return
-    _check_media_type(headers, allowed.media_types)
+    if int(length) or b"transfer-encoding" in headers:
+        _check_media_type(headers, allowed)
 
 
-def _check_media_type(headers: Headers, allowed: tuple[str, ...]) -> None:
+def _check_media_type(headers: Headers, allowed: Allowed) -> None:
     media_type, separator, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
-    if media_type.strip().lower() not in allowed:
-        raise Problem(415, detail=f"Send {' or '.join(allowed)}.")
-    if allowed == JSON and not _CHARSET.match(separator + parameters):
+    if media_type.strip().lower() not in allowed.media_types:
+        raise Problem(415, detail=f"Send {' or '.join(allowed.media_types)}.")
+    if _is_json(headers) and not _CHARSET.match(separator + parameters):
         raise Problem(415, detail="Send UTF-8.")
 
 
-def _check_encoding(begin: bytes, allowed: tuple[str, ...]) -> None:
-    """JSON is UTF-8 (RFC 8259 section 8.1); Python's parser guesses, and others read something else."""
-    if allowed == JSON and (begin.startswith(UTF_16_OR_32) or begin[1:2] == b"\0"):
-        raise Problem(400, detail="Send UTF-8.")
+def _is_json(headers: Headers) -> bool:
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return media_type.endswith((b"/json", b"+json"))
 
 
 class Body:
-    """Stands in for `receive` of one request. While its body is on its way it has a place in `room`, of `source`."""
+    """Wraps `receive`: counts, times and checks the body of one request while the app reads it.
 
-    def __init__(self, receive: Receive, headers: Headers, allowed: Allowed, room: Room, source: object) -> None:
+    Until it has arrived it occupies a slot of its own, of which there are fewer than for requests.
+    """
+
+    def __init__(self, receive: Receive, headers: Headers, allowed: Allowed, slots: Slots, client: object) -> None:
         self._receive = receive
         self._headers = headers
         self._allowed = allowed
-        self._left = allowed.max_bytes
-        self._room = room
-        self._source = source
+        self._slots = slots
+        self._client = client
+        self._size = 0
         self._until: float | None = None
-        self._begin = b""
+        self._json: bytearray | None = bytearray() if _is_json(headers) else None
         self._arrived = False
 
     async def receive(self) -> Message:
-        """What the app reads from. Raises: Problem 408, 413, 415, 429 or 503."""
+        """Raises: Problem 400, 408, 413, 415, 422, 429 or 503."""
         if self._arrived:
-            return await self._receive()  # whether the caller is still there
-        self._room.enter(self._source)
+            return await self._receive()  # waits for the client to leave
+        self._slots.acquire(self._client)
         try:
             message = await self._next()
         finally:
-            self._room.leave(self._source)
+            self._slots.release(self._client)
         self._arrived = not message.get("more_body", False)
-        return self._counted(message)
+        self._count(message.get("body", b""))
+        if self._arrived and self._json:
+            await _check_json(bytes(self._json))
+        return message
 
     async def _next(self) -> Message:
         if self._until is None and self._allowed.body_seconds is not None:
@@ -103,15 +137,42 @@ class Body:
         except TimeoutError:
             raise Problem(408, detail="The body took too long.", headers=CLOSE) from None
 
-    def _counted(self, message: Message) -> Message:
-        body = message.get("body", b"")
-        size = len(body)
-        if len(self._begin) < 2 and size:  # bytes, which may come one by one
-            self._begin += body[:2]
-            _check_encoding(self._begin, self._allowed.media_types)
-        if size and b"content-length" not in self._headers:
-            _check_media_type(self._headers, self._allowed.media_types)  # HTTP/2 announces no body
-        self._left -= size  # whatever was announced: who holds a body to that is the server's choice
-        if self._left < 0:
+    def _count(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > self._allowed.max_bytes:
             raise Problem(413)
-        return message
+        if body and b"content-length" not in self._headers:
+            _check_media_type(self._headers, self._allowed)  # HTTP/2 need not announce a body
+        if self._json is not None:
+            self._json += body
+
+
+async def _check_json(body: bytes) -> None:
+    if len(body) <= LARGE_BYTES:
+        return check_json(body)
+    await asyncio.to_thread(check_json, body)
+
+
+def check_json(body: bytes) -> None:
+    """Refuse ambiguous JSON: another parser may keep the first of two members, Python keeps the last (ASVS 5.0 V1.5.3).
+
+    FastAPI responds to invalid JSON. Raises: Problem 400 or 422.
+    """
+    if body.startswith(NOT_UTF_8) or body[1:2] == b"\0":
+        raise Problem(400, detail="Send UTF-8.")
+    try:
+        value = json.loads(body, object_pairs_hook=_unique_members)
+    except (ValueError, RecursionError):
+        return
+    if _SURROGATE.search(body):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise Problem(422, detail="The body contains an unpaired surrogate.") from None
+
+
+def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise Problem(400, detail="The body names a member of an object twice.")
+    return found

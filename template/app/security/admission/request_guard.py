@@ -1,31 +1,36 @@
-"""Who may knock, and how: the peer, the host, the shape of the request, how many at once, and how long it may take.
+"""Admission control: peer, host, shape of the request, concurrency and deadlines.
 
-A route that needs more than others says so: `accepts("multipart/form-data", max_bytes=…)`, `deadline(None)`.
+A route declares what it needs beyond the general limits: `accepts("application/pdf", max_bytes=…)`, `deadline(None)`.
 """
 
-import asyncio
 import re
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from fastapi import Depends, FastAPI, params
 from pydantic import Field, field_validator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.security.access.context import Headers, RequestContext, context_in
 from app.security.access.credentials import Credentials
-from app.security.access.policy import Declaration, Policies, Policy, first_fitting
-from app.security.access.routing import path_in
-from app.security.admission.deadlines import Deadlines
-from app.security.admission.in_flight import Room
-from app.security.admission.request_body import JSON, Allowed, Body, check_body
-from app.security.admission.request_shape import Headers, check_target, read_headers
+from app.security.access.parameters import JSON
+from app.security.access.policy import Declaration, Policy
+from app.security.admission.capacity import Deadline, Slots
+from app.security.admission.request_body import Allowed, Body, check_body, check_target, read_headers
 from app.security.core.problems import Problem
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
-from app.security.http.client_address import Network, contains, parse_address, parse_network, strip_untrusted_headers
+from app.security.http.client_address import (
+    Network,
+    client_prefix,
+    contains,
+    parse_address,
+    parse_network,
+    strip_untrusted_headers,
+)
 from app.security.http.errors import respond
 
-ON_THEIR_WAY = 4  # one place in so many may be taken by a body that has not arrived
-HEALTH_PATHS = ("/health/live", "/health/ready")  # asked by machines that know neither our name nor TLS
+UNREAD_BODY_SHARE = 4  # one slot in so many may be used by a body that has not arrived
+HEALTH_PATHS = ("/health/live", "/health/ready")  # probes use neither the host name nor TLS
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 LOOPBACK = [parse_network("127.0.0.0/8"), parse_network("::1")]
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?\Z")
@@ -33,22 +38,22 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?\Z")
 
 @lru_cache(maxsize=1024)
 def host_name(header: bytes) -> str | None:
-    """The name in a Host header, without its port; None for what is no name."""
+    """The name in a Host header, without its port; None for an invalid one."""
     match = _HOST.match(header.decode("latin-1").lower())
     return match[1] if match else None
 
 
 class RequestGuardSettings(SecuritySettings):
-    trusted_hosts: CommaSeparated = []  # the names by which this service may be called
-    development_networks: CommaSeparated = []  # who may call in development, beside this machine
+    trusted_hosts: CommaSeparated = []  # the host names of this service
+    development_networks: CommaSeparated = []  # clients that may call in development, beside this machine
     max_header_bytes: int = Field(16 * 1024, ge=1024)
     max_url_bytes: int = Field(4096, ge=256)
     max_body_bytes: int = Field(1024 * 1024, ge=1024)
-    max_in_flight: int = Field(512, ge=8)  # requests being answered at once, in one process; sockets as many
+    max_in_flight: int = Field(512, ge=8)  # requests in progress in one process; as many WebSockets
     max_in_flight_of_one_source: int = Field(128, ge=4)
     body_seconds: float = Field(10, gt=0)  # until a body has arrived
-    response_seconds: float = Field(30, gt=0)  # until the answer begins
-    taking_seconds: float = Field(30, gt=0)  # that a client may take for each piece of the answer
+    response_seconds: float = Field(30, gt=0)  # until the response starts
+    taking_seconds: float = Field(30, gt=0)  # for the client to read each piece of a streamed response
 
     @field_validator("trusted_hosts")
     @classmethod
@@ -64,12 +69,10 @@ class RequestGuardSettings(SecuritySettings):
         return [str(parse_network(item)) for item in value]
 
     def weaknesses(self) -> list[str]:
-        return [] if self.trusted_hosts else ["TRUSTED_HOSTS: is missing; name the hosts this service answers for"]
+        return [] if self.trusted_hosts else ["TRUSTED_HOSTS: is missing; name the hosts of this service"]
 
 
 class _Limits(Declaration):
-    asks_nothing = True
-
     def __init__(self, **limits: Any) -> None:
         self.limits = limits
 
@@ -80,113 +83,107 @@ class _Limits(Declaration):
 
 
 def accepts(*media_types: str, max_bytes: int | None = None) -> params.Depends:
-    """This route takes bodies of these media types, and up to so many bytes (default: the general limit)."""
+    """This route accepts bodies of these media types, and up to so many bytes (default: MAX_BODY_BYTES)."""
     limits = {"max_bytes": max_bytes} if max_bytes else {}
     return Depends(_Limits(media_types=tuple(map(str.lower, media_types)), **limits))  # type: ignore[no-any-return]
 
 
 def deadline(seconds: float | None) -> params.Depends:
-    """This route may take so long until its answer begins; None is no limit. The thread of a `def` endpoint runs on."""
+    """This route may take so long until its response starts; None is no limit. A `def` endpoint's thread runs on."""
     return Depends(_Limits(seconds=seconds))  # type: ignore[no-any-return]
 
 
 class RequestGuard:
     def __init__(self, app: ASGIApp, shared: FastAPI, settings: RequestGuardSettings) -> None:
         self.app = app
-        self.shared = shared
         self.credentials: Credentials = shared.state.credentials
         self.settings = settings
         self.production = in_production()
         self.hosts = {*settings.trusted_hosts, *(() if self.production else LOCAL_HOSTS)}
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
-        most, of_one = settings.max_in_flight, settings.max_in_flight_of_one_source
-        self.requests, self.sockets = Room(most, of_one), Room(most, of_one)
-        self._general = Allowed(JSON, settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
-        self.deadlines = Deadlines(settings.response_seconds, settings.taking_seconds)
-        self.bodies = Room(most // ON_THEIR_WAY, of_one // ON_THEIR_WAY)
+        total, per_client = settings.max_in_flight, settings.max_in_flight_of_one_source
+        self.slots = {kind: Slots(total, per_client) for kind in ("http", "websocket")}
+        self.unread_bodies = Slots(total // UNREAD_BODY_SHARE, per_client // UNREAD_BODY_SHARE)
+        self.usual = Allowed(JSON, settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
+        self.deadline = Deadline(app, settings.taking_seconds)
+        self._allowed: dict[Policy | None, Allowed] = {None: self.usual}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        state = scope["state"]
-        room = self.sockets if scope["type"] == "websocket" else self.requests
-        source = None
+        context, slots = context_in(scope), self.slots[scope["type"]]
+        holder = running = None
         try:
-            allowed, headers = self._admit(scope)
-            sent = state["sent"] = self.credentials.look(headers)
-            counted_as = state["counted_as"] = self.credentials.remembered(sent, state["context"].client_ip)
-            if path_in(scope) != HEALTH_PATHS[0]:
-                room.enter(counted_as)
-                source = counted_as
-            if room is self.sockets:
+            headers, allowed = self._admit(scope, context)
+            context.sent = self.credentials.extract(headers)
+            client = self.credentials.rate_limit_key(context.sent, client_prefix(context.client_ip))
+            context.rate_limit_key = client
+            if context.path != HEALTH_PATHS[0]:
+                slots.acquire(client)
+                holder = client
+            if scope["type"] == "websocket":
                 return await self.app(scope, receive, send)
-            body = Body(receive, headers, allowed, self.bodies, counted_as)
-            await self._in_time(allowed.response_seconds, scope, body.receive, send)
+            body = Body(receive, headers, allowed, self.unread_bodies, client)
+            if context.policy is not None and context.policy.uses_threads:
+                running = await self.deadline.run_in_thread(allowed.response_seconds, scope, body.receive, send)
+            else:
+                await self.deadline.run(allowed.response_seconds, scope, body.receive, send)
         except Problem as problem:
             known = problem.slug != "about:blank"
-            state["context"].reason = problem.slug.replace("-", "_") if known else "request_guard"
-            await respond(problem, state["context"].request_id)(scope, receive, send)
+            context.reason = problem.slug.replace("-", "_") if known else "request_guard"
+            await respond(problem, context.request_id)(scope, receive, send)
         finally:
-            if source is not None:
-                room.leave_after(state["context"].thread, source)
+            if running is not None:
+                running.add_done_callback(lambda _: slots.release(holder))
+            elif holder is not None:
+                slots.release(holder)
 
-    def _admit(self, scope: Scope) -> tuple[Allowed, Headers]:
-        """What this request may bring, and the headers. Raises: Problem."""
+    def _admit(self, scope: Scope, context: RequestContext) -> tuple[Headers, Allowed]:
+        """Raises: Problem."""
         self._check_peer(scope)
         headers = read_headers(scope, self.settings.max_header_bytes)
         strip_untrusted_headers(scope)
         check_target(scope, self.settings.max_url_bytes)
-        if path_in(scope) not in HEALTH_PATHS:
+        if context.path not in HEALTH_PATHS:
             self._check_destination(scope, headers)
-        allowed = self._allowed_here(scope)
+        policy = context.policy = context.policies.find(context.method, context.path)
+        context.route = policy.path if policy else None
+        allowed = self._allowed.get(policy) or self._allow(policy)
         check_body(headers, allowed)
-        return allowed, headers
+        return headers, allowed
 
-    def _allowed_here(self, scope: Scope) -> Allowed:
-        policies: Policies = scope["state"]["policies"]
-        exceptions = policies.exceptions.get(scope.get("method", "WEBSOCKET"))
-        if not exceptions or first_fitting(exceptions, scope) is None:
-            return self._usually  # as nearly always: which route it will be makes no difference
-        policy = first_fitting(policies.all, scope)
-        limits = policy.limits if policy else {}
-        return self._general.beside({"max_body_size": self.shared.router.max_body_size, **limits})
-
-    @cached_property
-    def _usually(self) -> Allowed:
-        return self._general.beside({"max_body_size": self.shared.router.max_body_size})
+    def _allow(self, policy: Policy | None) -> Allowed:
+        """The general limits with those of this route. A larger body may also take longer."""
+        if policy is None:
+            return self.usual
+        limits, usual = policy.limits, self.usual
+        sizes = limits.get("max_bytes", usual.max_bytes), limits.get("max_body_size")
+        body_seconds = usual.response_seconds if "max_bytes" in limits else usual.body_seconds
+        allowed = self._allowed[policy] = Allowed(
+            media_types=policy.media_types,
+            max_bytes=min(size for size in sizes if size is not None),
+            body_seconds=limits.get("seconds", body_seconds),
+            response_seconds=limits.get("seconds", usual.response_seconds),
+        )
+        return allowed
 
     def _check_peer(self, scope: Scope) -> None:
         if self.production:
             return
         peer, server = scope["state"]["peer"], scope.get("server")
-        # No peer: a socket file, where the server has no port; or a stranger who left. A name as peer: a test.
+        # No peer: a Unix socket, where the server has no port; or a client that left. A name as peer: a test.
         local = (server is not None and server[1] is None) if peer is None else parse_address(peer) is None
         if not (local or contains(self.networks, peer)):
-            raise Problem(403, detail="In development this service answers this machine alone (DEVELOPMENT_NETWORKS).")
+            raise Problem(403, detail="In development only this machine may call (DEVELOPMENT_NETWORKS).")
 
     def _check_destination(self, scope: Scope, headers: Headers) -> None:
         if b"host" not in headers or host_name(headers[b"host"]) not in self.hosts:
-            raise Problem(400, detail="This service does not answer for that host.")
+            raise Problem(400, detail="This service does not serve that host.")
         if self.production and scope["scheme"] not in ("https", "wss"):
             # Never a redirect: it would hide that the credential has already crossed in clear (ASVS 5.0 V4.1.2).
             raise Problem(403, "https-required", "Use https.")
 
-    async def _in_time(self, seconds: float | None, scope: Scope, receive: Receive, send: Send) -> None:
-        context = scope["state"]["context"]
-        watched = self.deadlines.watch(seconds, context)
-        try:
-            await self.app(scope, receive, send)
-        except asyncio.CancelledError:
-            if not watched.was_us():
-                raise
-            if context.status:
-                raise TimeoutError from None
-            late = Problem(504, detail="The answer took too long.")
-            await respond(late, context.request_id)(scope, receive, send)
-        finally:
-            self.deadlines.forget(watched)
-
 
 def install(app: FastAPI) -> None:
-    app.max_body_size = None  # it would be asked outside of all layers; it stands in the router and its routes too
+    app.max_body_size = None  # FastAPI would enforce it outside of all middleware; see MAX_BODY_BYTES and `accepts`
     app.add_middleware(RequestGuard, shared=app, settings=RequestGuardSettings.current())

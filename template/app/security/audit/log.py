@@ -16,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, after_commit, before_commit
+from app.security.access.policy import hooks_of
 from app.security.audit.chain import EVENTS, BrokenChain, Row, append
 from app.security.core import events, logs
 from app.security.core.events import Event, Fields, NotRecorded
-from app.security.core.hooks import hooks_of
 from app.security.core.tables import utc_now
 
 WRITE_EVERY_SECONDS, RETRY_SECONDS, END_SECONDS = 1.0, 60.0, 5.0

@@ -4,19 +4,18 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
 from app.database import DbSession
 from app.security.access.identity import Caller
 from app.security.access.roles import ADMIN, require_role
-from app.security.access.routing import include_first, our_router
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.tables import AuditEvent
 
-router = our_router("/audit-events", tags=["audit"], dependencies=[require_role(ADMIN)])
+router = APIRouter(prefix="/audit-events", tags=["audit"], dependencies=[require_role(ADMIN)])
 
 Seq = Annotated[int, Query(ge=0, lt=2**63)]
 Name = Annotated[str, Query(pattern=r"^[a-z_]{1,64}$", max_length=64)]
@@ -72,4 +71,4 @@ async def list_events(
 
 
 def install(app: FastAPI) -> None:
-    include_first(app, router)
+    app.routes.extend(router.routes)

@@ -7,9 +7,9 @@ from sqlalchemy import bindparam, select
 from starlette.requests import HTTPConnection
 
 from app.database import Database
+from app.security.access.context import Headers
 from app.security.access.credentials import Credential, InvalidCredential, Principal
 from app.security.access.known_roles import believed
-from app.security.admission.request_shape import Headers
 from app.security.authentication import tokens
 from app.security.authentication.tokens import Claims
 from app.security.core.tables import Account, AccountRole, Session

@@ -7,13 +7,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
 from app.security.access import accounts, credentials
-from app.security.access.policy import Policies
+from app.security.access.policy import Policies, hooks_of
 from app.security.administration import pruning
 from app.security.administration import self_service as users
 from app.security.authentication import passwords
 from app.security.authentication import routes as auth_routes
 from app.security.authentication.bearer import BearerToken
-from app.security.core.hooks import hooks_of
 from app.security.core.settings import in_production
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ async def _first_line(app: FastAPI) -> None:
 def install(app: FastAPI) -> None:
     credentials.add_kind(app, BearerToken())
     passwords.install(app)
-    auth_routes.install(app)
     users.install(app)
+    auth_routes.install(app)
     pruning.install(app)
     hooks_of(app).at_start.append(_first_line)

@@ -23,9 +23,8 @@ from fastapi import FastAPI
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.security.access.policy import Policies
+from app.security.access.policy import Policies, hooks_of
 from app.security.authentication.password_policy import guessability, is_made_of, words_of
-from app.security.core.hooks import hooks_of
 from app.security.core.problems import Problem
 from app.security.core.settings import SecuritySettings
 from app.security.core.tables import UNUSABLE_PASSWORD

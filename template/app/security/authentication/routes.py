@@ -4,14 +4,13 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response as PlainResponse
 
 from app.database import Database, DbSession
 from app.security.access.credentials import credentials_of, forget_on_commit
 from app.security.access.identity import Caller, public
-from app.security.access.routing import include_first, our_router
 from app.security.authentication import sessions
 from app.security.authentication import throttle as login_throttle
 from app.security.authentication.login import LoginFailed, PasswordLogin
@@ -23,7 +22,7 @@ from app.security.core.problems import Problem
 from app.security.http import errors
 from app.security.http.client_address import client_ip
 
-router = our_router("/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"])
 
 
 class SessionOut(BaseModel):
@@ -164,4 +163,4 @@ async def _on_throttled(request: Request, error: Exception) -> PlainResponse:
 def install(app: FastAPI) -> None:
     app.state.password_login = PasswordLogin(app.state.database, app.state.passwords)
     app.add_exception_handler(Throttled, _on_throttled)
-    include_first(app, router)
+    app.routes.extend(router.routes)

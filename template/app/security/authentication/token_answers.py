@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import Request
 from pydantic import BaseModel
 
+from app.security.access.context import context_of
 from app.security.authentication import sessions, tokens
 from app.security.authentication.oauth_forms import OAuthError
 from app.security.core.tables import Session
@@ -25,7 +26,7 @@ class TokenOut(AccessTokenOut):
 
 def known_scopes(request: Request) -> frozenset[str]:
     """Every scope that a route of this app asks for."""
-    return frozenset(request.state.policies.scopes())
+    return frozenset(context_of(request).policies.scopes())
 
 
 def access_token_for(

@@ -9,12 +9,11 @@ import hmac
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, MutableMapping
-from concurrent.futures import Future
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -75,33 +74,24 @@ class NotRecorded(ConnectionError):
 
 
 @dataclass(slots=True)
-class RequestContext:
-    """What every event of one request shares."""
+class EventContext:
+    """What every event of one request shares. `access/context.py` adds the route's policy and the caller."""
 
     request_id: str
     method: str
     root_path: str = ""  # of this app, as ASGI has it
+    route: str | None = None  # the template of the path, where a route is found
     client_ip: str = "unknown"
     user_agent: str = ""
-    client_request_id: str | None = None  # what a peer we do not trust called this request
+    client_request_id: str | None = None  # the X-Request-ID of an untrusted peer
     actor: str = "anonymous"
     reason: str | None = None
-    status: int = 0  # of the answer, as soon as it has begun
+    status: int = 0  # of the response, once it has started
     answered: bool = False  # to its end
-    sending_since: float = math.inf  # the monotonic clock, while the client has not taken what was sent last
-    thread: Future[Any] | None = None  # in which its body is read or its endpoint runs, until it is done
     on_response: list[OnResponse] = field(default_factory=list)
-    scope: MutableMapping[str, Any] = field(default_factory=dict)  # of ASGI
-
-    @property
-    def route(self) -> str | None:
-        """The template of the path, where the route that answers is known by now."""
-        policies = self.scope.get("state", {}).get("policies")
-        policy = policies.of(self.scope) if policies else None
-        return policy.path if policy else None
 
 
-current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
+current: ContextVar[EventContext | None] = ContextVar("request_context", default=None)
 
 Listener = Callable[[AsyncSession | None, Fields], None]
 _listeners: list[Listener] = []

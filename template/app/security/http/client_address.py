@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.security.access.policy import Policies
-from app.security.core.hooks import hooks_of
+from app.security.access.policy import Policies, hooks_of
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
 
 UNKNOWN = "unknown"

@@ -24,8 +24,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from app.security.access.policy import Policies
-from app.security.access.routing import path_in
+from app.security.access.context import context_of
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
@@ -86,8 +85,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response | N
     problem = _problem_of(error)
     if not isinstance(error, Problem) and error.status_code < 500:
         _add_detail(problem, error.detail)
-    if error.status_code == 405 and (methods := _methods(request.scope)):
-        problem.headers = {**(problem.headers or {}), "Allow": ", ".join(methods)}
     return respond(problem, _request_id(request))
 
 
@@ -102,14 +99,6 @@ def _add_detail(problem: Problem, detail: object) -> None:
         problem.members["details"] = str(detail)
 
 
-def _methods(scope: Scope) -> list[str]:
-    """What every route of this path takes (RFC 9110 section 10.2.1); routing tells of the first alone."""
-    policies: Policies = scope["state"]["policies"]
-    path = path_in(scope)
-    fitting = [policy for policy in policies.all if policy.pattern and policy.pattern.match(path)]
-    return sorted({method for policy in fitting for method in policy.methods} - {"WEBSOCKET"})
-
-
 def _problem_of(error: HTTPException) -> Problem:
     if isinstance(error, Problem):
         return error
@@ -118,10 +107,9 @@ def _problem_of(error: HTTPException) -> Problem:
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     error = cast(ValidationException, error)
-    context, reported = request.scope["state"]["context"], request.scope["state"]["invalid_requests_reported"]
+    context, reported = context_of(request), request.scope["state"]["invalid_requests_reported"]
     reported.record(f"{context.client_ip} {context.route}", Event.INPUT_VALIDATION_FAIL)
-    policy = cast(Policies, request.scope["state"]["policies"]).of(request.scope)
-    known = PARTS_OF_A_REQUEST | (policy.known_names if policy else frozenset())
+    known = PARTS_OF_A_REQUEST | (context.policy.known_names if context.policy else frozenset())
     found = [_explain(problem, known) for problem in error.errors()[:20]]
     if all(problem.get("type") == "json_invalid" for problem in error.errors()):
         return respond(Problem(400, detail="The body is not valid JSON."), _request_id(request))
@@ -220,7 +208,6 @@ def handle_mounted(app: Starlette) -> None:
         return respond(_problem_for(error), _request_id(request))
 
     app.add_exception_handler(Exception, on_crash)
-    app.middleware_stack = None  # built again with it
 
 
 def install(app: FastAPI) -> None:

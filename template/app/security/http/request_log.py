@@ -1,27 +1,24 @@
 """The outermost layer: a request id for every request, and one access event when it has been answered."""
 
 import asyncio
-import math
 import os
 import re
 import time
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.security.access.context import RequestContext
+from app.security.access.policy import WEBSOCKET
 from app.security.core import events, logs
-from app.security.core.events import Event, RequestContext
-from app.security.http import telemetry
+from app.security.core.events import Event
 from app.security.http.client_address import client_ip
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 IDS_AT_ONCE = 256
-NOT_SENDING = math.inf
 OF_SOCKETS = {"websocket.accept": 101, "websocket.close": 403}  # what servers answer
-PIECE_BYTES = 64 * 1024
 AGENT_BYTES, SHOWN = 1024, 200  # what is looked at of a User-Agent, and the characters that are kept of it
 _NAME = Event.REQUEST.value  # a member of an enumeration takes four times as long to become JSON
 FLUSH_SECONDS = 0.1  # that an access line waits for others; security events are written at once
@@ -33,15 +30,6 @@ def _shown(agent: bytes) -> str:
     return logs.redact(agent.decode("latin-1"))[:SHOWN]
 
 
-def _in_pieces(message: Message) -> Iterator[Message]:
-    """A server waits for its client before the next piece only, so a large answer in one would never be waited for."""
-    body, last = memoryview(message["body"]), not message.get("more_body", False)
-    for start in range(0, len(body), PIECE_BYTES):
-        yield {"type": message["type"], "body": bytes(body[start : start + PIECE_BYTES]), "more_body": True}
-    if last:
-        yield {"type": message["type"], "body": b"", "more_body": False}
-
-
 def _begin(message: Message, context: RequestContext) -> None:
     """How the answer begins: what others add to it, and the request's id."""
     context.status = message["status"]
@@ -49,6 +37,13 @@ def _begin(message: Message, context: RequestContext) -> None:
     for add in context.on_response:
         add(headers)
     headers.append((b"x-request-id", context.request_id.encode()))
+
+
+def _path(scope: Scope) -> str:
+    """What routing compares: the path without the root path (`uvicorn --root-path`, or mounted elsewhere)."""
+    path, root_path = str(scope["path"]), str(scope.get("root_path", ""))
+    below = path.removeprefix(root_path)
+    return below if root_path and below != path and below[:1] in ("", "/") else path
 
 
 class RequestLog:
@@ -75,7 +70,6 @@ class RequestLog:
         state = scope["state"]
         state.update(self.shared_values)
         state["context"] = context
-        telemetry.silence(scope)
 
         async def sender(message: Message) -> None:
             kind = message["type"]
@@ -83,14 +77,8 @@ class RequestLog:
                 _begin(message, context)
             elif not context.status:
                 context.status = OF_SOCKETS.get(kind, 0)
-            pieces = _in_pieces(message) if len(message.get("body", b"")) > PIECE_BYTES else (message,)
-            try:
-                for piece in pieces:
-                    context.sending_since = time.monotonic()
-                    await send(piece)
-                context.answered = kind.endswith(".body") and not message.get("more_body", False)
-            finally:
-                context.sending_since = NOT_SENDING
+            await send(message)
+            context.answered = kind.endswith(".body") and not message.get("more_body", False)
 
         token = events.current.set(context)
         try:
@@ -98,7 +86,6 @@ class RequestLog:
         finally:
             events.current.reset(token)
             self._access(context, started)
-            context.scope = {}  # or each would keep the other until the garbage collector comes
 
     def _context(self, scope: Scope) -> RequestContext:
         inbound, agent = b"", b""
@@ -109,11 +96,12 @@ class RequestLog:
                 inbound = value
         context = RequestContext(
             request_id=self.new_ids.pop() if self.new_ids else self._more_ids(),
-            method=scope.get("method", "WEBSOCKET"),
+            method=WEBSOCKET if scope["type"] == "websocket" else scope["method"],
             root_path=scope.get("root_path", ""),
+            app=self.shared,
+            path=_path(scope),
             client_ip=client_ip(scope),
             user_agent=_shown(agent),
-            scope=scope,
         )
         if inbound and scope["state"]["trusted_peer"]:
             context.request_id = inbound.decode()

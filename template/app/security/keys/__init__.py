@@ -18,13 +18,12 @@ from starlette.requests import HTTPConnection
 from app.database import Database, changed_rows
 from app.security.access import credentials
 from app.security.access.accounts import token_hash
+from app.security.access.context import Headers
 from app.security.access.credentials import Credential, InvalidCredential, Principal
 from app.security.access.known_roles import believed
-from app.security.access.policy import Policies
-from app.security.admission.request_shape import Headers
+from app.security.access.policy import Policies, hooks_of
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.hooks import hooks_of
 from app.security.core.settings import environment
 from app.security.core.tables import Account, AccountRole, ApiKey, utc_now
 from app.security.keys.store import MODES, is_live, parse

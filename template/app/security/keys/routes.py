@@ -4,21 +4,20 @@ from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
+from app.security.access.context import context_of
 from app.security.access.credentials import Principal, forget_on_commit
 from app.security.access.identity import Caller, recent_login
-from app.security.access.policy import Policies
-from app.security.access.routing import include_first, our_router
 from app.security.core.problems import Problem
 from app.security.core.tables import ApiKey, is_displayable
 from app.security.keys import store
 from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, KeyRefused, NewKey
 
-router = our_router("/api-keys", tags=["api keys"])
+router = APIRouter(prefix="/api-keys", tags=["api keys"])
 
 Scope = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MOST_SCOPES = 40
@@ -73,7 +72,7 @@ def _new(key: NewKey) -> NewKeyOut:
 @router.post("", status_code=201, dependencies=[recent_login])
 async def issue_key(request: Request, wanted: KeyCreate, caller: Caller, db: DbSession) -> NewKeyOut:
     """A key for programs of the caller, limited to scopes that routes require and that the caller's login has."""
-    policies: Policies = request.state.policies
+    policies = context_of(request).policies
     allowed = set(policies.scopes()) if caller.scopes is None else caller.scopes
     if not allowed.issuperset(wanted.scopes):
         found = {"pointer": "/body/scopes", "detail": "No route requires such a scope.", "code": "unknown_scope"}
@@ -121,4 +120,4 @@ async def _own(db: AsyncSession, caller: Principal, key_id: UUID) -> ApiKey:
 
 
 def install(app: FastAPI) -> None:
-    include_first(app, router)
+    app.routes.extend(router.routes)

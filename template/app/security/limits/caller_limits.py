@@ -14,11 +14,11 @@ from limits import RateLimitItem
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.security.access.context import RequestContext, context_in, context_of
 from app.security.access.credentials import Credentials, Principal
-from app.security.access.routing import path_in
+from app.security.access.policy import hooks_of
 from app.security.admission.request_guard import HEALTH_PATHS
-from app.security.core.events import Event, OnceAMinute, RequestContext
-from app.security.core.hooks import hooks_of
+from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.secret_keys import keys_for
 from app.security.http import errors
@@ -79,14 +79,14 @@ class RateLimit:
         self.limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or path_in(scope) == HEALTH_PATHS[0]:
+        if scope["type"] == "lifespan" or context_in(scope).path == HEALTH_PATHS[0]:
             return await self.app(scope, receive, send)
-        state = scope["state"]
-        state["rate_limits"] = self.limits
+        context = context_in(scope)
+        scope["state"]["rate_limits"] = self.limits
         try:
-            await self.limits.count_request(state["context"], state["counted_as"])
+            await self.limits.count_request(context, context.rate_limit_key)
         except Problem as refusal:
-            return await errors.respond(refusal, state["context"].request_id)(scope, receive, send)
+            return await errors.respond(refusal, context.request_id)(scope, receive, send)
         await self.app(scope, receive, send)
 
 
@@ -96,9 +96,9 @@ def install(app: FastAPI) -> None:
 
     async def count_account(connection: HTTPConnection, principal: Principal) -> None:
         """A request counted as an address counts for its account too, once its credential is verified."""
-        state = connection.scope["state"]
-        if state["counted_as"] != principal.actor:
-            await limits.count_request(state["context"], principal.actor)
+        context = context_of(connection)
+        if context.rate_limit_key != principal.actor:
+            await limits.count_request(context, principal.actor)
 
     credentials.on_identified.append(count_account)
     app.add_middleware(RateLimit, limits=limits)

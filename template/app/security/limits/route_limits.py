@@ -12,8 +12,8 @@ from fastapi import Depends, FastAPI, Request
 from slowapi import extension
 from slowapi.wrappers import LimitGroup
 
-from app.security.access.policy import Policies
-from app.security.core.hooks import hooks_of
+from app.security.access.context import context_of
+from app.security.access.policy import Policies, hooks_of
 from app.security.http.client_address import client_ip, client_prefix
 
 Function = Callable[..., Any]
@@ -22,7 +22,7 @@ OPTIONS = ("per_method", "methods", "error_message", "exempt_when", "override_de
 
 def caller_key(request: Request) -> str:
     """The account of the caller, or else the client address."""
-    principal = request.scope["state"].get("principal")
+    principal = context_of(request).principal
     return principal.actor if principal else client_prefix(client_ip(request.scope))
 
 

@@ -16,10 +16,9 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app.database import Database, DatabaseSettings, database_url, sqlite_files
-from app.security.access.policy import InsecureApp, Policies, Policy
+from app.security.access.policy import Hint, InsecureApp, Policies, Policy, hooks_of
 from app.security.conflicts import conflicts, project_files
 from app.security.core import logs, settings
-from app.security.core.hooks import Hint, hooks_of
 from app.security.core.settings import ROOT, environment, in_production, problems
 from app.security.operations import migrations, start_up
 from app.security.operations.terminal import kind_of

@@ -4,18 +4,17 @@ import asyncio
 import time
 from typing import Literal
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 from sqlalchemy import text
 
 from app.database import Database
 from app.security.access.identity import public
-from app.security.access.routing import include_first, our_router
 from app.security.core.problems import Problem
 
 CACHED_SECONDS = 1.0
 
-router = our_router("/health", tags=["health"], dependencies=[public])
+router = APIRouter(prefix="/health", tags=["health"], dependencies=[public])
 
 
 class Health(BaseModel):
@@ -61,4 +60,4 @@ async def ready(request: Request) -> Health:
 
 def install(app: FastAPI) -> None:
     app.state.readiness = Readiness(app.state.database)
-    include_first(app, router)
+    app.routes.extend(router.routes)

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from app.database import Base, DatabaseSettings, UtcDateTime, create_engine, database_url
-from app.security.core.hooks import hooks_of
+from app.security.access.policy import hooks_of
 from app.security.core.settings import ROOT, in_production
 from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
 

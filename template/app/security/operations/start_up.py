@@ -1,127 +1,108 @@
-"""What has to be true before the first answer, checked when the app starts, or by the first request where it never did.
+"""What must be true before the first response, checked when the app starts, or by the first request where it did not.
 
 An app that leaves something unprotected does not serve: the check names it and every request is refused.
 """
 
 import logging
-from collections.abc import Iterable
+import re
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security.access.policy import InsecureApp, Policies
-from app.security.access.route_gates import add_gates
-from app.security.access.route_tables import choosing_routers, close, mounted_apps
-from app.security.access.routing import look_up_by_first_segment
-from app.security.admission.json_bodies import may_be_read_late
+from app.security.access.context import context_in
+from app.security.access.policy import Declared, InsecureApp, Policies, hooks_of
 from app.security.core import events, logs
 from app.security.core.events import Event
-from app.security.core.hooks import hooks_of
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
 from app.security.http import errors
 
 log = logging.getLogger(__name__)
+OURS = "app.security."
+ANY_ID = "00000000-0000-4000-8000-000000000000"
 NOT_SECURED = "app/main.py never calls secure(app), so nothing protects this app: call it last in create_app()"
-FOREIGN_CORS = "a CORSMiddleware beside ours: the answer cors_origins says which pages may call"
-
-
-def check(app: FastAPI, layers: list[Middleware], public: Iterable[str]) -> Policies:
-    """The policies of a well assembled app. Raises: InsecureApp, which names everything that is wrong."""
-    found = Policies(app, public)
-    reasons = found.problems()
-    for look in hooks_of(app).checks:
-        reasons += look(app, found)
-    if app.user_middleware[: len(layers)] != layers:
-        reasons.append("a layer was added outside the protections: secure(app) comes last")
-    mounted = [layer for below in mounted_apps(app.router) for layer in below.user_middleware]
-    if any(_is_cors(layer) for layer in (*app.user_middleware, *mounted) if layer not in layers):
-        reasons.append(FOREIGN_CORS)
-    for served in (app, *mounted_apps(app.router)) if in_production() else ():
-        if _overrides(served):
-            reasons.append("app.dependency_overrides replaces dependencies in production")
-        if served.debug:
-            reasons.append("FastAPI(debug=True) shows the code of what fails")
-    if reasons:
-        raise InsecureApp("\n".join(["This app does not start:", *(f"  - {reason}" for reason in reasons)]))
-    return found
 
 
 def check_app(app: FastAPI) -> Policies:
-    """The policies of an app that `secure` has protected. Raises: InsecureApp."""
+    """The policies of a well assembled app. Raises: InsecureApp, which names everything that is wrong."""
     if "layers" not in app.state:
         raise InsecureApp(NOT_SECURED)
-    return check(app, app.state.layers, app.state.public_paths)
+    policies = Policies(app)
+    served = [app, *mounted_apps(app)]
+    reasons = policies.problems()
+    for look in hooks_of(app).checks:
+        reasons += look(app, policies)
+    if app.user_middleware[: len(app.state.layers)] != app.state.layers:
+        reasons.append("a layer was added outside the protections: secure(app) comes last")
+    layers = [layer for one in served for layer in one.user_middleware if layer not in app.state.layers]
+    if any(_is(layer, CORSMiddleware) for layer in layers):
+        reasons.append("a CORSMiddleware beside ours: the answer cors_origins says which pages may call")
+    if in_production():
+        if any(getattr(one, "dependency_overrides", None) for one in served):
+            reasons.append("app.dependency_overrides replaces dependencies in production")
+        if any(one.debug for one in served):
+            reasons.append("FastAPI(debug=True) shows the code of what fails")
+    if reasons:
+        raise InsecureApp("\n".join(["This app does not start:", *(f"  - {reason}" for reason in reasons)]))
+    return policies
 
 
-def _overrides(app: Starlette) -> object:
-    return getattr(app, "dependency_overrides", None)
+def _is(layer: Middleware, kind: type) -> bool:
+    return isinstance(layer.cls, type) and issubclass(layer.cls, kind)
 
 
-def _is_cors(layer: Middleware) -> bool:
-    return isinstance(layer.cls, type) and issubclass(layer.cls, CORSMiddleware)
+def mounted_apps(app: Starlette) -> list[Starlette]:
+    """The apps mounted below this one: they answer their own errors, and should do it in our form."""
+    routes = [context.original_route for context in iter_route_contexts(app.routes)]
+    below = [route.app for route in routes if isinstance(route, Mount) and isinstance(route.app, Starlette)]
+    return below + [deeper for one in below for deeper in mounted_apps(one)]
 
 
-def _has_foreign_cors(stack: object) -> bool:
-    """Whether a layer of a running app, made by whatever function, lets pages of its own choice read."""
-    while stack is not None:
-        if isinstance(stack, CORSMiddleware) and not type(stack).__module__.startswith("app.security."):
-            return True
-        stack = getattr(stack, "app", None)
-    return False
+class NotSecured:
+    """Answers nothing in an app that never becomes secure; `secure(app)` takes it out."""
+
+    def __init__(self, app: ASGIApp) -> None: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": NOT_SECURED})
+        raise InsecureApp(NOT_SECURED)
 
 
 class StartUp:
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app
         self.shared = shared
-        self.production = in_production()
-        self.routes: object = None  # the closed route table, once everything was found right
-        self.served: list[Starlette] = []  # this app, and those mounted below it
+        self.policies: Policies | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._lifespan(scope, receive, send)
         try:
-            self._ensure()
+            context_in(scope).policies = self.policies or self._check()
         except InsecureApp as error:
             log.critical("%s", error)
-            problem = Problem(500, detail="This service is not assembled safely; its log says why.")
-            return await errors.respond(problem, scope["state"]["context"].request_id)(scope, receive, send)
-        scope["state"]["policies"] = self.shared.state.policies
+            problem = Problem(500, detail="This service is misconfigured; its log says how.")
+            return await errors.respond(problem, context_in(scope).request_id)(scope, receive, send)
         await self.app(scope, receive, send)
 
-    def _ensure(self) -> None:
-        if self.routes is None:
-            if not self.shared.state.may_serve:
-                raise InsecureApp("this app was put together to be looked at, with settings too weak to serve with")
-            self.shared.state.policies = check_app(self.shared)
-            if _has_foreign_cors(self.shared.middleware_stack):
-                raise InsecureApp(FOREIGN_CORS)
-            self.served = [self.shared, *mounted_apps(self.shared.router)]
-            for app in self.served[1:]:
-                errors.handle_mounted(app)
-            close(self.shared.router)
-            self.routes = self.shared.router.routes
-            strictly = any(map(may_be_read_late, self.served))
-            for below in choosing_routers(self.shared.router):
-                add_gates(below, strictly=strictly)
-                below.redirect_slashes = False  # to an address made of the Host header, which might be http
-            look_up_by_first_segment(self.shared)
-        router = self.shared.router
-        if self.routes is not router.routes or router.default != router.not_found:
-            raise InsecureApp("app.router was changed after the start")
-        if self.production and any(map(_overrides, self.served)):
-            raise InsecureApp("app.dependency_overrides replaces dependencies in production")
+    def _check(self) -> Policies:
+        if not self.shared.state.may_serve:
+            raise InsecureApp("this app was assembled only to be inspected, with settings too weak to serve with")
+        self.policies = self.shared.state.policies = check_app(self.shared)
+        return self.policies
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         first = await receive()
         try:
             logs.configure()  # again: the server has set up its own logging by now
-            self._ensure()
+            self._check()
             for hook in hooks_of(self.shared).at_start:
                 await hook(self.shared)
         except BaseException as error:
@@ -141,15 +122,32 @@ class StartUp:
                 await hook(self.shared)
 
 
-def install(app: FastAPI, public: Iterable[str]) -> None:
-    app.state.public_paths = frozenset(public)
+def install(app: FastAPI, declared: Declared) -> None:
+    app.state.declared = dict(declared)
+    for served in (app, *mounted_apps(app)):
+        served.user_middleware[:] = [layer for layer in served.user_middleware if not _is(layer, NotSecured)]
+        served.router.redirect_slashes = False  # to an address made of the Host header
+        if served is not app:
+            errors.handle_mounted(served)
     app.add_middleware(StartUp, shared=app)
+
+
+def place_ours(app: FastAPI, first: int) -> None:
+    """Move our routes, `app.routes[first:]`, ahead of the first route of yours that would answer for one of them.
+
+    There is none unless you have a route such as `/{page:path}`; ours then stay last and cost yours nothing.
+    """
+    yours, ours = app.routes[:first], app.routes[first:]
+    paths = [re.sub(r"{[^}]*}", ANY_ID, str(getattr(route, "path", ""))) for route in ours]
+    requests: list[Scope] = [{"type": "http", "method": "GET", "path": path, "headers": []} for path in paths]
+    conflicts = (
+        n for n, route in enumerate(yours) if any(route.matches({**one})[0] is not Match.NONE for one in requests)
+    )
+    place = next(conflicts, first)
+    app.routes[:] = yours[:place] + ours + yours[place:]
 
 
 def remember_layers(app: FastAPI) -> None:
     """To be called when all our layers are added: whatever comes outside them later is refused."""
-    app.state.layers = app.user_middleware[: 1 + max(_our_indexes(app))]
-
-
-def _our_indexes(app: FastAPI) -> list[int]:
-    return [index for index, layer in enumerate(app.user_middleware) if layer.cls.__module__.startswith(__package__)]
+    indexes = [index for index, layer in enumerate(app.user_middleware) if layer.cls.__module__.startswith(OURS)]
+    app.state.layers = app.user_middleware[: 1 + max(indexes)]

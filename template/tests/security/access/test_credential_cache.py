@@ -10,8 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.access.credential_cache import CredentialCache
-from app.security.access.credentials import Credentials
+from app.security.access.credentials import CredentialCache, Credentials
 from app.security.core.tables import Account
 from tests.security.callers import AsCaller, CallerClient
 from tests.security.fixtures import Database, MakeClient

@@ -1,6 +1,5 @@
 """A member that is named twice means one thing to us and another to a proxy, so it is refused, wherever it stands."""
 
-import threading
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -11,7 +10,6 @@ from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
-from app.security.admission import json_bodies
 from app.security.compose import fastapi_options
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
@@ -128,25 +126,6 @@ def test_both_halves_of_a_character_are_one(client: TestClient) -> None:
 @pytest.mark.parametrize("body", ['[{"a": 1}, {"a": 1}]', '{"a": {"a": 1}}', '{"a": 1, "A": 1}', "[]", "1", "null"])
 def test_the_same_name_in_another_object_is_no_repetition(client: TestClient, body: str) -> None:
     assert client.post("/parsed", content=body, headers=JSON).text == body.replace(" ", "")
-
-
-@pytest.mark.parametrize(("objects", "elsewhere"), [(10, False), (130_000, True)])
-def test_a_large_body_is_not_read_where_everybody_is_answered(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, objects: int, elsewhere: bool
-) -> None:
-    readers: set[threading.Thread] = set()
-    named_once = json_bodies._named_once
-
-    def noted(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        readers.add(threading.current_thread())
-        return named_once(members)
-
-    monkeypatch.setattr(json_bodies, "_named_once", noted)
-    answer = client.post("/parsed", content=f"[{','.join(['{}'] * objects)}]", headers=JSON)
-
-    assert client.portal is not None
-    assert len(answer.json()) == objects
-    assert (client.portal.call(threading.current_thread) not in readers) == elsewhere
 
 
 def test_a_large_body_that_is_no_json_is_refused_like_a_small_one(client: TestClient) -> None:

@@ -18,7 +18,6 @@ from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.core.test_crashes import crashes
 from tests.security.fixtures import MakeClient
-from tests.security.http.test_headers import EXPECTED
 from tests.security.raw_asgi import scope_of
 
 Recorded = list[dict[str, Any]]
@@ -94,24 +93,6 @@ def talk(
     scope["query_string"] = query.encode()
     assert client.portal is not None
     client.portal.call(client.app, scope, connect, send)
-
-
-def test_a_handshake_that_its_route_forgot_is_a_crash(
-    sockets: TestClient, recorded: Recorded, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    talk(sockets, "/forgotten", send)
-
-    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    assert (sent[0]["status"], headers["content-type"]) == (500, "application/problem+json")
-    assert {name: headers.get(name.lower()) for name in EXPECTED} == EXPECTED
-    assert crashes(recorded) == ["RuntimeError"]
-    assert recorded[-1]["status"] == 500
-    assert "neither accepted nor closed" in capsys.readouterr().out
 
 
 def test_what_is_closed_already_is_not_refused_again(sockets: TestClient, recorded: Recorded) -> None:

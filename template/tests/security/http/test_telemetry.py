@@ -54,12 +54,6 @@ def app_with_one_below() -> FastAPI:
 async def calm() -> None: ...
 
 
-def test_a_mounted_app_tells_nobody_either(provider: Provider) -> None:
-    assert caller_of(app_with_one_below()).get("/below/calm?code=secret").status_code == 200
-
-    assert provider.told == []
-
-
 def test_who_asks_for_telemetry_gets_what_fastapi_tells(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
 

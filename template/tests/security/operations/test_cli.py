@@ -133,7 +133,7 @@ def test_an_unprotected_route_is_named_instead_of_the_list(manage: Manage) -> No
     result = manage("routes", load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "  - GET /forgotten asks for no caller" in result.stderr
+    assert "  - GET /forgotten requires no authentication" in result.stderr
     assert isinstance(result.exception, SystemExit)
 
 

@@ -1,63 +1,19 @@
-"""What stands around the app, and what is added to it after the start."""
+"""What fails the start-up: middleware outside the protections, foreign CORS, overrides and debug in production."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from app.security.access.identity import public
 from app.security.access.policy import InsecureApp
 from app.security.compose import fastapi_options
-from tests.security.build_app import Add, assemble, caller_of, forgotten, plain, some_folder
+from tests.security.build_app import assemble, caller_of, forgotten, plain
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT
-
-ADDED_LATER: list[Add] = [
-    lambda app: app.get("/late")(forgotten),
-    lambda app: app.include_router(APIRouter()),
-    lambda app: app.mount("/late", FastAPI()),
-    lambda app: app.add_route("/late", plain),
-    lambda app: app.frontend("/late", directory=some_folder()),
-]
-
-
-@pytest.mark.parametrize("add", ADDED_LATER)
-def test_no_route_is_added_after_the_start(environment: Callable[..., None], add: Add) -> None:
-    environment()
-    app = assemble()
-
-    with TestClient(app, base_url="http://localhost") as client:
-        with pytest.raises(InsecureApp):
-            add(app)
-        assert client.get("/late").status_code == 404
-
-
-def test_no_route_is_added_to_a_router_or_an_app_below_after_the_start(environment: Callable[..., None]) -> None:
-    environment()
-    router, below = APIRouter(), FastAPI(**fastapi_options())
-    router.get("/open", dependencies=[public])(forgotten)
-
-    def add(app: FastAPI) -> None:
-        app.include_router(router)
-        app.mount("/below", below)
-
-    with TestClient(assemble(add), base_url="http://localhost"):
-        for late in (router, below):
-            with pytest.raises(InsecureApp, match="/late"):
-                late.get("/late")(forgotten)
-
-
-def test_a_replaced_route_table_is_not_served(environment: Callable[..., None]) -> None:
-    environment()
-    app = assemble()
-
-    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
-        app.router.routes = [Route("/late", plain)]
-        assert client.get("/late").status_code == 500
 
 
 class Around:
@@ -103,20 +59,6 @@ def test_there_is_no_cors_layer_beside_ours(environment: Callable[..., None]) ->
         pass
 
 
-def with_cors(app: Any) -> CORSMiddleware:
-    return CORSMiddleware(app, allow_origins=["*"])
-
-
-def test_a_function_that_makes_a_cors_layer_is_seen_too(environment: Callable[..., None]) -> None:
-    environment()
-
-    with (
-        pytest.raises(InsecureApp, match="cors_origins"),
-        TestClient(assemble(lambda app: app.add_middleware(with_cors))),
-    ):
-        pass
-
-
 def test_no_app_below_has_a_cors_layer(environment: Callable[..., None]) -> None:
     environment()
     below = FastAPI(**fastapi_options())
@@ -127,17 +69,6 @@ def test_no_app_below_has_a_cors_layer(environment: Callable[..., None]) -> None
         TestClient(assemble(lambda app: app.mount("/below", below))),
     ):
         pass
-
-
-def test_production_replaces_no_dependency_of_a_running_app(environment: Callable[..., None]) -> None:
-    environment(**PRODUCTION_ENVIRONMENT)
-    below = FastAPI(**fastapi_options())
-    client = caller_of(assemble(lambda app: app.mount("/below", below)))
-    assert client.get("/health/live").status_code == 200
-
-    below.dependency_overrides[forgotten] = plain
-
-    assert client.get("/health/live").status_code == 500
 
 
 def test_production_replaces_no_dependency(environment: Callable[..., None]) -> None:
@@ -173,14 +104,3 @@ def test_production_shows_nobody_its_code(environment: Callable[..., None], moun
 
     with pytest.raises(InsecureApp, match="debug=True"), TestClient(assemble(add)):
         pass
-
-
-def test_the_last_resort_of_routing_is_not_replaced_after_the_start(environment: Callable[..., None]) -> None:
-    environment()
-    app = assemble()
-    client = caller_of(app)
-    assert client.get("/nothing").status_code == 404
-
-    app.router.default = plain
-
-    assert client.get("/nothing").status_code == 500

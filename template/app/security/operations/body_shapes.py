@@ -6,8 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.security.access.policy import Policies
-from app.security.core.hooks import hooks_of
+from app.security.access.policy import Policies, hooks_of
 
 Document = dict[str, Any]
 

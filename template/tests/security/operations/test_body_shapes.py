@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
-from app.security.admission.body_shapes import loose_bodies
-from app.security.core.hooks import hooks_of
+from app.security.access.policy import hooks_of
+from app.security.operations.body_shapes import loose_bodies
 from tests.security.build_app import assemble
 from tests.security.fixtures import Database, MakeClient
 from tests.security.sample_resource import add_things

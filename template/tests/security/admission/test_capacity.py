@@ -4,14 +4,13 @@ import asyncio
 import time
 from collections.abc import Iterator
 from threading import Event
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
-from fastapi import Body, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
-from app.security.admission import json_bodies
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.timing import at_once
@@ -37,9 +36,6 @@ def add_routes(app: FastAPI) -> None:
 
     for path, hanging in (("/dependency", hang), ("/yielding", hang_first)):
         app.get(path, dependencies=[public, Depends(hanging)])(answer)
-
-    @app.post("/body", dependencies=[public])
-    async def body(found: Annotated[Any, Body()]) -> None: ...
 
     @app.get("/quick", dependencies=[public])
     def quick() -> None: ...
@@ -118,22 +114,6 @@ def test_what_is_given_up_in_a_thread_keeps_its_place_until_it_is_done(make_clie
     ends = time.monotonic() + 5
     while client.get("/quick").status_code != 200:
         assert time.monotonic() < ends
-
-
-def test_a_large_body_that_is_still_being_read_keeps_its_place_too(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = with_few_places(make_client, RESPONSE_SECONDS="1")
-    monkeypatch.setattr(json_bodies, "_read", lambda body: UNBLOCKED.wait(20))
-    large = {"content": f"[{'1,' * json_bodies.LARGE_BYTES}1]", "headers": {"Content-Type": "application/json"}}
-    UNBLOCKED.clear()
-
-    given_up = at_once([lambda: client.post("/body", **large).status_code])  # type: ignore[arg-type]
-    given_up += statuses([client] * 3, "/blocked")
-    meanwhile = client.get("/quick").status_code
-    UNBLOCKED.set()
-
-    assert (given_up, meanwhile) == ([504] * 4, 429)
 
 
 def test_dependencies_in_threads_are_solved_as_ever(make_client: MakeClient) -> None:
