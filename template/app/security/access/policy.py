@@ -212,13 +212,12 @@ Hint = Callable[[AsyncSession, Policies], Awaitable[list[str]]]
 class Hooks:
     """What features add to the start, the end and the checks of the app that they are installed in.
 
-    A finding of `checks` fails the start-up; `manage doctor` reports `faults` as problems, and `hints`.
+    A finding of `checks` fails the start-up; `manage doctor` reports `hints`.
     """
 
     at_start: list[LifeHook] = field(default_factory=list)
     at_end: list[LifeHook] = field(default_factory=list)  # run in the opposite order
     checks: list[Check] = field(default_factory=list)
-    faults: list[Hint] = field(default_factory=list)
     hints: list[Hint] = field(default_factory=list)
 
 

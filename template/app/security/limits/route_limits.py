@@ -34,7 +34,7 @@ class RouteLimit:
         self.groups: list[tuple[LimitGroup, bool]] = []
 
     async def __call__(self, request: Request) -> Request:
-        state, method = request.scope["state"], request.method.lower()
+        context, limits, method = context_of(request), request.state.rate_limits, request.method.lower()
         for group, critical in self.groups:
             for limit in list(group.with_request(request)):  # type: ignore[no-untyped-call]
                 if limit.is_exempt(request) or method not in (limit.methods or [method]):
@@ -42,7 +42,7 @@ class RouteLimit:
                 caller = _value(limit.key_func, request)
                 counted = (caller, limit.scope or self.route, method if limit.per_method else "")
                 cost = _value(limit.cost, request)
-                await state["rate_limits"].count_route(state["context"], counted, limit.limit, cost, critical=critical)
+                await limits.count_route(context, counted, limit.limit, cost, critical=critical)
         return request
 
 

@@ -135,7 +135,6 @@ async def _check_app(app: FastAPI, report: Report) -> None:
     database = Database()
     try:
         report.hints = await _run(hooks_of(app).hints, database, policies)
-        report.problems += await _run(hooks_of(app).faults, database, policies)
     except Exception as error:
         report.problems.append(await _database_error(error))
     finally:
