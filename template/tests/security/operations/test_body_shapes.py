@@ -1,4 +1,4 @@
-"""What a body may hold is bounded: always in our routes, and said of yours."""
+"""Mass assignment: the template's request bodies are strict and bounded, and doctor names yours that are not."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ class Loose(BaseModel):
     text: Annotated[str, Field(max_length=10)]
 
 
-class Endless(BaseModel):
+class Unbounded(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     text: str
@@ -43,25 +43,25 @@ def app_with(body: type[BaseModel]) -> FastAPI:
     return assemble(add)
 
 
-def test_no_body_of_ours_takes_more_than_it_names(make_client: MakeClient) -> None:
+def test_no_body_of_the_template_accepts_unknown_members_or_unbounded_strings(make_client: MakeClient) -> None:
     app = make_client(build=lambda: app_with(Strict)).app
 
     assert list(loose_bodies(app.openapi())) == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
-        (Loose, ['Loose takes members that it does not name: model_config = ConfigDict(extra="forbid")']),
-        (Endless, [f"Endless.{name} has no longest length: Field(max_length=…)" for name in ("text", "note")]),
+        (Loose, ['Loose accepts unknown members: add model_config = ConfigDict(extra="forbid")']),
+        (Unbounded, [f"Unbounded.{name} has no max_length: add Field(max_length=…)" for name in ("text", "note")]),
     ],
 )
-def test_doctor_says_which_of_yours_does(make_client: MakeClient, body: type[BaseModel], said: list[str]) -> None:
+def test_doctor_names_your_bodies_that_do(make_client: MakeClient, body: type[BaseModel], expected: list[str]) -> None:
     client: TestClient = make_client(build=lambda: app_with(body))
     app: FastAPI = client.app  # type: ignore[assignment]
 
     async def hints(db: object) -> list[str]:
-        found = [await look(db, app.state.policies) for look in hooks_of(app).hints]  # type: ignore[arg-type]
-        return [hint for some in found for hint in some]
+        found = [await hint(db, app.state.policies) for hint in hooks_of(app).hints]  # type: ignore[arg-type]
+        return [line for lines in found for line in lines]
 
-    assert set(said) <= set(Database(client).run(hints))
+    assert set(expected) <= set(Database(client).run(hints))
