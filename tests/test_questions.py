@@ -204,7 +204,7 @@ def test_a_word_that_yaml_reads_as_something_else_is_a_name_like_others(
     project = template.copy(tmp_path / "project", project_name=word, roles=f"{word.lower()}, admin")
 
     assert tomllib.loads(project.read("pyproject.toml"))["project"]["description"] == word
-    assert f'"{word.lower().upper()}": "{word.lower()}"' in project.read("app/security/roles.py")
+    assert f'"{word.lower().upper()}": "{word.lower()}"' in project.read("app/security/access/roles.py")
     assert project.answers()["project_name"] == word
     assert project.answers()["roles"] == f"{word.lower()}, admin"
 
@@ -254,7 +254,7 @@ def test_the_slug_follows_from_the_name(template: Template, tmp_path: Path, name
 def test_roles_may_be_none_some_or_many(template: Template, tmp_path: Path, roles: str) -> None:
     project = template.copy(tmp_path / "project", roles=roles)
 
-    assert project.file("app/security/roles.py").exists() == bool(roles)
+    assert project.file("app/security/access/roles.py").exists() == bool(roles)
 
 
 @pytest.mark.parametrize("origins", ["", "https://a.example", " https://a.example:8443 ,https://localhost "])
