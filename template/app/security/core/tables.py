@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
 
-# Of a person who has not chosen one yet; nothing verifies against it.
+# The password hash of a person who has not chosen a password yet; no password matches it.
 UNUSABLE_PASSWORD = "!"  # noqa: S105  # nosec B105  # no hash, so nothing opens it
 
 
@@ -23,7 +23,7 @@ def utc_now() -> datetime:
 
 
 def normalise_login(name: str) -> str:
-    """One form of a log-in name for the unique index and for the throttle."""
+    """The form of a login name in the unique index and in the login throttle."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
@@ -45,7 +45,7 @@ def is_login_name(name: str) -> bool:
 
 
 class Account(Base):
-    """A caller: a person, who has a password, or a service, which has only keys."""
+    """A caller: a person with a password, or a service with API keys."""
 
     __tablename__ = "accounts"
     __table_args__ = (
@@ -113,7 +113,7 @@ class RefreshToken(Base):
 
 
 class ApiKey(Base):
-    """A key that a program calls with: it belongs to an account, and may do what its scopes say."""
+    """The API key of an account, limited to its scopes."""
 
     __tablename__ = "api_keys"
 
@@ -132,7 +132,7 @@ class ApiKey(Base):
 
 
 class KnownAddress(Base):
-    """An address from which this account has logged in: its own bucket, so that nobody else can lock it out there."""
+    """An address from which this account has logged in. It has its own bucket: no attacker elsewhere locks it out."""
 
     __tablename__ = "known_addresses"
 
@@ -142,7 +142,7 @@ class KnownAddress(Base):
 
 
 class ThrottleBucket(Base):
-    """Recent attempts under one key, as times in whole milliseconds since 1970, oldest first."""
+    """Recent login attempts under one key, as milliseconds since 1970, oldest first."""
 
     __tablename__ = "throttle_buckets"
 

@@ -22,6 +22,10 @@ from app.security.core.settings import in_production
 PACKAGE = "fastapi_offline"  # the assets of Swagger UI; a development dependency
 DOCS, OPENAPI, ASSETS = "/docs", "/openapi.json", "/docs/assets"
 PATHS = (DOCS, OPENAPI, ASSETS)
+CSP = (
+    "style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
 PROBLEM = {
     "title": "Problem",
     "description": "RFC 9457, section 3.1",
@@ -103,13 +107,8 @@ def _page(app: FastAPI, root_path: str) -> Response:
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
-    policy = (
-        f"default-src 'none'; script-src 'self' {allowed}; "
-        "style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
-    )
-    headers = {"Content-Security-Policy": policy, "Cross-Origin-Opener-Policy": "same-origin"}
-    return HTMLResponse(html, headers=headers)
+    csp = f"default-src 'none'; script-src 'self' {allowed}; {CSP}"
+    return HTMLResponse(html, headers={"Content-Security-Policy": csp, "Cross-Origin-Opener-Policy": "same-origin"})
 
 
 def install(app: FastAPI) -> tuple[str, ...]:

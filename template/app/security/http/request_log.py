@@ -1,8 +1,8 @@
-"""The outermost layer: a request id for every request, and one access event when it has been answered."""
+"""Access log: a request id for every request, and one event when its response is complete."""
 
 import asyncio
-import os
 import re
+import secrets
 import time
 from functools import lru_cache
 from typing import Any
@@ -17,23 +17,22 @@ from app.security.core.events import Event
 from app.security.http.client_address import client_ip
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
-IDS_AT_ONCE = 256
-OF_SOCKETS = {"websocket.accept": 101, "websocket.close": 403}  # what servers answer
-AGENT_BYTES, SHOWN = 1024, 200  # what is looked at of a User-Agent, and the characters that are kept of it
-_NAME = Event.REQUEST.value  # a member of an enumeration takes four times as long to become JSON
-FLUSH_SECONDS = 0.1  # that an access line waits for others; security events are written at once
+SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}  # what servers send for them
+AGENT_BYTES, AGENT_CHARACTERS = 1024, 200  # read of a User-Agent, and kept of it
+_NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as long
+FLUSH_SECONDS = 0.1  # that an access line may stay in the buffer of stdout
 
 
 @lru_cache(maxsize=1024)
 def _shown(agent: bytes) -> str:
-    """A User-Agent without what looks like a credential, which somebody put into the wrong variable."""
-    return logs.redact(agent.decode("latin-1"))[:SHOWN]
+    """A User-Agent without what looks like a credential: clients put keys into the wrong variable."""
+    return logs.redact(agent.decode("latin-1"))[:AGENT_CHARACTERS]
 
 
-def _begin(message: Message, context: RequestContext) -> None:
-    """How the answer begins: what others add to it, and the request's id."""
+def _start_response(message: Message, context: RequestContext) -> None:
+    """Add the request id, and the headers of other middleware."""
     context.status = message["status"]
-    headers = message["headers"] = [*message.get("headers", ())]  # ASGI allows what can be read once
+    headers = message["headers"] = [*message.get("headers", ())]  # ASGI allows an iterator
     for add in context.on_response:
         add(headers)
     headers.append((b"x-request-id", context.request_id.encode()))
@@ -47,36 +46,27 @@ def _path(scope: Scope) -> str:
 
 
 class RequestLog:
+    """The outermost middleware. It makes the context of the request, and gives it the values of `app.state`."""
+
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app
         self.shared = shared
-        self.shared_values: dict[str, Any] = (
-            shared.state._state
-        )  # the mapping itself: one copy a request, not one a name
         self.flushing_in: asyncio.AbstractEventLoop | None = None
-        self.new_ids: list[str] = []
-
-    def _more_ids(self) -> str:
-        """Random ones, many at once: asking the system for each would cost more than anything else here."""
-        many = os.urandom(16 * IDS_AT_ONCE).hex()
-        self.new_ids = [many[start : start + 32] for start in range(32, len(many), 32)]
-        return many[:32]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         started = time.perf_counter()
-        context = self._context(scope)
-        state = scope["state"]
-        state.update(self.shared_values)
-        state["context"] = context
+        context, values = self._context(scope), self.shared.state
+        scope["state"] |= {name: values[name] for name in values}
+        scope["state"]["context"] = context
 
         async def sender(message: Message) -> None:
             kind = message["type"]
             if kind.endswith("http.response.start"):
-                _begin(message, context)
+                _start_response(message, context)
             elif not context.status:
-                context.status = OF_SOCKETS.get(kind, 0)
+                context.status = SOCKET_STATUS.get(kind, 0)
             await send(message)
             context.answered = kind.endswith(".body") and not message.get("more_body", False)
 
@@ -95,7 +85,7 @@ class RequestLog:
             elif name == b"x-request-id" and _INBOUND_ID.match(value):
                 inbound = value
         context = RequestContext(
-            request_id=self.new_ids.pop() if self.new_ids else self._more_ids(),
+            request_id=secrets.token_hex(16),
             method=WEBSOCKET if scope["type"] == "websocket" else scope["method"],
             root_path=scope.get("root_path", ""),
             app=self.shared,
