@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app.database import Database, DatabaseSettings, database_url, sqlite_files
-from app.security.access.policy import Hint, InsecureApp, Policies, Policy, hooks_of
+from app.security.access.policy import InsecureApp, Policy, hooks_of
 from app.security.conflicts import conflicts, project_files
 from app.security.core import logs, settings
 from app.security.core.settings import ROOT, environment, in_production, problems
@@ -134,19 +134,13 @@ async def _check_app(app: FastAPI, report: Report) -> None:
         return
     database = Database()
     try:
-        report.hints = await _run(hooks_of(app).hints, database, policies)
+        for hint in hooks_of(app).hints:
+            async with database.begin() as db:
+                report.hints += await hint(db, policies)
     except Exception as error:
         report.problems.append(await _database_error(error))
     finally:
         await database.close()
-
-
-async def _run(checks: list[Hint], database: Database, policies: Policies) -> list[str]:
-    found: list[str] = []
-    for check in checks:
-        async with database.begin() as db:
-            found += await check(db, policies)
-    return found
 
 
 def _file_hints() -> list[str]:
