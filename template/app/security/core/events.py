@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -108,45 +108,35 @@ def _notify(db: AsyncSession | None, fields: Fields) -> None:
         listener(db, dict(fields))
 
 
-def record(
-    event: Event,
-    *,
-    outcome: Outcome = "success",
-    actor: UUID | None = None,
-    subject: UUID | str | None = None,
-    reason: str | None = None,
-) -> None:
-    """Write one event. `reason` is a code, never text from a request."""
-    fields = _fields(event, outcome, actor, subject, reason)
+class Details(TypedDict, total=False):
+    outcome: Outcome
+    actor: UUID | None  # by default the caller of this request
+    subject: UUID | str | None
+    reason: str | None  # a code, never text from a request
+
+
+def record(event: Event, **details: Unpack[Details]) -> None:
+    """Write one event."""
+    fields = _fields(event, details)
     _notify(None, fields)
     logs.write(fields)
 
 
-def record_change(
-    db: AsyncSession,
-    event: Event,
-    *,
-    outcome: Outcome = "success",
-    actor: UUID | None = None,
-    subject: UUID | str | None = None,
-    reason: str | None = None,
-) -> None:
+def record_change(db: AsyncSession, event: Event, **details: Unpack[Details]) -> None:
     """Write one event once its change is committed, and not if it is rolled back."""
-    fields = _fields(event, outcome, actor, subject, reason)
+    fields = _fields(event, details)
     _notify(db, fields)
     after_commit(db, lambda: logs.write(fields))
 
 
-def _fields(
-    event: Event, outcome: Outcome, actor: UUID | None, subject: UUID | str | None, reason: str | None
-) -> Fields:
-    context = current.get()
+def _fields(event: Event, details: Details) -> Fields:
+    context, actor, subject = current.get(), details.get("actor"), details.get("subject")
     fields: Fields = {
         "event": event,
-        "outcome": outcome,
+        "outcome": details.get("outcome", "success"),
         "actor": str(actor) if actor else "system",
         "subject": str(subject) if subject else None,
-        "reason": reason,
+        "reason": details.get("reason"),
     }
     if context is not None:
         fields |= {
