@@ -68,4 +68,11 @@ SABOTAGES = [
         'len(message.get("text") or "")',
     ),
     Sabotage("http/websockets", "http/test_socket_ends", "except (OSError, RuntimeError):", "except KeyError:"),
+    Sabotage("http/websockets", "http/test_websockets", "        self._check_origin(scope)\n", ""),
+    Sabotage(
+        "http/websockets",
+        "http/test_websockets",
+        "            await cache.revoked(principal.id if principal else None, self.seconds)\n",
+        "            await asyncio.sleep(self.seconds)\n",
+    ),
 ]

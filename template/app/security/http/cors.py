@@ -99,4 +99,5 @@ class Cors(CORSMiddleware):
 
 def install(app: FastAPI) -> None:
     methods = {method for policy in Policies(app).all for method in policy.methods} - {"WEBSOCKET"}
-    app.add_middleware(Cors, origins=CorsSettings.current().allowed(), methods=sorted(methods))
+    origins = app.state.cors_origins = CorsSettings.current().allowed()
+    app.add_middleware(Cors, origins=origins, methods=sorted(methods))

@@ -1,15 +1,21 @@
-"""WebSockets outlive the check that opened them: the caller is verified again and again, and messages are bounded."""
+"""WebSockets: the Origin of a handshake is checked, messages are bounded, and a socket ends with its caller.
+
+A socket outlives the check that opened it, so its caller is verified again every AUTH_CACHE_SECONDS, and at once when
+something of the account is revoked in this process. Rate limits count handshakes, not messages.
+"""
 
 import asyncio
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.context import context_in
-from app.security.access.credentials import CacheSettings, identify_again
+from app.security.access.credentials import CacheSettings, credentials_of, happens, identify_again
 from app.security.admission.request_guard import RequestGuardSettings
+from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import POLICY_VIOLATION, Problem
 from app.security.http.errors import respond
 
@@ -18,17 +24,20 @@ SHORTEST_INTERVAL = 1.0
 
 
 class WebSocketGuard:
-    def __init__(self, app: ASGIApp, seconds: float, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, shared: FastAPI, seconds: float, max_bytes: int) -> None:
         self.app = app
+        self.shared = shared
         self.seconds = seconds
         self.max_bytes = max_bytes
+        self.reported = OnceAMinute()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
             return await self.app(scope, receive, send)
+        self._check_origin(scope)
         socket = _Socket(scope, receive, send, self.max_bytes)
         route = asyncio.ensure_future(self.app(scope, socket.receive, socket.send))
-        revoked = asyncio.create_task(self._revoked(HTTPConnection(scope)))
+        revoked = asyncio.create_task(self._revoked(HTTPConnection(scope), socket))
         try:
             await asyncio.wait({route, revoked}, return_when=asyncio.FIRST_COMPLETED)
             if not route.done():
@@ -42,28 +51,40 @@ class WebSocketGuard:
             revoked.cancel()
             route.cancel()
 
-    async def _revoked(self, connection: HTTPConnection) -> None:
-        """Returns when the caller is no longer who was let in: disabled, logged out, or without a role they had."""
+    def _check_origin(self, scope: Scope) -> None:
+        """No CORS protects WebSockets: a page of any origin may open one (ASVS 5.0 V4.4.2). Raises: Problem 403."""
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        own = f"{'https' if scope['scheme'] == 'wss' else 'http'}://{headers.get('host')}"
+        if origin not in (None, own, *getattr(self.shared.state, "cors_origins", ())):
+            self.reported.record(context_in(scope).client_ip, Event.MALICIOUS_CORS, reason="websocket_origin")
+            raise Problem(403, detail="No page of this origin may open a WebSocket.")
+
+    async def _revoked(self, connection: HTTPConnection, socket: "_Socket") -> None:
+        """Returns when the credential is invalid by now, or the caller lost a role or a scope."""
+        context, cache = context_in(connection.scope), credentials_of(connection).cache
+        await happens(socket.accepted, self.seconds)
         while True:
-            await asyncio.sleep(self.seconds)
-            principal = context_in(connection.scope).principal
+            principal = context.principal
+            await cache.revoked(principal.id if principal else None, self.seconds)
             if principal is None:
-                continue  # a public socket, or one that is still being admitted
+                continue  # a public socket, or a handshake that is not accepted yet
             try:
                 if await identify_again(connection) != principal:
                     return
-            except Exception:  # refused, or it cannot be known
+            except Exception:  # refused, or it cannot be checked
                 return
 
 
 class _Socket:
-    """The two ends of a WebSocket that may be closed from our side."""
+    """`receive` and `send` of a WebSocket that the guard may close."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_bytes: int) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
+        self.accepted = asyncio.Event()
         self.closed = False
 
     async def receive(self) -> Message:
@@ -79,6 +100,7 @@ class _Socket:
         if message["type"] == "websocket.close":
             return await self.close(message["code"])
         await self._to_client(message)
+        self.accepted.set()
 
     async def close(self, code: int) -> None:
         """A handshake that has not been accepted is refused with a problem document instead."""
@@ -91,7 +113,7 @@ class _Socket:
     async def _to_client(self, message: Message) -> None:
         try:
             await self._send(message)
-        except (OSError, RuntimeError):  # how servers say that the client has left, which is no crash
+        except (OSError, RuntimeError):  # servers raise these when the client has left
             self.closed = True
             raise WebSocketDisconnect from None
 
@@ -102,4 +124,5 @@ def _size(message: Message) -> int:
 
 def install(app: FastAPI) -> None:
     seconds = max(CacheSettings.current().auth_cache_seconds, SHORTEST_INTERVAL)
-    app.add_middleware(WebSocketGuard, seconds=seconds, max_bytes=RequestGuardSettings.current().max_body_bytes)
+    max_bytes = RequestGuardSettings.current().max_body_bytes
+    app.add_middleware(WebSocketGuard, shared=app, seconds=seconds, max_bytes=max_bytes)

@@ -125,6 +125,32 @@ def test_a_foreign_host_opens_no_socket(sockets: TestClient, as_caller: AsCaller
     assert refusal(caller, "/echo").status_code == 400
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example.com", "http://testserver.evil.example.com", "https://testserver", "null"]
+)
+def test_a_page_of_a_foreign_origin_opens_no_socket(
+    sockets: TestClient, as_caller: AsCaller, recorded: list[dict[str, Any]], origin: str
+) -> None:
+    caller = as_caller(client=sockets)
+    caller.headers["Origin"] = origin
+
+    assert refusal(caller, "/echo").status_code == 403
+    assert [fields["event"] for fields in recorded][-2:] == ["malicious_cors", "request"]
+
+
+@pytest.mark.parametrize("origin", ["http://testserver", "https://app.example.com"])
+def test_a_page_of_the_service_or_of_an_allowed_origin_opens_a_socket(
+    sockets: TestClient, as_caller: AsCaller, origin: str
+) -> None:
+    caller = as_caller(client=sockets)
+    caller.headers["Origin"] = origin
+    sockets.app.state.cors_origins = ["https://app.example.com"]  # type: ignore[attr-defined]
+
+    with caller.websocket_connect("/echo") as socket:
+        socket.send_text("hello")
+        assert socket.receive_text() == "hello"
+
+
 def test_who_is_known_is_heard(sockets: TestClient, as_caller: AsCaller) -> None:
     with as_caller(client=sockets).websocket_connect("/echo") as socket:
         socket.send_text("hello")
@@ -141,6 +167,23 @@ def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_c
             socket.receive_text()
 
     assert closed.value.code == 1009
+
+
+def test_a_revocation_in_this_process_closes_the_socket_at_once(sockets: TestClient, as_caller: AsCaller) -> None:
+    caller = as_caller(client=sockets)
+
+    with caller.websocket_connect("/echo") as socket:
+        socket.send_text("hello")
+        socket.receive_text()
+        Database(sockets).rows("UPDATE accounts SET is_active = :no", no=False)
+        started = time.monotonic()
+        assert sockets.portal is not None
+        sockets.portal.call(sockets.app.state.credentials.cache.forget, caller.id)  # type: ignore[attr-defined]
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+
+    assert closed.value.code == 1008
+    assert time.monotonic() - started < 0.5
 
 
 def test_who_is_disabled_loses_their_open_sockets(sockets: TestClient, as_caller: AsCaller) -> None:
