@@ -1,7 +1,6 @@
 """uv makes a lock for every set of answers; what nobody needs is not in it, and a release lists what it runs with."""
 
 import json
-import re
 import tarfile
 import tomllib
 from pathlib import Path
@@ -65,15 +64,3 @@ def test_every_component_is_listed_with_its_hashes(owned: Project) -> None:
 
     without = [part["name"] for part in components if not part["externalReferences"][0]["hashes"]]
     assert without == []
-
-
-def test_a_list_that_leaves_something_out_is_refused(owned: Project) -> None:
-    """A stand-in for the tool drops the last component."""
-    stand_in = "import runpy, sys\nsys.argv[0] = 'x'\nprint('{\"components\": []}')\n"
-    owned.write("stand-in/cyclonedx_py.py", stand_in)
-
-    done = run_job(owned, "release", PYTHONPATH="stand-in")
-
-    assert done.returncode == 1
-    assert re.search(r"the list is not what uv\.lock says: .*fastapi", done.stderr)
-    assert not owned.file("dist/sbom.cdx.json").exists()

@@ -44,7 +44,7 @@ WILDCARD = """
         return JSONResponse({}, headers={"Access-Control-Allow-Origin": "*"})
 """
 UNREACHABLE = """
-        return JSONResponse({}, 404)
+        return JSONResponse({}, 422)
 """
 PAGE_OF_ERRORS = """
         return PlainTextResponse("Traceback (most recent call last):")
@@ -84,17 +84,14 @@ def plant(service: Project, body: str) -> Project:
 
 
 @pytest.mark.parametrize("variant", rows(VARIANTS, now=["all"]))
-def test_a_fresh_project_passes_and_every_operation_of_it_is_reached(
+def test_a_new_project_passes_and_the_scan_reaches_every_operation(
     project: Callable[..., Project], scanned: Scanned, variant: str
 ) -> None:
-    service = project(**VARIANTS[variant])
-
-    code, printed = scanned(service)
+    code, printed = scanned(project(**VARIANTS[variant]))
 
     assert code == 0, printed
     assert "zap: no findings without a waiver" in printed
-    service.replace(".github/security/zap_judge.py", "ENOUGH = 90", "ENOUGH = 100")
-    service.must("python", ".github/security/zap_judge.py", "zap-report")
+    assert "was not reached" not in printed
 
 
 @pytest.mark.parametrize(
@@ -102,9 +99,9 @@ def test_a_fresh_project_passes_and_every_operation_of_it_is_reached(
     [
         (EXCEPTION_TEXT, "GET /planted answered 500"),
         (PAGE_OF_ERRORS, "Application Error Disclosure at GET"),
-        (ANY_ORIGIN, "a page of any origin may read the answer of GET /planted"),
+        (ANY_ORIGIN, "a page of any origin may read the response of GET /planted"),
         (WILDCARD, "Cross-Domain Misconfiguration at GET"),
-        (UNREACHABLE, "answered with a 2xx; not GET /planted"),
+        (UNREACHABLE, "operations reached; not GET /planted"),
     ],
     ids=["exception text", "trace of an error", "any origin", "a wildcard", "unreachable"],
 )
@@ -113,16 +110,6 @@ def test_a_planted_fault_fails(planted: Callable[[str], Project], scanned: Scann
 
     assert code == 1, printed
     assert complaint in printed
-
-
-def test_a_limit_that_does_not_hold_fails(project: Callable[..., Project], scanned: Scanned) -> None:
-    service = project(**VARIANTS["keys only"] | {"rate_limits": True})
-    service.replace("app/security/limits/caller_limits.py", "await self.limits.count_request(state", "str(state")
-
-    code, printed = scanned(service)
-
-    assert code == 1
-    assert "The limit of requests does not hold" in printed
 
 
 def test_settings_of_your_own_come_from_a_file(planted: Callable[[str], Project], scanned: Scanned) -> None:
@@ -142,7 +129,7 @@ def test_without_zap_it_fails_and_says_what_to_do(project: Callable[..., Project
 
     assert done.returncode == 1
     assert done.stderr == (
-        "ZAP is not here: install Docker, or put zap-api-scan.py on the PATH. Nothing was scanned.\n"
+        "ZAP is not installed: install Docker, or put zap-api-scan.py on the PATH. Nothing was scanned.\n"
     )
 
 
@@ -178,7 +165,7 @@ def test_a_zap_that_cannot_scan_fails(project: Callable[..., Project], tmp_path:
     done = service.run("python", SCAN, PATH=found, PYTHONPATH=str(service.path))
 
     assert done.returncode == 1
-    assert "ZAP could not do the anonymous scan: exit code 3" in done.stderr
+    assert "ZAP could not do the authenticated scan: exit code 3" in done.stderr
 
 
 def test_nothing_of_the_developer_is_touched(project: Callable[..., Project], scanned: Scanned) -> None:

@@ -1,11 +1,11 @@
-"""What one run of ZAP leaves, as recorded: the report has the shape of ZAP's own (traditional-json), the log ours."""
+"""The files of one run of ZAP, as recorded: its report (traditional-json) and the service's log."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 SITE = "http://127.0.0.1:40000"
-ANONYMOUS, LOGGED_IN, SEEDING = "192.0.2.10", "192.0.2.20", "192.0.2.1"
+UNAUTHENTICATED, AUTHENTICATED, OTHER = "192.0.2.10", "192.0.2.20", "192.0.2.1"
 GUARDED = [{"bearer": []}]
 PATHS: dict[str, Any] = {
     "/notes": {"get": {"security": GUARDED}, "post": {"security": GUARDED}},
@@ -71,25 +71,24 @@ def report(*alerts: dict[str, Any]) -> dict[str, Any]:
 
 
 def request(address: str, method: str, route: str | None, status: int) -> str:
-    """A line of the access log, which lies among others."""
+    """A line of the access log."""
     fields = {"event": "request", "actor": "anonymous", "client_ip": address, "method": method, "milliseconds": 1.5}
     return json.dumps(fields | {"request_id": "0" * 32, "route": route, "status": status})
 
 
 def usual() -> list[str]:
-    """Everything was asked by both, and answered as it should be."""
+    """Both scans reached everything, and got the right responses."""
     lines = ['{"event":"sys_startup","outcome":"success"}', "a line of something else"]
     for method, path in OPERATIONS:
         guarded = "security" in PATHS[path][method.lower()]
-        lines += [request(ANONYMOUS, method, path, 401 if guarded else 200), request(LOGGED_IN, method, path, 200)]
-        lines.append(request(LOGGED_IN, method, path, 422))
-    return [*lines, request(ANONYMOUS, "GET", None, 404)]
+        lines += [request(UNAUTHENTICATED, method, path, 401 if guarded else 200)]
+        lines += [request(AUTHENTICATED, method, path, 200), request(AUTHENTICATED, method, path, 422)]
+    return [*lines, request(UNAUTHENTICATED, "GET", None, 404)]
 
 
-def write(folder: Path, lines: list[str], logged_in: dict[str, Any], foreign: list[str]) -> None:
+def write(folder: Path, lines: list[str], authenticated: dict[str, Any]) -> None:
     folder.mkdir()
     (folder / "openapi.json").write_text(json.dumps({"openapi": "3.1.0", "paths": PATHS}))
     (folder / "service.log").write_text("\n".join(lines) + "\n")
-    (folder / "anonymous.json").write_text(json.dumps(report()))
-    (folder / "logged-in.json").write_text(json.dumps(logged_in))
-    (folder / "foreign-origins.json").write_text(json.dumps(foreign))
+    (folder / "unauthenticated.json").write_text(json.dumps(report()))
+    (folder / "authenticated.json").write_text(json.dumps(authenticated))

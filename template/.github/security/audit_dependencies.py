@@ -1,18 +1,15 @@
-"""pip-audit on everything that uv.lock holds, for whichever machine, the tools of development too, with its hashes.
+"""pip-audit on every package of uv.lock, for all platforms and with development tools, against PyPI and OSV.
 
     uv run python .github/security/audit_dependencies.py
 
-pip-audit, and not `uv audit`: that one calls itself experimental and its report unstable, and no line of this project
-says which uv runs it, while pip-audit's version is in the lock. Both databases are asked: PyPI's own, and OSV, which
-knows malicious packages too. A package that neither can know (yours, from an index of your own) is left out by a waiver
-for `not-audited:<name>`.
+A waiver for `not-audited:<name>` leaves out a private package, which neither database can have.
 """
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,90 +17,54 @@ from typing import Any
 from waivers import ROOT, Finding, conclude, waived
 
 DATABASES = ("pypi", "osv")
-KINDS = ("CVE-", "GHSA-", "PYSEC-")
 LEFT_OUT = "not-audited:"
-EXACT = ("--strict", "--require-hashes", "--disable-pip")
-REPORT = ("--progress-spinner", "off", "--desc", "off", "--format", "json")
-ALL = ("--all-groups", "--all-extras", "--no-emit-project")
-EXPORT = ("uv", "export", "--quiet", "--locked", *ALL, "--format", "requirements.txt")
-REQUIREMENT = re.compile(r"^[^\s#].*\n(?:\s.*\n)*", re.MULTILINE)  # a line, and what is indented below it
-CONDITION = re.compile(r" ;[^\\\n]*")
-PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+EXPORT = ("uv", "export", "--quiet", "--locked", "--all-groups", "--all-extras", "--no-emit-project")
+REPORT = ("--strict", "--progress-spinner", "off", "--desc", "off", "--format", "json")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def exported(without: Collection[str]) -> str:
+def export(file: Path, without: Collection[str]) -> set[tuple[str, str]]:
+    """Write uv.lock as pylock.toml, whose platform conditions pip-audit ignores; the names and versions in it."""
     left_out = [argument for name in without for argument in ("--no-emit-package", name)]
-    done = run(*EXPORT, *left_out)
+    done = run(*EXPORT, *left_out, "--format", "pylock.toml", "--output-file", str(file))
     if done.returncode:
         raise SystemExit(f"uv.lock cannot be read: {done.stderr.strip()}")
-    return done.stdout
+    packages = tomllib.loads(file.read_text(encoding="utf-8")).get("packages", [])
+    return {(package["name"], package.get("version", "?")) for package in packages}
 
 
-def rounds(requirements: str) -> list[str]:
-    """The same without conditions such as `; sys_platform == "win32"`: pip-audit leaves out what this machine would not
-    install. It also refuses a package that is there in two versions, so a second one is asked about in a second round.
-    """
-    found: list[dict[str, str]] = []
-    for text in REQUIREMENT.findall(requirements):
-        name = _canonical(re.split(r"[\s=@]", text)[0])
-        free = next((known for known in found if name not in known), None)
-        if free is None:
-            found.append(free := {})
-        free[name] = CONDITION.sub(" ", text, count=1)
-    return ["".join(known.values()) for known in found]
-
-
-def audited(requirements: str, database: str) -> dict[str, Any]:
-    """pip-audit's report. Raises: SystemExit when there is none, as without a network."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, "requirements.txt")
-        file.write_text(requirements, encoding="utf-8")
-        pip_audit = (sys.executable, "-m", "pip_audit", *EXACT, *REPORT, "--vulnerability-service", database)
-        done = run(*pip_audit, "--requirement", str(file))
+def audit(folder: Path, database: str) -> dict[str, Any]:
+    """pip-audit's report on a folder's pylock.toml. Raises: SystemExit without one, as when the network is down."""
+    done = run(sys.executable, "-m", "pip_audit", *REPORT, "--vulnerability-service", database, "--locked", str(folder))
     try:
         report: dict[str, Any] = json.loads(done.stdout)
     except json.JSONDecodeError:
         last = (done.stderr.strip() or "no report").splitlines()[-1]
-        raise SystemExit(f"pip-audit could not ask {database}: {last}") from None
+        raise SystemExit(f"pip-audit could not query {database}: {last}") from None
     return report
 
 
-def judge(report: dict[str, Any], requirements: str) -> Iterator[Finding]:
-    """Every advisory of a report. Raises: SystemExit when it does not cover what it was asked about."""
-    pinned = {(_canonical(name), version) for name, version in PINNED.findall(requirements)}
-    seen = {(_canonical(entry["name"]), entry.get("version")) for entry in report["dependencies"] if "vulns" in entry}
-    if not pinned or pinned - seen:
-        missing = ", ".join(sorted(name for name, _ in pinned - seen)) or "nothing was"
-        raise SystemExit(f"not everything was audited: {missing}")
+def judge(report: dict[str, Any], locked: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Every advisory of a report. Raises: SystemExit when the report does not cover every locked package."""
+    audited = {(entry["name"], entry.get("version")) for entry in report["dependencies"] if "vulns" in entry}
+    if not locked or locked - audited:
+        missing = ", ".join(sorted(name for name, _ in locked - audited)) or "the lock is empty"
+        raise SystemExit(f"not every package was audited: {missing}")
     for entry in report["dependencies"]:
-        if "skip_reason" in entry:
-            raise SystemExit(f"{entry['name']} was not audited: {entry['skip_reason']}")
         for advisory in entry["vulns"]:
-            names = sorted({advisory["id"], *advisory["aliases"]}, key=_best_known)
+            names = sorted({advisory["id"], *advisory["aliases"]})  # the first is a waiver's id: CVE before GHSA, PYSEC
             fixed = ", ".join(advisory["fix_versions"]) or "no version"
             yield Finding(names[0], f"{entry['name']} {entry['version']}: {', '.join(names)}; fixed in {fixed}")
 
 
-def _best_known(name: str) -> tuple[int, str]:
-    """The two databases call an advisory by different names; a waiver names the first of these."""
-    return next((place for place, start in enumerate(KINDS) if name.startswith(start)), len(KINDS)), name
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def main() -> int:
-    known = waived("pip-audit")
-    requirements = exported([name.removeprefix(LEFT_OUT) for name in known if name.startswith(LEFT_OUT)])
-    findings = set[Finding]()
-    for asked in rounds(requirements) or [requirements]:
-        for database in DATABASES:
-            findings.update(judge(audited(asked, database), asked))
+    left_out = [name.removeprefix(LEFT_OUT) for name in waived("pip-audit") if name.startswith(LEFT_OUT)]
+    with tempfile.TemporaryDirectory() as scratch:
+        locked = export(Path(scratch, "pylock.toml"), left_out)
+        findings = {finding for name in DATABASES for finding in judge(audit(Path(scratch), name), locked)}
     return conclude("pip-audit", sorted(findings))
 
 

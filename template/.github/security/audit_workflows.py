@@ -2,7 +2,7 @@
 
     uv run python .github/security/audit_workflows.py
 
-Comments and settings that silence zizmor do not count here: what cannot be ended is waived, with a name and a day.
+Comments and settings that silence zizmor have no effect here: use a waiver, which names an owner and a date.
 """
 
 import json
@@ -14,26 +14,21 @@ from typing import Any
 
 from waivers import ROOT, Finding, conclude
 
-NOTHING_HIDDEN = ("--no-config", "--no-ignores", "--strict-collection")
+COMMAND = ("zizmor", "--quiet", "--offline", "--no-config", "--no-ignores", "--strict-collection")
 
 
 def audit() -> list[dict[str, Any]]:
-    command = ["zizmor", "--quiet", "--offline", *NOTHING_HIDDEN, "--format", "json-v1", "."]
+    done = subprocess.run([*COMMAND, "--format", "json-v1", "."], cwd=ROOT, capture_output=True, text=True)
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise SystemExit("zizmor is not here; type: uv run python .github/security/audit_workflows.py") from None
-    try:  # the exit code says how bad the worst finding is
         found: list[dict[str, Any]] = json.loads(done.stdout)
     except json.JSONDecodeError:
         raise SystemExit(f"zizmor failed: {done.stderr.partition('Stack backtrace')[0].strip()}") from None
-    if done.returncode and not found:
+    if done.returncode and not found:  # with findings, the exit code is the severity of the worst
         raise SystemExit(f"zizmor failed: {done.stderr.strip()}")
     return found
 
 
 def judge(report: list[dict[str, Any]]) -> Iterator[Finding]:
-    """Every finding of a report, at the place where zizmor says it is."""
     for result in report:
         place = result["locations"][0]
         name = PurePath(place["symbolic"]["key"]["Local"]["verbatim_path"]).as_posix()

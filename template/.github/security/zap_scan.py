@@ -1,117 +1,151 @@
-"""Attacks this service with OWASP ZAP, as nobody and as somebody, and fails on what it finds.
+"""Attacks this service with OWASP ZAP, unauthenticated and as a caller with every right, and fails on what it finds.
 
     uv run python .github/security/zap_scan.py [folder for the reports]
 
-It starts the service with production's settings and its own database, so nothing of yours is touched; but every
-operation is called, so give what reaches other services an address of nothing in `.github/zap.env`. It needs Docker (on
-Linux, for the network of the host), or a `zap-api-scan.py` that can start ZAP.
+It serves the app with production's settings and a database of its own. Every operation is called, so give whatever
+reaches other services a harmless address in `.github/zap.env`. It needs Docker (on Linux, for the host's network), or
+`zap-api-scan.py` on the PATH.
 """
 
-import importlib
+import http.client
 import json
 import os
+import secrets
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import zap_service
+from dotenv import dotenv_values
 from waivers import ROOT, conclude
-from zap_callers import examples, scanner
-from zap_document import Document
-from zap_forwarder import Credential, Forwarder
-from zap_judge import ANONYMOUS, LOGGED_IN, RULES, judge
+from zap_judge import CLIENTS, RULES, judge
 
-# The digest decides; add-ons are those of the image, since what ZAP would load at its start changes every week.
+# The digest decides. Add-ons are those of the image: what ZAP would download changes every week.
 IMAGE = "ghcr.io/zaproxy/zaproxy:2.17.0@sha256:781a2bdaea47324e7bab583e2263f21d257b0aee61ed51521a5be45f5f5081ef"
 SCAN = "zap-api-scan.py"
-COMPLETED = (0, 1, 2)  # of ZAP: nothing, something that fails, something to look at; with 3 it could not scan
-LONGEST = 2400  # seconds for one scan; CI's job has 90 minutes for both
+COMPLETED = (0, 1, 2)  # no alert, FAIL, WARN; 3 is an error
+OWN = ROOT / ".github/zap.env"
+# README.md, "Run it in production".
+SERVER = ("--no-server-header", "--no-proxy-headers", "--no-access-log", "--timeout-keep-alive", "5")
 
 
 def zap(shared: Path) -> list[str]:
-    """How to call ZAP's packaged scan with the files of a folder. Raises: SystemExit when ZAP is not here."""
-    if found := shutil.which(SCAN):
-        return [found, *options(shared)]
-    if not shutil.which("docker"):
-        raise SystemExit(f"ZAP is not here: install Docker, or put {SCAN} on the PATH. Nothing was scanned.")
-    inside = Path("/zap/wrk")
-    run = ["docker", "run", "--rm", "--network", "host", "--volume", f"{shared}:{inside}:rw", IMAGE, SCAN]
-    return [*run, *options(inside)]
-
-
-def options(folder: Path) -> list[str]:
+    """The command of ZAP's packaged scan. Raises: SystemExit when ZAP is not installed."""
+    program, folder = [shutil.which(SCAN) or ""], shared
+    if not program[0]:
+        if not shutil.which("docker"):
+            raise SystemExit(f"ZAP is not installed: install Docker, or put {SCAN} on the PATH. Nothing was scanned.")
+        folder = Path("/zap/wrk")
+        program = ["docker", "run", "--rm", "--network", "host", "--volume", f"{shared}:{folder}:rw", IMAGE, SCAN]
     document, rules, report = (str(folder / name) for name in ("openapi.json", "rules.tsv", "report.json"))
-    return ["-t", document, "-f", "openapi", "-c", rules, "-J", report, "-z", "-silent"]
+    return [*program, "-t", document, "-f", "openapi", "-c", rules, "-J", report, "-z", "-silent"]
 
 
-def create(port: int, credential: Credential, path: str, body: Any) -> str | None:
-    """Make a resource as the scan's own caller; its id."""
-    headers = dict([credential]) | {"X-Forwarded-For": "192.0.2.1"}
-    status, answer = zap_service.ask(port, "POST", path, headers, body)
-    return str(answer["id"]) if status in (200, 201) and isinstance(answer, dict) and "id" in answer else None
+def settings(scratch: Path) -> dict[str, str]:
+    """Settings that production accepts, with a limit of requests that a scan does not reach."""
+    own = dotenv_values(OWN) if OWN.exists() else {}
+    return {
+        "DATABASE_URL": f"sqlite:///{scratch / 'scanned.sqlite3'}",
+        "ALLOW_SQLITE_IN_PRODUCTION": "true",
+        "PUBLIC_BASE_URL": "https://scanned.invalid",
+        "TRUSTED_HOSTS": "127.0.0.1",
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "SECRET_KEY": secrets.token_hex(64),
+        "AUDIT_KEY": secrets.token_hex(64),
+        "RATE_LIMIT": "30000/minute",
+    } | {name: value for name, value in own.items() if value is not None}
 
 
-def scan(name: str, forwarder: Forwarder, document: dict[str, Any], reports: Path) -> None:
-    """One run of ZAP against this document. Raises: SystemExit when it could not do it."""
+@contextmanager
+def served(port: int, log: Path, client: str, account: str) -> Iterator[None]:
+    """The service behind zap_target's proxy, once it is ready; its output is appended to the log."""
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "zap_target:app", *SERVER]
+    variables = {"ZAP_CLIENT": client, "ZAP_ACCOUNT": account, "PYTHONUNBUFFERED": "1"}
+    with log.open("a") as output:
+        server = subprocess.Popen(
+            [*command, "--port", str(port)], cwd=ROOT, env=os.environ | variables, stdout=output, stderr=output
+        )
+        try:
+            until = time.monotonic() + 60
+            while not _listens(port):
+                if time.monotonic() > until or server.poll() is not None:
+                    raise SystemExit(
+                        f"The service does not start with production's settings:\n{log.read_text()[-4000:]}"
+                    )
+                time.sleep(0.1)
+            yield
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(30)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def create(port: int, path: str, body: Any) -> str | None:
+    """POST a resource; its id."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    text = response.read()
+    created = json.loads(text) if response.status in (200, 201) and text else None
+    return str(created["id"]) if isinstance(created, dict) and "id" in created else None
+
+
+def scan(name: str, document: dict[str, Any], reports: Path) -> None:
+    """One run of ZAP on this document. Raises: SystemExit when ZAP could not finish it."""
     with tempfile.TemporaryDirectory(prefix="zap-") as scratch:
         shared = Path(scratch)
         (shared / "openapi.json").write_text(json.dumps(document))
         shutil.copyfile(RULES, shared / "rules.tsv")
         for path in (shared, *shared.iterdir()):
-            path.chmod(0o777)  # the image has a user of its own, who reads and writes here
-        sys.stdout.write(f"\n--- ZAP, {name}, at {forwarder.url}\n")
+            path.chmod(0o777)  # the container has a user of its own
+        sys.stdout.write(f"\n--- ZAP, {name}\n")
         sys.stdout.flush()
-        try:
-            code = subprocess.run(zap(shared), cwd=shared, timeout=LONGEST).returncode
-        except subprocess.TimeoutExpired:
-            raise SystemExit(f"ZAP did not end the {name} scan within {LONGEST} seconds") from None
+        code = subprocess.run(zap(shared), cwd=shared).returncode
         if code not in COMPLETED or not (shared / "report.json").exists():
             raise SystemExit(f"ZAP could not do the {name} scan: exit code {code}")
         shutil.copyfile(shared / "report.json", reports / f"{name}.json")
 
 
-def attack(port: int, reports: Path) -> None:
-    """Both scans of the service at this port."""
-    from app.main import app  # with the settings of the service, which are in the environment by now
+def attack(reports: Path) -> None:
+    """Both scans: first as a caller with every right, whose resources the examples name."""
+    from zap_target import Document, create_account
 
-    original, foreign = app.openapi(), set[str]()
-    (reports / "openapi.json").write_text(json.dumps(original))
-    for name, address in (("anonymous", ANONYMOUS), ("logged-in", LOGGED_IN)):
-        account, log_in = scanner(app)
-        with Forwarder(port, address, log_in if address == LOGGED_IN else None) as forwarder:
-            filled, credential = Document(original, examples(app, account)), log_in()
-            document = filled.fill(forwarder.url, partial(create, port, credential))
-            sys.stdout.writelines(f"not attacked: {line}\n" for line in filled.left_out)
-            scan(name, forwarder, document, reports)
-        foreign |= forwarder.foreign_origins
-    (reports / "foreign-origins.json").write_text(json.dumps(sorted(foreign)))
+    from app.main import app  # reads the settings
+    from app.security.operations.terminal import run
 
-
-def known_settings() -> set[str]:
-    """The variables that this project's settings read."""
-    from app.security.core import settings
-
-    importlib.import_module("app.main")  # which brings them all
-    return settings.known_names()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    (reports / "openapi.json").write_text(json.dumps(app.openapi()))
+    account, document = str(run(create_account)), None
+    for name, client in CLIENTS.items():
+        with served(port, reports / "service.log", client, account if name == "authenticated" else ""):
+            if document is None:
+                document = Document(app.openapi(), partial(create, port)).filled(f"http://127.0.0.1:{port}")
+            scan(name, document, reports)
 
 
 def main(reports: Path) -> int:
-    zap(reports)  # before anything is started: is it here?
+    zap(reports)  # fail before anything is started
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="scanned-") as scratch:
-        environment = zap_service.variables(Path(scratch))
-        os.environ.clear()
-        os.environ.update(environment)
-        zap_service.migrate(environment)
-        if "RATE_LIMIT" in known_settings():
-            zap_service.prove_limits(environment, Path(scratch) / "limited.log")
-        with zap_service.served(environment, reports / "service.log") as port:
-            attack(port, reports)
+        os.environ.pop("FASTAPI_ENV", None)  # production
+        os.environ.update(settings(Path(scratch)))
+        subprocess.run([sys.executable, "-m", "app.manage", "migrate"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        attack(reports)
     return conclude("zap", judge(reports))
 
 
