@@ -63,9 +63,6 @@ SABOTAGES = [
     Sabotage("admission/capacity", "admission/test_capacity", "if self._used >= self.total:", "if False:"),
     Sabotage("admission/capacity", "admission/test_capacity", "return work if late else None", "return None"),
     Sabotage(
-        "admission/capacity", "admission/test_half_sent", "asyncio.timeout(self.write_seconds)", "asyncio.timeout(None)"
-    ),
-    Sabotage(
         "admission/capacity",
         "admission/test_request_guard",
         "asyncio.timeout(seconds) as limit",

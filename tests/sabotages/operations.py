@@ -19,7 +19,7 @@ SABOTAGES = [
     Sabotage("operations/start_up", "access/test_access", "place = next(conflicts, first)", "place = first"),
     Sabotage("operations/start_up", "access/test_access", 'if "layers" not in app.state:', "if False:"),
     Sabotage(
-        "operations/body_shapes",
+        "operations/doctor",
         "operations/test_body_shapes",
         'schema.get("additionalProperties") is not False',
         "False",

@@ -13,7 +13,7 @@ from app.security.access.policy import Declared, hooks_of
 from app.security.admission import request_guard
 from app.security.core import logs, settings
 from app.security.http import api_docs, client_address, errors, headers, request_log, websockets
-from app.security.operations import body_shapes, health, migrations, start_up
+from app.security.operations import health, migrations, start_up
 
 # Each stands in its condition.
 # isort: off
@@ -99,7 +99,6 @@ def _add_callers(app: FastAPI) -> None:
     password_grant.install(app)
     # {% endif %}
     health.install(app)
-    body_shapes.install(app)
     known_roles.install(app)
     # {% if features.roles.enabled %}
     people.install(app)

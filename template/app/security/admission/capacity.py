@@ -40,11 +40,10 @@ class Slots:
 
 
 class Deadline:
-    """Responds with 504 when `app` has started no response in time, and gives up a slow client of a stream."""
+    """Responds with 504 when `app` has started no response in time. The proxy gives up slow clients."""
 
-    def __init__(self, app: ASGIApp, write_seconds: float) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.write_seconds = write_seconds
 
     async def run(self, seconds: float | None, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_in(scope)
@@ -52,7 +51,7 @@ class Deadline:
             async with asyncio.timeout(seconds) as limit:
 
                 async def in_time(message: Message) -> None:
-                    await self._write(message, send)
+                    await send(message)
                     if message["type"] == "http.response.start":
                         limit.reschedule(None)
 
@@ -69,7 +68,7 @@ class Deadline:
 
         async def unless_late(message: Message) -> None:
             if not late:
-                await self._write(message, send)
+                await send(message)
 
         work = asyncio.ensure_future(self.app(scope, receive, unless_late))
         try:
@@ -83,13 +82,6 @@ class Deadline:
         if late:
             await _respond_late(context, scope, receive, send)
         return work if late else None
-
-    async def _write(self, message: Message, send: Send) -> None:
-        if message.get("more_body"):  # a server waits for its client when it has buffered enough
-            async with asyncio.timeout(self.write_seconds):
-                await send(message)
-        else:
-            await send(message)
 
 
 async def _respond_late(context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:

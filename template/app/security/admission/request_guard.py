@@ -53,7 +53,6 @@ class RequestGuardSettings(SecuritySettings):
     max_in_flight_of_one_source: int = Field(128, ge=4)
     body_seconds: float = Field(10, gt=0)  # until a body has arrived
     response_seconds: float = Field(30, gt=0)  # until the response starts
-    taking_seconds: float = Field(30, gt=0)  # for the client to read each piece of a streamed response
 
     @field_validator("trusted_hosts")
     @classmethod
@@ -105,7 +104,7 @@ class RequestGuard:
         self.slots = {kind: Slots(total, per_client) for kind in ("http", "websocket")}
         self.unread_bodies = Slots(total // UNREAD_BODY_SHARE, per_client // UNREAD_BODY_SHARE)
         self.usual = Allowed(JSON, settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
-        self.deadline = Deadline(app, settings.taking_seconds)
+        self.deadline = Deadline(app)
         self._allowed: dict[Policy | None, Allowed] = {None: self.usual}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,11 +5,11 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from dotenv import dotenv_values
 from fastapi import FastAPI
@@ -24,6 +24,7 @@ from app.security.operations import migrations, start_up
 from app.security.operations.terminal import kind_of
 
 ITEM = "  - "  # each reason of a failed start-up begins with it
+BOUNDS = {"maxLength", "enum", "const", "format", "pattern"}
 SWITCH = "FASTAPI_ENV is not set, which is production; for development: FASTAPI_ENV=development uv run manage doctor"
 
 
@@ -132,6 +133,7 @@ async def _check_app(app: FastAPI, report: Report) -> None:
     report.exceptions = {policy.name: allowed for policy in policies.all if (allowed := exceptions(policy))}
     if report.problems:
         return
+    report.hints = list(loose_bodies(app.openapi()))
     database = Database()
     try:
         for hint in hooks_of(app).hints:
@@ -195,3 +197,18 @@ def exceptions(policy: Policy) -> str:
     if "seconds" in limits:
         words.append("no deadline" if limits["seconds"] is None else f"a deadline of {limits['seconds']:g} seconds")
     return ", ".join(words)
+
+
+def loose_bodies(document: dict[str, Any]) -> Iterator[str]:
+    """Mass assignment (ASVS 5.0 V15.3.3): the models of bodies that accept unknown members or unbounded strings."""
+    operations = [one for methods in document["paths"].values() for one in methods.values()]
+    contents = [content for one in operations for content in one.get("requestBody", {}).get("content", {}).values()]
+    names = {content["schema"].get("$ref", "").rpartition("/")[2] for content in contents} - {""}
+    for name in sorted(name for name in names if not name.startswith("Body_")):  # FastAPI made those
+        schema = document["components"]["schemas"][name]
+        if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+            yield f'{name} accepts unknown members: add model_config = ConfigDict(extra="forbid")'
+        for member, shape in schema.get("properties", {}).items():
+            kinds = [kind for kind in (shape, *shape.get("anyOf", ())) if kind.get("type") == "string"]
+            if any(BOUNDS.isdisjoint(kind) for kind in kinds):
+                yield f"{name}.{member} has no max_length: add Field(max_length=…)"

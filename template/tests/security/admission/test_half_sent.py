@@ -1,6 +1,5 @@
 """What is begun and never ends: bodies that do not arrive and sockets that stay take no more than a share."""
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -9,14 +8,13 @@ from anyio.from_thread import BlockingPortal
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient, WebSocketDenialResponse
-from starlette.types import Message
 from starlette.websockets import WebSocket
 
 from app.security.access.identity import public
 from app.security.admission.request_guard import deadline
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
-from tests.security.raw_asgi import ask, nothing_more, scope_of
+from tests.security.raw_asgi import ask, nothing_more
 
 HALF = {"content_type": "application/json", "content_length": "9"}
 MakeService = Callable[..., TestClient]
@@ -119,44 +117,3 @@ def test_sockets_of_one_source_are_bounded(service: MakeService, make_client: Ma
         pass
 
     assert (refused.value.status_code, refused.value.headers["retry-after"]) == (429, "1")
-
-
-async def taken_by_nobody(client: TestClient, pieces: int) -> None:
-    """Asks for a large answer, and takes so many pieces of it."""
-
-    async def send(message: Message) -> None:
-        nonlocal pieces
-        if pieces == 0:
-            await nothing_more()
-        pieces -= 1
-
-    await client.app(scope_of(client, "/large", "GET"), nothing_more, send)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("pieces", [1, 4])
-def test_an_answer_that_nobody_takes_is_given_up(service: MakeService, pieces: int) -> None:
-    client = service(TAKING_SECONDS="0.3", MAX_IN_FLIGHT_OF_ONE_SOURCE="4")
-
-    for _ in range(6):  # more than one source may have open
-        began = time.perf_counter()
-        with pytest.raises(TimeoutError):
-            portal(client).call(taken_by_nobody, client, pieces)
-        assert time.perf_counter() - began < 1.5
-
-    assert client.get("/other").status_code == 200
-
-
-def test_who_takes_an_answer_slowly_gets_all_of_it(service: MakeService) -> None:
-    client = service(TAKING_SECONDS="0.6")
-    taken: list[bytes] = []
-
-    async def slowly() -> None:
-        async def send(message: Message) -> None:
-            await asyncio.sleep(0.15)
-            taken.append(message.get("body", b""))
-
-        await client.app(scope_of(client, "/large", "GET"), nothing_more, send)  # type: ignore[arg-type]
-
-    portal(client).call(slowly)
-
-    assert b"".join(taken) == b"some" * 9
