@@ -97,7 +97,7 @@ def test_a_role_of_less_power_serves_with_what_the_page_grants(project: Callable
     service, role = project(), database.replace("//service@", "//api@")
     both = {"DATABASE_URL": role, "MIGRATION_DATABASE_URL": database, "FASTAPI_ENV": "development"}
     alone = {"DATABASE_URL": role, "FASTAPI_ENV": "development"}
-    found = re.search(r"```sql\n(.*?)```", service.read("docs/security/controls.md"), re.DOTALL)
+    found = re.search(r"```sql\n(.*?)```", service.read("docs/security/operations.md"), re.DOTALL)
     assert found
 
     service.must("python", "-m", "app.manage", "migrate", **both)

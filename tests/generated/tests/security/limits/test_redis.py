@@ -83,12 +83,12 @@ def test_no_address_or_account_stands_in_redis(processes: Clients, redis: RedisS
     assert b"127.0.0.1" not in keys
 
 
-def test_the_redis_user_of_the_controls_page_has_every_permission_that_counting_needs(
+def test_the_documented_redis_user_has_every_permission_that_counting_needs(
     processes: Clients, redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     import redis as client_library
 
-    page = (ROOT / "docs/security/controls.md").read_text()
+    page = (ROOT / "docs/security/operations.md").read_text()
     user = next(line for line in page.splitlines() if line.startswith("ACL SETUSER")).split()
     clients = processes("20/minute", f"{user[2]}:PASSWORD@")
     with client_library.Redis.from_url(redis.url) as connection:

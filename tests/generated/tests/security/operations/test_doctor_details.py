@@ -25,7 +25,7 @@ def test_a_database_role_without_privileges_is_no_lost_database(
     monkeypatch.setattr(migrations, "state", refuse)
     printed = manage("doctor").stdout
 
-    assert "Problem: the database role lacks a privilege: docs/security/controls.md lists what to grant" in printed
+    assert "Problem: the database role lacks a privilege: docs/security/operations.md lists what to grant" in printed
     assert "cannot be reached" not in printed
     assert "hunter2" not in printed
 

@@ -1,4 +1,4 @@
-"""docs/security/controls.md tells the truth: each module, test, setting and number that it names is as it says."""
+"""docs/security is compared with the code: modules, tests, scans, settings, numbers and events."""
 
 import importlib
 import re
@@ -15,12 +15,12 @@ from app.security.core.events import Event
 from app.security.core.settings import ROOT, SecuritySettings
 
 SECURITY = ROOT / "app/security"
-PAGE = (ROOT / "docs/security/controls.md").read_text()
+DOCS = ROOT / "docs/security"
 
 
-def rows(heading: str) -> list[list[str]]:
+def rows(page: str, heading: str) -> list[list[str]]:
     """The cells of the first table below a heading, without its head."""
-    section = PAGE.split(f"# {heading}\n", 1)[1].split("\n## ", 1)[0]
+    section = (DOCS / page).read_text().split(f"# {heading}\n", 1)[1].split("\n## ", 1)[0]
     lines = [line.strip()[1:-1].split("|") for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in cells] for cells in lines[2:]]
 
@@ -29,7 +29,13 @@ def code(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def settings_of_ours() -> Iterator[tuple[str, FieldInfo]]:
+def requirements(source: str) -> Iterator[tuple[int, int, int]]:
+    """Each ASVS requirement of a cell, those of a range too: V9.2.1 to V9.2.4."""
+    for chapter, section, first, last in re.findall(r"V(\d+)\.(\d+)\.(\d+)(?: to V\d+\.\d+\.(\d+))?", source):
+        yield from ((int(chapter), int(section), number) for number in range(int(first), int(last or first) + 1))
+
+
+def settings_of_the_template() -> Iterator[tuple[str, FieldInfo]]:
     for module in SECURITY.rglob("*.py"):
         importlib.import_module(".".join(module.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
     for cls in SecuritySettings.__subclasses__():
@@ -73,10 +79,28 @@ def in_words(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def test_every_scan_stands_on_the_page_and_is_run_by_the_workflow() -> None:
+def test_every_named_module_and_test_exists() -> None:
+    for control, _, modules, tests in rows("controls.md", "Protections"):
+        named = [ROOT / name if "/" in name and (ROOT / name).exists() else SECURITY / name for name in code(modules)]
+        named += [ROOT / "tests/security" / name for name in code(tests)]
+        assert [path for path in named if not path.exists()] == [], control
+
+
+def test_the_summary_counts_the_requirements_of_the_tables() -> None:
+    named = {
+        one for table in ("Protections", "Scans") for row in rows("controls.md", table) for one in requirements(row[1])
+    }
+    counted = [int(count) for _, count, *_ in rows("controls.md", "Summary")]
+    found = [sum(chapter == place for chapter, *_ in named) for place in range(1, 18)]
+
+    # The numbers are those of a project with every feature.
+    assert all(count <= documented for count, documented in zip(found, counted, strict=True)), found
+
+
+def test_every_scan_is_documented_and_run_by_the_workflow() -> None:
     scripts = {path.name: path.read_text() for path in (ROOT / ".github/security").iterdir() if path.is_file()}
     workflow = (ROOT / ".github/workflows/security.yml").read_text()
-    named = {name for _, _, commands, _ in rows("Scans") for name in code(commands)}
+    named = {name for _, _, commands, _ in rows("controls.md", "Scans") for name in code(commands)}
     run = {name for name in named if f"python .github/security/{name}" in workflow.replace("python3", "python")}
 
     assert named == scripts.keys()
@@ -84,15 +108,17 @@ def test_every_scan_stands_on_the_page_and_is_run_by_the_workflow() -> None:
 
 
 def is_read_by(run: set[str], name: str, scripts: dict[str, str]) -> bool:
-    """Whether something that is run imports or opens this file, or imports what does."""
-    used = rf"^(?:from|import) {Path(name).stem}\b|\b{re.escape(name)}\""
+    """Whether a script that is run imports or opens this file, or imports one that does."""
+    used = rf"^\s*(?:from|import) {Path(name).stem}\b|\b{Path(name).stem}:app\b|\b{re.escape(name)}\""
     readers = {reader for reader, text in scripts.items() if reader != name and re.search(used, text, re.MULTILINE)}
     return bool(readers & run) or any(is_read_by(run, reader, scripts) for reader in readers)
 
 
 def test_every_setting_is_documented_with_its_default_and_its_bounds() -> None:
-    documented = {code(name)[0]: (default.strip("`"), bounds) for name, default, bounds, *_ in rows("Settings")}
-    ours = dict(settings_of_ours())
+    documented = {
+        code(name)[0]: (default.strip("`"), bounds) for name, default, bounds, *_ in rows("settings.md", "Settings")
+    }
+    ours = dict(settings_of_the_template())
 
     assert documented.keys() == ours.keys()
     for name, field in ours.items():
@@ -101,10 +127,10 @@ def test_every_setting_is_documented_with_its_default_and_its_bounds() -> None:
         assert bounds_in_words(field) in (None, bounds), name
 
 
-@pytest.mark.parametrize(("name", "value"), [row[:2] for row in rows("Fixed numbers")])
-def test_every_fixed_number_is_what_the_code_says(name: str, value: str) -> None:
+@pytest.mark.parametrize(("name", "value"), [row[:2] for row in rows("settings.md", "Fixed numbers")])
+def test_every_fixed_number_is_that_of_the_code(name: str, value: str) -> None:
     assert in_words(number(code(name)[0])) == value
 
 
-def test_every_event_stands_on_the_page() -> None:
-    assert [code(name)[0] for name, _ in rows("Events")] == list(Event)
+def test_every_event_is_documented() -> None:
+    assert [code(name)[0] for name, _ in rows("events.md", "Events")] == list(Event)
