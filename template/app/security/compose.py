@@ -1,4 +1,9 @@
-"""What protects the app, and in which order."""
+"""Assembles what protects the app.
+
+The way of a request: client address and request id, access log, security headers, CORS, start-up check, admission
+control (where the policy of its route is looked up), rate limit, WebSocket guard, error documents, access (no policy,
+no entry; its requirements are checked before FastAPI reads anything), your middleware, routing, the route.
+"""
 
 import os
 from collections.abc import Iterable

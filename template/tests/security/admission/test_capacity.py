@@ -15,6 +15,8 @@ from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.timing import at_once
 
+pytestmark = pytest.mark.slow
+
 UNBLOCKED = Event()
 NETWORKS = "203.0.113.0/24, 2001:db8::/32"
 
