@@ -38,11 +38,12 @@ def measure(
         for _ in range(PAIRS):
             ours = requests_per_second(port, path, credential)
             theirs = requests_per_second(port + 1, "/users/me")
-            pairs.append((ours / theirs, ours, theirs))
-    ratios = sorted(ratio for ratio, _, _ in pairs)
-    ours, theirs = (statistics.median(pair[index] for pair in pairs) for index in (1, 2))
-    spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-    print(f"{name:<42} {statistics.median(ratios):.2f} ({spread}); {ours:.0f} of {theirs:.0f} requests/s", flush=True)
+            plain = requests_per_second(port + 1, "/router/plain" if "router" in name else "/plain")
+            pairs.append((ours / theirs, ours / plain, ours, theirs))
+    bare_ratio, plain_ratio, ours, theirs = (statistics.median(pair[index] for pair in pairs) for index in range(4))
+    spread = f"{min(pair[0] for pair in pairs):.2f} to {max(pair[0] for pair in pairs):.2f}"
+    beside = f"{plain_ratio:.2f} of a route with two empty dependencies"
+    print(f"{name:<42} {bare_ratio:.2f} ({spread}), {beside}; {ours:.0f} of {theirs:.0f} requests/s", flush=True)
 
 
 def main() -> int:
