@@ -232,13 +232,13 @@ async def changed_rows(session: AsyncSession, statement: Executable) -> int:
     return cast(CursorResult[Any], await session.execute(statement)).rowcount
 
 
-async def _session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+async def session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     database: Database = connection.state.database
     async with database.begin() as session:
         yield session
 
 
-DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]
+DbSession = Annotated[AsyncSession, Depends(session, scope="function")]
 """The transaction of a request, committed before the response is sent, so a failing commit is never a 2xx.
 
 A background task or a stream runs later: it opens its own with `async with request.app.state.database.begin() as db:`.

@@ -1,12 +1,28 @@
-"""Edits that remove the protections of `app/security/administration`."""
+"""Edits that remove the protections of `app/security/administration`, and those of granting power."""
 
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage(
+        "access/identity", "administration/test_grants", "        await confirm_caller(connection, db, self.role)\n", ""
+    ),
+    Sabotage(
+        "access/identity",
+        "administration/test_grants",
+        "account.token_version == caller.credential.version",
+        "account is not None",
+    ),
+    Sabotage("access/identity", "administration/test_grants", "session.ended_at is not None or ", ""),
+    Sabotage(
+        "access/identity",
+        "administration/test_grants",
+        "checks += [_unreachable, _unconfirmed]",
+        "checks.append(_unreachable)",
+    ),
+    Sabotage(
         "administration/pruning",
         "administration/test_pruning",
-        "        (KnownAddress.address_hash, KnownAddress.last_login_at < now - KNOWN_FOR),\n",
+        "        (KnownAddress.address_hash, KnownAddress.last_login_at < now - KNOWN_ADDRESS_LIFE),\n",
         "",
     ),
     Sabotage(
@@ -22,24 +38,39 @@ SABOTAGES = [
         "if False:",
     ),
     Sabotage(
-        "administration/invitations",
-        "administration/test_invitations",
-        "    await db.execute(delete(OneTimeToken).where(OneTimeToken.account_id == account.id))\n",
-        "",
-    ),
-    Sabotage(
         "administration/commands",
         "administration/test_user_commands",
-        "        await hasher.judge(password, name)\n",
+        "        await hasher.check_strength(password, name)\n",
         "",
     ),
-    Sabotage("administration/people", "administration/test_people", "if not await _administrators(db):", "if False:"),
     Sabotage(
         "administration/people",
         "administration/test_people",
-        '@router.patch("/{person_id:uuid}", dependencies=[recent_login])',
-        '@router.patch("/{person_id:uuid}")',
+        "if not await db.scalar(select(exists().where(*able))):",
+        "if False:",
     ),
-    Sabotage("administration/people", "administration/test_people", '"/{person_id:uuid}", d', '"/{person_id}", d'),
-    Sabotage("administration/invitations", "administration/test_invitations", ', Account.kind == "person")', ",)"),
+    Sabotage(
+        "administration/people",
+        "administration/test_people",
+        "if ADMIN in await accounts.roles_of(db, account.id):",
+        "if False:",
+    ),
+    Sabotage(
+        "administration/people",
+        "administration/test_people",
+        '@router.patch("/{person_id:uuid}"',
+        '@router.patch("/{person_id}"',
+    ),
+    Sabotage(
+        "administration/invitations",
+        "administration/test_people",
+        "issuer.is_active & (issuer.token_version == OneTimeToken.issuer_version)",
+        "issuer.is_active",
+    ),
+    Sabotage(
+        "administration/invitations",
+        "administration/test_invitations",
+        "    await withdraw_invitations(db, account.id)\n    issued",
+        "    issued",
+    ),
 ]

@@ -3,45 +3,40 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("authentication/tokens", "authentication/test_tokens", 'if set(header) != {"alg", "typ", "kid"} or', "if"),
+    Sabotage("authentication/tokens", "authentication/test_tokens", "if claims.encoded() != payload:", "if False:"),
+    Sabotage(
+        "authentication/tokens", "authentication/test_tokens", "claims.exp - claims.iat > LONGEST_LIFE_SECONDS", "False"
+    ),
+    Sabotage("authentication/tokens", "authentication/test_tokens", "rows[0].token_version != claims.ver", "False"),
     Sabotage(
         "authentication/tokens",
-        "authentication/test_tokens",
-        "any(_encode(_decode(segment)) != segment for segment in segments)",
-        "False",
-    ),
-    Sabotage("authentication/tokens", "authentication/test_tokens", "expires - issued > LONGEST_LIFE_SECONDS", "False"),
-    Sabotage(
-        "authentication/tokens",
-        "authentication/test_tokens",
-        "except Exception as error:  # RecursionError",
-        "except KeyError as error:  # R",
-    ),
-    Sabotage("authentication/bearer", "authentication/test_tokens", "rows[0].token_version != claims.version", "False"),
-    Sabotage(
-        "authentication/bearer",
         "authentication/test_identity",
         "Account.is_active, Session.ended_at.is_(None)",
         "Account.is_active",
     ),
-    Sabotage("authentication/password_grant", "administration/test_pruning", "    pruning.install(app)\n", ""),
     Sabotage(
         "authentication/routes",
         "authentication/test_login_throttle",
-        'presented = required(form, "token")\n    await count_source(request, "refresh")',
-        'presented = required(form, "token")',
+        '"token")\n    await throttle.count_source(request.state.database, client, "refresh")',
+        '"token")',
     ),
     Sabotage(
-        "authentication/oauth_forms",
+        "authentication/routes",
         "authentication/test_token_endpoint",
-        "if len(set(names)) != len(names)",
+        "if len({name for name, _ in pairs}) != len(pairs)",
         "if False",
     ),
     Sabotage(
-        "authentication/token_answers",
+        "authentication/routes",
         "authentication/test_narrowed_log_in",
-        "narrowed=granted is not None or asked is not None",
-        "narrowed=granted is not None",
+        "narrowed = granted is not None or requested is not None",
+        "narrowed = granted is not None",
+    ),
+    Sabotage(
+        "authentication/routes",
+        "administration/test_own_sessions",
+        "    return claims.sub, claims.sid",
+        "    return None",
     ),
     Sabotage(
         "authentication/login",
@@ -52,8 +47,8 @@ SABOTAGES = [
     Sabotage(
         "authentication/login",
         "authentication/test_log_safety",
-        "account.id if account else events.name_digest(login)",
-        "account.id if account else name",
+        "events.name_digest(normalise_login(login))",
+        "login",
     ),
     Sabotage(
         "authentication/login", "administration/test_users", "Account.password_hash == verified.password_hash, ", ""
@@ -71,28 +66,37 @@ SABOTAGES = [
         'in keys_for("throttle")[:1]]',
     ),
     Sabotage(
-        "authentication/throttle", "authentication/test_login_throttle", "AFTER_TOO_MANY if too_many else ()", "()"
+        "authentication/throttle",
+        "administration/test_own_sessions",
+        'refunded = _keys("account", login) if attempt.from_unknown_source else []',
+        "refunded: list[bytes] = []",
     ),
     Sabotage(
-        "authentication/throttle_buckets",
+        "authentication/throttle",
         "authentication/test_throttle_buckets",
-        ".offset(BUCKETS_OF_NOBODY)",
+        ".offset(MAX_ANONYMOUS_BUCKETS)",
         ".offset(10**9)",
     ),
     Sabotage(
-        "authentication/throttle_buckets",
-        "authentication/test_throttle_buckets",
-        "if len(recent) < limit.attempts",
-        "if True",
+        "authentication/settings",
+        "authentication/test_login_throttle",
+        "Limit(1, HOUR, after_failures=100)",
+        "Limit(100, HOUR, after_failures=100)",
     ),
     Sabotage(
         "authentication/sessions", "authentication/test_refresh_tokens", "RefreshToken.used_at.is_(None))", "True)"
     ),
     Sabotage(
         "authentication/sessions",
-        "authentication/test_refresh_tokens",
-        "    session.ended_at = now\n    _record_reuse",
-        "    _record_reuse",
+        "administration/test_own_sessions",
+        "    await _consume(db, client, RefreshToken.session_id == session)\n",
+        "",
+    ),
+    Sabotage(
+        "authentication/sessions",
+        "administration/test_own_sessions",
+        "        session.reuse_refusals = 0",
+        "        pass",
     ),
     Sabotage(
         "authentication/sessions",
@@ -100,18 +104,7 @@ SABOTAGES = [
         "min(session.expires_at, _idle_end(session)) <= now",
         "session.expires_at <= now",
     ),
-    Sabotage(
-        "authentication/sessions",
-        "authentication/test_sessions",
-        "Session.account_id == account, Session.ended_at.is_(None))\n    if",
-        "Session.ended_at.is_(None))\n    if",
-    ),
-    Sabotage(
-        "authentication/passwords",
-        "authentication/test_passwords",
-        'self._passlib.verify("nobody", self._nobody)\n            return False\n        try',
-        "return False\n        try",
-    ),
+    Sabotage("authentication/sessions", "authentication/test_sessions", "if _idle_end(session) > now]", "]"),
     Sabotage(
         "authentication/passwords",
         "authentication/test_passwords",
@@ -121,14 +114,13 @@ SABOTAGES = [
     Sabotage(
         "authentication/passwords",
         "authentication/test_passwords",
-        "guessability(password, words)) < 3",
-        "guessability(password, words)) < 0",
+        "MINIMUM_SCORE = 3",
+        "MINIMUM_SCORE = 0",
     ),
     Sabotage(
-        "authentication/password_policy",
+        "authentication/passwords",
         "authentication/test_passwords",
-        "(_letters(password), _letters_and_digits(password))",
-        "(password,)",
+        "for text in (_letters(password), _letters_and_digits(password)):",
+        "for text in (password,):",
     ),
-    Sabotage("authentication/sessions", "authentication/test_sessions", "if _idle_end(session) > now]", "]"),
 ]

@@ -12,8 +12,8 @@ SABOTAGES = [
     Sabotage(
         "database",
         "core/test_database",
-        'DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]',
-        'DbSession = Annotated[AsyncSession, Depends(_session, scope="request")]',
+        'DbSession = Annotated[AsyncSession, Depends(session, scope="function")]',
+        'DbSession = Annotated[AsyncSession, Depends(session, scope="request")]',
     ),
     Sabotage("database", "core/test_database", "                path.chmod(0o600)\n", ""),
     Sabotage("database", "core/test_database", ", close_resets_only=False", ""),

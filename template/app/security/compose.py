@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from app import database
-from app.security.access import identity, known_roles
+from app.security.access import accounts, identity
 from app.security.access.policy import Declared, hooks_of
 from app.security.admission import request_guard
 from app.security.core import logs, settings
@@ -23,7 +23,7 @@ from app.security.operations import health, migrations, start_up
 # Each stands in its condition.
 # isort: off
 # {% if features.jwt.enabled %}
-from app.security.authentication import password_grant
+from app.security import administration, authentication
 
 # {% endif %}
 # {% if features.roles.enabled %}
@@ -101,10 +101,11 @@ def _add_callers(app: FastAPI) -> None:
     """How callers authenticate; each feature adds its own routes, the busiest first."""
     identity.install(app)
     # {% if features.jwt.enabled %}
-    password_grant.install(app)
+    authentication.install(app)
+    administration.install(app)
     # {% endif %}
     health.install(app)
-    known_roles.install(app)
+    accounts.install(app)
     # {% if features.roles.enabled %}
     people.install(app)
     # {% endif %}

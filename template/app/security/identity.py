@@ -1,6 +1,7 @@
 """Who may call a route: `Caller`, `require_scope("notes:read")`, `public`."""
 
 from app.security.access.identity import Caller as Caller
+from app.security.access.identity import GrantingSession as GrantingSession
 from app.security.access.identity import authenticate as authenticate
 from app.security.access.identity import public as public
 from app.security.access.identity import recent_login as recent_login

@@ -1,17 +1,23 @@
-"""People and service accounts: find, create, disable. Plain functions on a database session, without HTTP."""
+"""Accounts of people and services: find, create, change, disable. Plain functions, which routes and commands share.
+
+What is refused raises an `AccountError`. A stored role that this project does not have, such as a removed role, grants
+nothing and is shown nowhere.
+"""
 
 import hashlib
+import logging
 import secrets
 import string
 from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, exists, select, update
+from fastapi import FastAPI
+from sqlalchemy import delete, exists, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.security.access.known_roles import believed
+from app.security.access.policy import Policies, hooks_of
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.tables import (
@@ -19,13 +25,19 @@ from app.security.core.tables import (
     Account,
     AccountRole,
     ApiKey,
+    OneTimeToken,
     Session,
     is_login_name,
     normalise_login,
     utc_now,
 )
 
+Kind = Literal["person", "service"]
+MOST_WARNINGS = 20  # about different roles, in one process
+ROLES: set[str] = set()  # of this project; `roles.py` adds them
 _ALPHABET = string.digits + string.ascii_letters
+_warned: set[str] = set()
+log = logging.getLogger(__name__)
 
 
 class AccountError(Exception):
@@ -44,6 +56,10 @@ class UnknownAccount(AccountError):
     """There is no account with this name."""
 
 
+class NotAPerson(AccountError):
+    """A service account, where only people have what is asked for."""
+
+
 def random_token(prefix: str) -> str:
     """`prefix_` and 43 base62 characters: 256 random bits."""
     return f"{prefix}_" + "".join(secrets.choice(_ALPHABET) for _ in range(43))
@@ -58,14 +74,11 @@ async def create(
     db: AsyncSession,
     name: str,
     *,
-    kind: Literal["person", "service"] = "person",
+    kind: Kind = "person",
     password_hash: str | None = None,
     roles: Iterable[str] = (),
 ) -> Account:
-    """A new account; a person without a password hash waits for an invitation.
-
-    Raises: AccountExists, BadName.
-    """
+    """A new account. A person without a password hash needs an invitation. Raises: AccountExists, BadName."""
     if not is_login_name(name):
         raise BadName("A name has 1 to 254 visible characters, and no space around them.")
     stored = None if kind == "service" else (password_hash or UNUSABLE_PASSWORD)
@@ -90,9 +103,37 @@ async def by_name(db: AsyncSession, name: str) -> Account:
     return account
 
 
+async def person_by_name(db: AsyncSession, name: str) -> Account:
+    """A person, locked until the transaction ends. Raises: UnknownAccount, NotAPerson."""
+    account = _a_person(await by_name(db, name))
+    await lock(db, account.id)
+    return account
+
+
+def _a_person(account: Account) -> Account:
+    if account.kind != "person":
+        raise NotAPerson("This is a service account: it has keys, but no password, sessions or roles.")
+    return account
+
+
+async def lock(db: AsyncSession, account: UUID) -> None:
+    """Lock an account until the transaction ends, so that a login or a grant under way commits first."""
+    await db.execute(select(Account.id).where(Account.id == account).with_for_update())
+
+
+def configured_roles(stored: Iterable[str | None]) -> frozenset[str]:
+    """Those of an account's roles that this project has."""
+    found = frozenset(role for role in stored if role is not None)
+    for role in found - ROLES - _warned:
+        if len(_warned) < MOST_WARNINGS:
+            _warned.add(role)
+            log.warning("The database has the role %r, which this project does not have: it grants nothing.", role)
+    return found & ROLES
+
+
 async def roles_of(db: AsyncSession, account: UUID) -> frozenset[str]:
-    """Those that this project has."""
-    return believed(await _stored_roles(db, account))
+    """The roles of an account, without those that this project does not have."""
+    return configured_roles(await _stored_roles(db, account))
 
 
 async def _stored_roles(db: AsyncSession, account: UUID) -> list[str]:
@@ -100,7 +141,7 @@ async def _stored_roles(db: AsyncSession, account: UUID) -> list[str]:
 
 
 async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, actor: UUID | None = None) -> str:
-    """Replace the roles of an account; what changed, as `before->after`."""
+    """Replace the roles of an account. Returns the change, as `before->after`."""
     wanted, before = sorted(set(roles)), sorted(await _stored_roles(db, account))
     await db.execute(delete(AccountRole).where(AccountRole.account_id == account))
     db.add_all([AccountRole(account_id=account, role=role) for role in wanted])
@@ -111,24 +152,30 @@ async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, ac
 
 
 async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = None) -> None:
-    """End every session of an account, but one that is kept."""
+    """End every session of an account, except one to keep."""
     live = (Session.account_id == account, Session.ended_at.is_(None))
     kept = () if keep is None else (Session.id != keep,)
     await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
 
 
 async def end_every_session(db: AsyncSession) -> None:
-    """End every session of everybody, those too that a log-in is about to commit: it holds its account until then."""
+    """End every session of everybody, and withdraw what was issued in one; logins under way, which hold their account,
+    commit first.
+    """
     people = select(Account.id).where(Account.kind == "person").order_by(Account.id)
     await db.execute(people.with_for_update())
     await db.execute(update(Session).where(Session.ended_at.is_(None)).values(ended_at=utc_now()))
+    await db.execute(delete(OneTimeToken).where(OneTimeToken.issuer_id.is_not(None)))
+
+
+async def withdraw_invitations(db: AsyncSession, account: UUID | None) -> None:
+    """Withdraw the invitations for a person, and those that this person issued; of everybody with None."""
+    concerned = or_(OneTimeToken.account_id == account, OneTimeToken.issuer_id == account)
+    await db.execute(delete(OneTimeToken).where(true() if account is None else concerned))
 
 
 async def revoke_keys(db: AsyncSession, account: UUID) -> int:
-    """End every API key of an account at once; also those from before keys were switched off in this project.
-
-    How many they were.
-    """
+    """Revoke every API key of an account, also in a project that has no keys any more. Returns their number."""
     live = (ApiKey.account_id == account, ApiKey.revoked_at.is_(None), ApiKey.expires_at > utc_now())
     ended = update(ApiKey).where(*live).values(revoked_at=utc_now()).returning(ApiKey.id)
     keys = (await db.scalars(ended)).all()
@@ -138,14 +185,27 @@ async def revoke_keys(db: AsyncSession, account: UUID) -> int:
 
 
 async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
-    """Disable or enable; disabling ends every session in the same transaction."""
+    """Disable or enable an account; disabling ends its sessions and invitations in the same transaction."""
     account.is_active = active
     if not active:
         account.token_version += 1
         await end_sessions(db, account.id)
+        await withdraw_invitations(db, account.id)
     await db.flush()
     events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
 
 
 async def any_person(db: AsyncSession) -> bool:
     return bool(await db.scalar(select(exists().where(Account.kind == "person"))))
+
+
+async def _removed_roles(db: AsyncSession, policies: Policies) -> list[str]:
+    """For `manage doctor`: a removed role would grant again what it did if this project had it again."""
+    removed = select(AccountRole.role, func.count()).where(AccountRole.role.not_in(sorted(ROLES)))
+    found = await db.execute(removed.group_by(AccountRole.role).order_by(AccountRole.role).limit(MOST_WARNINGS))
+    why = "is none of this project's: it grants nothing until it is"
+    return [f"the role {role!r} in the database (accounts: {number}) {why}" for role, number in found]
+
+
+def install(app: FastAPI) -> None:
+    hooks_of(app).hints.append(_removed_roles)

@@ -21,11 +21,13 @@ class Credential:
     """Which credential was used: its kind and the id of its row, never the secret itself.
 
     `authenticated_at` is when a person last logged in; refreshing does not renew it, and a program never did.
+    `version` is the account's `token_version` when a person's token was issued.
     """
 
     kind: str
     id: UUID
     authenticated_at: datetime | None
+    version: int | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from app.security.access import known_roles
+from app.security.access import accounts
 from app.security.access.credentials import Principal
 from app.security.access.identity import Authenticate, forbidden
 from app.security.access.policy import Policy
@@ -23,7 +23,7 @@ Role = StrEnum(
     },
 )
 ADMIN = Role("admin")
-known_roles.ROLES.update(role.value for role in Role)
+accounts.ROLES.update(role.value for role in Role)
 
 
 def first_role() -> frozenset[str]:

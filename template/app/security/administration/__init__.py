@@ -1,1 +1,11 @@
-"""People over HTTP and at the terminal: invitations, sessions, roles, pruning."""
+"""Administration of people: one's own account, the administrator's routes, `manage users`, invitations and pruning."""
+
+from fastapi import FastAPI
+
+from app.security.administration import pruning, self_service
+
+
+def install(app: FastAPI) -> None:
+    app.routes.extend(self_service.activation.routes)
+    app.routes.extend(self_service.router.routes)
+    pruning.install(app)

@@ -1,6 +1,6 @@
-"""Rows that say nothing any more are removed once a day: ended sessions, old invitations, addresses and counters.
+"""Pruning: expired rows are deleted once a day: ended sessions, invitations, known addresses, throttle counters.
 
-Every process does so, each at its own time; whoever comes second finds nothing (ASVS 5.0 V14.2.7).
+Every process does so at a random time; the second one finds nothing left (ASVS 5.0 V14.2.7).
 """
 
 import asyncio
@@ -17,40 +17,39 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import Database, changed_rows
 from app.security.access.policy import hooks_of
-from app.security.authentication import throttle_buckets
-from app.security.authentication.throttle import KNOWN_FOR
+from app.security.authentication import throttle
+from app.security.authentication.settings import KNOWN_ADDRESS_LIFE
 from app.security.core.tables import KnownAddress, OneTimeToken, Session, ThrottleBucket, utc_now
 
 EVERY = timedelta(days=1)
-FIRST_AFTER_SECONDS = (60, 600)  # of the start, at random, so that processes that start together do not prune together
-ENDED_KEPT = timedelta(days=30)  # that a session is kept after its end, for whoever looks into an attack
-ROWS_AT_ONCE = 1000  # in one transaction: others wait for it
+FIRST_AFTER_SECONDS = (60, 600)  # at random, so that processes that start together do not prune together
+ENDED_KEPT = timedelta(days=30)  # ended sessions, for the investigation of an attack
+ROWS_AT_ONCE = 1000  # in one transaction, for others wait for it
 log = logging.getLogger(__name__)
 
 
-def _outlived() -> list[tuple[InstrumentedAttribute[Any], ColumnElement[bool]]]:
-    """By which column rows are found, and which of them go. Refresh tokens go with their session."""
+def _expired() -> list[tuple[InstrumentedAttribute[Any], ColumnElement[bool]]]:
+    """The key of each table and its expired rows. Refresh tokens are deleted with their session."""
     now = utc_now()
     ended = now - ENDED_KEPT
     return [
         (Session.id, or_(Session.ended_at < ended, Session.expires_at < ended)),
         (OneTimeToken.id, OneTimeToken.expires_at < ended),
-        (KnownAddress.address_hash, KnownAddress.last_login_at < now - KNOWN_FOR),
-        (ThrottleBucket.key_hash, throttle_buckets.is_stale()),
+        (KnownAddress.address_hash, KnownAddress.last_login_at < now - KNOWN_ADDRESS_LIFE),
+        (ThrottleBucket.key_hash, throttle.is_stale()),
     ]
 
 
 async def prune(database: Database) -> int:
-    """Remove what has outlived its use, part by part, and say how many rows those were."""
+    """Delete expired rows in batches. Returns their number."""
     removed = 0
-    for key, gone in _outlived():
-        while True:
+    for key, expired in _expired():
+        number = ROWS_AT_ONCE
+        while number >= ROWS_AT_ONCE:
             async with database.begin() as db:
-                some = key.in_(select(key).where(gone).limit(ROWS_AT_ONCE))
-                number = await changed_rows(db, delete(key.class_).where(some, gone))
+                batch = key.in_(select(key).where(expired).limit(ROWS_AT_ONCE))
+                number = await changed_rows(db, delete(key.class_).where(batch, expired))
             removed += number
-            if number < ROWS_AT_ONCE:
-                break
     return removed
 
 
@@ -59,9 +58,9 @@ async def _prune_daily(database: Database) -> None:
     await asyncio.sleep(first + secrets.randbelow(last - first))
     while True:
         try:
-            log.info("removed %s rows that have outlived their use", await prune(database))
+            log.info("removed %s expired rows", await prune(database))
         except (SQLAlchemyError, OSError) as error:  # tomorrow is soon enough
-            log.warning("could not remove old rows: %s", type(error).__name__)
+            log.warning("could not remove expired rows: %s", type(error).__name__)
         await asyncio.sleep(EVERY.total_seconds())
 
 

@@ -1,9 +1,9 @@
-"""What people do with their own account: look at it, change the password, choose the first one."""
+"""A person's own account over HTTP: show it, change the password, choose the first password with an invitation."""
 
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,20 +13,20 @@ from app.security.access import accounts
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller, public
 from app.security.administration import invitations
-from app.security.authentication import throttle as login_throttle
+from app.security.authentication import sessions, throttle
 from app.security.authentication.login import PasswordLogin
 from app.security.authentication.passwords import PasswordHasher, WeakPassword
-from app.security.authentication.routes import ClientPlace, count_source
-from app.security.authentication.token_answers import AccessTokenOut, access_token_for, known_scopes
+from app.security.authentication.routes import TokenOut, known_scopes, token_response
+from app.security.authentication.throttle import ClientInfo
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem
-from app.security.core.tables import Account, Session
+from app.security.core.tables import Account
 
 router = APIRouter(prefix="/users/me", tags=["users"])
 activation = APIRouter(prefix="/auth/activate", tags=["auth"])
 
-# Judged by the policy, not by the shape: an odd password gets a reason, an over-long one costs nothing.
+# The password policy, not the model, judges it: a weak password gets a reason.
 Password = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "password", "writeOnly": True})]
 
 
@@ -60,23 +60,22 @@ async def read_me(caller: Caller) -> UserSelf:
 
 
 @router.post("/password")
-async def change_password(
-    request: Request, change: PasswordChange, caller: Caller, client: ClientPlace
-) -> AccessTokenOut:
+async def change_password(request: Request, change: PasswordChange, caller: Caller, client: ClientInfo) -> TokenOut:
     """Needs the current password too. Ends every other session and API key unless asked to keep them.
 
-    Every access token of this person ends with it; the answer holds the new one of this session.
+    Every token of this session ends with it; the response holds new ones.
     """
     database: Database = request.state.database
-    account = await _account(database, caller.id)
     login: PasswordLogin = request.state.password_login
+    async with database.begin() as db:
+        account = await db.get_one(Account, caller.id)
     if not await login.check(account, change.current_password, client):
         events.record(Event.PASSWORD_CHANGE_FAIL, outcome="failure", actor=caller.id)
         raise Problem(400, "wrong-password", "The current password is wrong.")
-    new_hash = await _hash_of_good(request, "/body/new_password", change.new_password, account.name)
+    new_hash = await _checked_hash(request, "/body/new_password", change.new_password, account.name)
     async with database.begin() as db:
-        await _set_password(db, account, new_hash)
-        await invitations.withdraw(db, caller.id)
+        changed = await _set_password(db, account, new_hash)
+        await accounts.withdraw_invitations(db, caller.id)
         if not change.keep_other_sessions:
             await accounts.end_sessions(db, caller.id, keep=caller.credential.id)
         ends_keys = True
@@ -85,57 +84,52 @@ async def change_password(
         # {% endif %}
         if ends_keys:
             await accounts.revoke_keys(db, caller.id)
-        session = await db.get_one(Session, caller.credential.id)
-        roles = await accounts.roles_of(db, caller.id)
+        grant = await sessions.renew(db, changed, caller.credential.id, client)
         events.record_change(db, Event.PASSWORD_CHANGE, actor=caller.id)
         forget_on_commit(request, db, caller.id)
-    return access_token_for(session, account.token_version + 1, roles, known_scopes(request))
+    return token_response(grant, known_scopes(request))
 
 
 @activation.post("", status_code=204, dependencies=[public])
-async def activate(request: Request, activation: Activation) -> None:
-    """Set a password with a one-time token: the first one, or after it was forgotten. Nobody is logged in by it."""
-    await count_source(request, "token")
+async def activate(request: Request, activation: Activation, client: ClientInfo) -> None:
+    """Set a password with an invitation: the first one, or after it was forgotten. It does not log in."""
     database: Database = request.state.database
+    await throttle.count_source(database, client, "token")
     async with database.begin() as db:
         account = await invitations.invited(db, activation.token)
     if account is None:
-        raise Problem(400, "invalid-token", "This token does not hold (any more).")
-    new_hash = await _hash_of_good(request, "/body/password", activation.password, account.name)
+        raise _invalid_token()
+    new_hash = await _checked_hash(request, "/body/password", activation.password, account.name)
     async with database.begin() as db:
-        if not await invitations.use(db, activation.token):
-            raise Problem(400, "invalid-token", "This token does not hold (any more).")
+        if await invitations.use(db, activation.token) is None:
+            raise _invalid_token()
         await _set_password(db, account, new_hash)
         await accounts.end_sessions(db, account.id)
         await accounts.revoke_keys(db, account.id)
-        await login_throttle.unlock(db, account.name)
+        await throttle.unlock(db, account.login)
         events.record_change(db, Event.INVITATION_USED, actor=account.id)
         forget_on_commit(request, db, account.id)
 
 
-async def _account(database: Database, account: UUID) -> Account:
-    async with database.begin() as db:
-        return await db.get_one(Account, account)
+def _invalid_token() -> Problem:
+    return Problem(400, "invalid-token", "This token is invalid or has expired.")
 
 
-async def _hash_of_good(request: Request, pointer: str, password: str, name: str) -> str:
-    """The hash of a new password. Raises: Problem 422 with a reason when it is weak."""
+async def _checked_hash(request: Request, pointer: str, password: str, name: str) -> str:
+    """The hash of a new password. Raises: Problem 422 with the reason when it is weak."""
     passwords: PasswordHasher = request.state.passwords
     try:
-        await passwords.judge(password, name)
+        await passwords.check_strength(password, name)
     except WeakPassword as weak:
         errors = [{"pointer": pointer, "detail": str(weak), "code": "weak_password"}]
         raise Problem(422, detail="The request is not valid.", errors=errors) from None
     return await passwords.hash(password)
 
 
-async def _set_password(db: AsyncSession, account: Account, new_hash: str) -> None:
-    """Raises: Problem 409 when it was changed since `account` was read."""
+async def _set_password(db: AsyncSession, account: Account, new_hash: str) -> Account:
+    """The changed account. Raises: Problem 409 when the password was changed since `account` was read."""
     unchanged = (Account.id == account.id, Account.password_hash == account.password_hash, Account.is_active)
     values = {"password_hash": new_hash, "token_version": Account.token_version + 1}
     if await changed_rows(db, update(Account).where(*unchanged).values(**values)) != 1:
-        raise Problem(409, detail="The password was changed meanwhile.")
-
-
-def install(app: FastAPI) -> None:
-    app.routes.extend([*router.routes, *activation.routes])
+        raise Problem(409, detail="The password was changed in the meantime.")
+    return await db.get_one(Account, account.id)

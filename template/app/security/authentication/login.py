@@ -1,38 +1,38 @@
-"""Logging in with a password: bounds, then the throttle, then the password, then the account, then a session.
+"""Login with a password: throttle, then password, then account, then session.
 
-Unknown, disabled, wrong and odd all end in the same answer after the same work (ASVS 5.0 V6.3.8). No database
-connection is held while the password is hashed.
+An unknown name, a disabled account and a wrong password get one response after the same work (ASVS 5.0 V6.3.8). No
+database connection is held while a password is hashed.
 """
 
 from collections import Counter
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
-from app.security.authentication import sessions
-from app.security.authentication import throttle as login_throttle
+from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
-from app.security.authentication.sessions import Client, Grant
-from app.security.authentication.throttle import Purpose, Throttled
+from app.security.authentication.sessions import Grant
+from app.security.authentication.settings import Purpose
+from app.security.authentication.throttle import Attempt, Client, Throttled
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.tables import Account, normalise_login
-from app.security.http.client_address import client_prefix
 
-LOGINS_OF_ONE_SOURCE = 4  # that may wait for a hash at once, in one process
+LOGINS_PER_SOURCE = 4  # that may wait for a hash at once, in one process
 LONGEST_LOGIN = 254
-LOCKS_A_MINUTE = 200  # log-in names whose refusal is an event, in one process
-
+LOCKS_A_MINUTE = 200  # names whose refusal is an event, in one process
 
 _BY_LOGIN = select(Account.__table__).where(Account.login == bindparam("login"))
 
 
 class LoginFailed(Exception):
-    """The one answer to every log-in that is not right."""
+    """The one response to every login that fails."""
 
 
 class PasswordLogin:
+    """Check passwords against accounts. One per app, since it bounds what waits for a hash."""
+
     def __init__(self, database: Database, passwords: PasswordHasher) -> None:
         self._database = database
         self._passwords = passwords
@@ -40,47 +40,45 @@ class PasswordLogin:
         self._locks_reported = OnceAMinute(LOCKS_A_MINUTE)
 
     async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
-        """A session for who knows this password. Raises: LoginFailed, Throttled, Problem 503."""
+        """A new session. Raises: LoginFailed, Throttled, Problem 503."""
         account = await self._find(name)
-        login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes the square of the length
-        await self._count(login, account, client, "token")
+        login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes quadratic time
+        attempt = await self._count(login, account, client, "token")
         right = await self._verify(password, account, client)
         if account is None or not right or not account.is_active or account.kind != "person":
-            subject = account.id if account else events.name_digest(login)
-            events.record(Event.LOGIN_FAIL, outcome="failure", subject=subject)
+            events.record(Event.LOGIN_FAIL, outcome="failure", subject=_subject(account, login))
             raise LoginFailed
-        renewed = await self._renewed(password, account)
+        new_hash = await self._passwords.hash(password) if self._is_outdated(account) else account.password_hash
         async with self._database.begin() as db:
-            return await self._start(db, name, account, renewed, client, scopes)
+            return await self._start(db, account, new_hash, attempt, scopes)
 
     async def check(self, account: Account, password: str, client: Client) -> bool:
-        """Whether this is the account's password, counted like a log-in. Raises: Throttled, Problem 503."""
-        await self._count(account.name, account, client, "password")
+        """Whether this is the account's password; counted like a login. Raises: Throttled, Problem 503."""
+        attempt = await self._count(account.name, account, client, "password")
         right = await self._verify(password, account, client)
         if right:
             async with self._database.begin() as db:
-                await login_throttle.succeeded(db, account.name, client.address, account.id)
+                await throttle.record_success(db, attempt, account.id)
         return right
 
     async def _find(self, name: str) -> Account | None:
-        if len(name) > LONGEST_LOGIN or not _is_text(name):
+        if len(name) > LONGEST_LOGIN or not name.isprintable():  # a database refuses NUL and unpaired surrogates
             return None
         async with self._database.read() as connection:
             row = (await connection.execute(_BY_LOGIN, {"login": normalise_login(name)})).one_or_none()
         return Account(**row._mapping) if row else None
 
-    async def _count(self, login: str, account: Account | None, client: Client, purpose: Purpose) -> None:
-        known_id = account.id if account else None
+    async def _count(self, login: str, account: Account | None, client: Client, purpose: Purpose) -> Attempt:
         try:
-            await login_throttle.count_attempt(self._database, login, client.address, known_id, purpose)
+            return await throttle.count_attempt(self._database, login, client, account.id if account else None, purpose)
         except Throttled:
-            name = events.name_digest(normalise_login(login))
-            self._locks_reported.record(name, Event.LOGIN_LOCK, subject=name)
+            subject = _subject(account, login)
+            self._locks_reported.record(subject, Event.LOGIN_LOCK, subject=subject)
             raise
 
     async def _verify(self, password: str, account: Account | None, client: Client) -> bool:
-        source = client_prefix(client.address)
-        if self._waiting[source] >= LOGINS_OF_ONE_SOURCE:
+        source = client.prefix
+        if self._waiting[source] >= LOGINS_PER_SOURCE:
             raise Throttled(1)
         self._waiting[source] += 1
         try:
@@ -90,32 +88,23 @@ class PasswordLogin:
             if not self._waiting[source]:
                 del self._waiting[source]
 
-    async def _renewed(self, password: str, account: Account) -> str | None:
-        """A hash with today's costs, if the stored one has others."""
-        stored = account.password_hash or ""
-        return await self._passwords.hash(password) if self._passwords.is_outdated(stored) else None
+    def _is_outdated(self, account: Account) -> bool:
+        return self._passwords.is_outdated(account.password_hash or "")
 
     async def _start(
-        self,
-        db: AsyncSession,
-        name: str,
-        verified: Account,
-        renewed: str | None,
-        client: Client,
-        scopes: frozenset[str] | None,
+        self, db: AsyncSession, verified: Account, new_hash: str | None, attempt: Attempt, scopes: frozenset[str] | None
     ) -> Grant:
-        # What was verified must still hold: the password may have been changed, or the account disabled, meanwhile.
+        # The password may have been changed, or the account disabled, while the hash was computed.
         unchanged = (Account.id == verified.id, Account.password_hash == verified.password_hash, Account.is_active)
         account = await db.scalar(select(Account).where(*unchanged).with_for_update())
         if account is None:
             raise LoginFailed
-        if renewed is not None:
-            await db.execute(update(Account).where(Account.id == account.id).values(password_hash=renewed))
-        await login_throttle.succeeded(db, name, client.address, account.id)
+        account.password_hash = new_hash
+        await throttle.record_success(db, attempt, account.id)
         events.record_change(db, Event.LOGIN_SUCCESS, actor=account.id)
-        return await sessions.start(db, account, client, scopes)
+        return await sessions.start(db, account, attempt.client, scopes)
 
 
-def _is_text(name: str) -> bool:
-    """Whether a database can hold it: no NUL, no lone surrogate."""
-    return "\0" not in name and name.isprintable()
+def _subject(account: Account | None, login: str) -> str:
+    """How an event names the account; a name that does not exist, which may be a password, only as a digest."""
+    return str(account.id) if account else events.name_digest(normalise_login(login))

@@ -1,28 +1,44 @@
-"""The HTTP side of logging in: the token endpoint, revocation, log-out, and the list of one's sessions."""
+"""The HTTP side of logging in: token endpoint, revocation, logout, and the caller's sessions.
+
+The token endpoint follows OAuth 2.0: a form body (RFC 6749 section 3.2), its answers (5.1) and its errors (5.2).
+"""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import Response as PlainResponse
 
 from app.database import Database, DbSession
-from app.security.access.credentials import credentials_of, forget_on_commit
+from app.security.access.context import context_of
+from app.security.access.credentials import InvalidCredential, credentials_of, forget_on_commit
 from app.security.access.identity import Caller, public
-from app.security.authentication import sessions
-from app.security.authentication import throttle as login_throttle
+from app.security.admission.request_guard import accepts
+from app.security.authentication import sessions, throttle, tokens
 from app.security.authentication.login import LoginFailed, PasswordLogin
-from app.security.authentication.oauth_forms import Form, OAuthError, documented, form_body, required
-from app.security.authentication.sessions import Client, Grant
-from app.security.authentication.throttle import Purpose, Throttled
-from app.security.authentication.token_answers import TokenOut, access_token_for, known_scopes
+from app.security.authentication.sessions import Grant
+from app.security.authentication.settings import TokenSettings
+from app.security.authentication.throttle import ClientInfo
 from app.security.core.problems import Problem
-from app.security.http import errors
-from app.security.http.client_address import client_ip
+
+FORM = "application/x-www-form-urlencoded"
+MAXIMUM_FIELDS = 20
+MAXIMUM_BYTES = 64 * 1024
 
 router = APIRouter(prefix="/auth", tags=["auth"])
+form_body = accepts(FORM, max_bytes=MAXIMUM_BYTES)
+
+
+class TokenOut(BaseModel):
+    """RFC 6749 section 5.1."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
+    expires_in: int
+    scope: str
+    refresh_token: str
 
 
 class SessionOut(BaseModel):
@@ -34,92 +50,124 @@ class SessionOut(BaseModel):
     expires_at: datetime
     ip_prefix: str
     user_agent: str
-    current: bool
+    current: bool = False
 
 
-def client_of(request: Request) -> Client:
-    context = request.state.context
-    return Client(address=client_ip(request.scope), user_agent=context.user_agent)
+class OAuthError(Problem):
+    """An error of the token endpoint: `error` and `error_description`, beside the members of every problem."""
+
+    media_type = "application/json"
+
+    def __init__(self, error: str, description: str) -> None:
+        super().__init__(400, detail=description, error=error, error_description=description)
 
 
-ClientPlace = Annotated[Client, Depends(client_of)]
+async def _form(request: Request) -> dict[str, str]:
+    """The parameters. An empty one counts as left out, a repeated one is refused (RFC 6749 section 3.2)."""
+    try:
+        text = (await request.body()).decode()
+        pairs = parse_qsl(text, max_num_fields=MAXIMUM_FIELDS, errors="strict", keep_blank_values=True)
+    except ValueError:
+        raise OAuthError("invalid_request", "The form cannot be read.") from None
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise OAuthError("invalid_request", "A parameter is repeated.")
+    return {name: value for name, value in pairs if value}
 
 
-async def count_source(request: Request, purpose: Purpose) -> None:
-    """Count this request against its source; committed at once, so that a refusal later does not undo it."""
-    await login_throttle.count_source(request.state.database, client_ip(request.scope), purpose)
+Form = Annotated[dict[str, str], Depends(_form)]
+
+
+def _required(form: dict[str, str], name: str) -> str:
+    if name not in form:
+        raise OAuthError("invalid_request", f"The parameter {name} is missing.")
+    return form[name]
+
+
+def _documented(*fields: str) -> dict[str, Any]:
+    """The form body in the OpenAPI document, as `openapi_extra`."""
+    properties = {name: {"type": "string", "maxLength": MAXIMUM_BYTES} for name in fields}
+    return {"requestBody": {"content": {FORM: {"schema": {"type": "object", "properties": properties}}}}}
+
+
+def known_scopes(request: Request) -> frozenset[str]:
+    """Every scope that a route of this app requires."""
+    return frozenset(context_of(request).policies.scopes())
+
+
+def token_response(grant: Grant, known: frozenset[str], requested: frozenset[str] | None = None) -> TokenOut:
+    """The tokens of a session, for the scopes that its login was granted (None: all known ones), or fewer."""
+    session, granted = grant.session, sessions.scopes_of(grant.session)
+    scopes = known if granted is None else granted
+    if requested is not None and not requested <= scopes:
+        raise OAuthError("invalid_scope", "The login was not granted this scope.")
+    scopes = scopes if requested is None else requested
+    narrowed = granted is not None or requested is not None
+    access_token = tokens.issue(session, grant.account.token_version, grant.roles, scopes, narrowed=narrowed)
+    lifetime, scope = TokenSettings.current().lifetime_seconds, " ".join(sorted(scopes))
+    return TokenOut(access_token=access_token, expires_in=lifetime, scope=scope, refresh_token=grant.refresh_token)
 
 
 @router.post(
     "/token",
     dependencies=[public, form_body],
-    openapi_extra=documented("grant_type", "username", "password", "refresh_token", "scope"),
+    openapi_extra=_documented("grant_type", "username", "password", "refresh_token", "scope"),
 )
-async def token(request: Request, form: Form, client: ClientPlace) -> TokenOut:
-    """Log in (`grant_type=password`) or carry a session on (`grant_type=refresh_token`)."""
-    grant_type = required(form, "grant_type")
+async def token(request: Request, form: Form, client: ClientInfo) -> TokenOut:
+    """Log in (`grant_type=password`) or continue a session (`grant_type=refresh_token`)."""
+    requested = frozenset(form.get("scope", "").split()) or None
+    grant_type = _required(form, "grant_type")
     if grant_type == "password":
-        return await _log_in(request, form, client)
+        username, password = _required(form, "username"), _required(form, "password")
+        if requested is not None and not requested <= known_scopes(request):
+            raise OAuthError("invalid_scope", "No route requires this scope.")
+        login: PasswordLogin = request.state.password_login
+        try:
+            grant = await login.log_in(username, password, client, requested)
+        except LoginFailed:
+            raise OAuthError("invalid_grant", "The name or the password is wrong.") from None
+        credentials_of(request).cache.forget(grant.account.id)  # its oldest session may have ended
+        return token_response(grant, known_scopes(request))
     if grant_type == "refresh_token":
-        return await _refresh(request, form, client)
+        presented = _required(form, "refresh_token")
+        await throttle.count_source(request.state.database, client, "refresh")
+        database: Database = request.state.database
+        async with database.begin() as db:
+            outcome = await sessions.refresh(db, presented, client)
+            if isinstance(outcome, Grant):  # a scope too many rolls back: the refresh token stays unused
+                return token_response(outcome, known_scopes(request), requested)
+            if outcome.ended is not None:
+                forget_on_commit(request, db, outcome.ended)
+        context_of(request).reason = outcome.reason
+        raise OAuthError("invalid_grant", "The refresh token is invalid or has expired.")
     raise OAuthError("unsupported_grant_type", "Use password or refresh_token.")
-
-
-async def _log_in(request: Request, form: dict[str, str], client: Client) -> TokenOut:
-    name, password = required(form, "username"), required(form, "password")
-    asked = _asked_scopes(form)
-    if asked is not None and not asked <= known_scopes(request):
-        raise OAuthError("invalid_scope", "No route asks for such a scope.")
-    login: PasswordLogin = request.state.password_login
-    try:
-        grant = await login.log_in(name, password, client, asked)
-    except LoginFailed:
-        raise OAuthError("invalid_grant", "The name or the password is wrong.") from None
-    credentials_of(request).cache.forget(grant.account.id)  # its oldest session may have ended to make room
-    return _answer(request, grant)
-
-
-async def _refresh(request: Request, form: dict[str, str], client: Client) -> TokenOut:
-    presented, asked = required(form, "refresh_token"), _asked_scopes(form)
-    await count_source(request, "refresh")
-    database: Database = request.state.database
-    async with database.begin() as db:
-        outcome = await sessions.refresh(db, presented, client)
-        if isinstance(outcome, Grant):
-            return _answer(request, outcome, asked)  # asking for too much rolls back: the token stays unused
-        if outcome.ended is not None:
-            forget_on_commit(request, db, outcome.ended)
-    request.state.context.reason = outcome.reason
-    raise OAuthError("invalid_grant", "The refresh token does not hold.")
-
-
-def _asked_scopes(form: dict[str, str]) -> frozenset[str] | None:
-    """None where a log-in or refresh asks for all that it may have."""
-    return frozenset(form.get("scope", "").split()) or None
-
-
-def _answer(request: Request, grant: Grant, asked: frozenset[str] | None = None) -> TokenOut:
-    out = access_token_for(grant.session, grant.account.token_version, grant.roles, known_scopes(request), asked)
-    return TokenOut(**out.model_dump(), refresh_token=grant.refresh_token)
 
 
 @router.post(
     "/revoke",
     dependencies=[public, form_body],
-    openapi_extra=documented("token", "token_type_hint"),
-    response_class=Response,  # its answer is empty, also in the document
+    openapi_extra=_documented("token", "token_type_hint"),
+    response_class=Response,  # an empty body, in the OpenAPI document too
 )
-async def revoke(request: Request, form: Form) -> Response:
-    """RFC 7009: end the session of a refresh token; the answer is the same for a token that is none."""
-    presented = required(form, "token")
-    await count_source(request, "refresh")
+async def revoke(request: Request, form: Form, client: ClientInfo) -> Response:
+    """End the session of a refresh token or an access token (RFC 7009); an unknown token gets the same response."""
+    presented = _required(form, "token")
+    await throttle.count_source(request.state.database, client, "refresh")
     database: Database = request.state.database
     async with database.begin() as db:
-        session = await sessions.by_refresh_token(db, presented)
-        if session is not None:
-            await sessions.end(db, session.account_id, session.id)
-            forget_on_commit(request, db, session.account_id)
+        found = await _session_of(db, presented)
+        if found is not None and await sessions.end(db, *found):
+            forget_on_commit(request, db, found[0])
     return Response()
+
+
+async def _session_of(db: DbSession, presented: str) -> tuple[UUID, UUID] | None:
+    """The account and session that a token belongs to."""
+    try:
+        claims = tokens.verify(presented)
+    except InvalidCredential:
+        session = await sessions.by_refresh_token(db, presented)
+        return (session.account_id, session.id) if session else None
+    return claims.sub, claims.sid
 
 
 @router.post("/logout", status_code=204)
@@ -131,12 +179,9 @@ async def logout(request: Request, caller: Caller, db: DbSession) -> None:
 
 @router.get("/sessions")
 async def list_sessions(caller: Caller, db: DbSession) -> list[SessionOut]:
-    found = await sessions.live_sessions(db, caller.id)
-    shown = ("id", "created_at", "last_used_at", "expires_at", "ip_prefix", "user_agent")
-    return [
-        SessionOut(**{name: getattr(session, name) for name in shown}, current=session.id == caller.credential.id)
-        for session in found
-    ]
+    """The caller's live sessions, newest first."""
+    found = [SessionOut.model_validate(session) for session in await sessions.live_sessions(db, caller.id)]
+    return [session.model_copy(update={"current": session.id == caller.credential.id}) for session in found]
 
 
 @router.delete("/sessions", status_code=204)
@@ -149,18 +194,12 @@ async def end_sessions(request: Request, caller: Caller, db: DbSession) -> None:
 
 @router.delete("/sessions/{session_id}", status_code=204)
 async def end_session(request: Request, session_id: UUID, caller: Caller, db: DbSession) -> None:
+    """End one of the caller's sessions."""
     if not await sessions.end(db, caller.id, session_id):
         raise Problem(404)
     forget_on_commit(request, db, caller.id)
 
 
-async def _on_throttled(request: Request, error: Exception) -> PlainResponse:
-    seconds = error.retry_after if isinstance(error, Throttled) else 1
-    problem = Problem(429, detail="Too many attempts.", headers={"Retry-After": str(seconds)})
-    return errors.respond(problem, request.state.context.request_id)
-
-
 def install(app: FastAPI) -> None:
     app.state.password_login = PasswordLogin(app.state.database, app.state.passwords)
-    app.add_exception_handler(Throttled, _on_throttled)
     app.routes.extend(router.routes)

@@ -1,163 +1,254 @@
-"""Guessing is slow, and who logs in from a known address is not locked out by somebody else's guesses.
+"""Login throttle: slows down brute force and credential stuffing without locking out the owner.
 
-Counters are in the database, so they hold for every process, and keyed by an HMAC of the log-in name, so that unknown
-names behave like known ones (ASVS 5.0 V6.3.1, NIST SP 800-63B-4 section 3.2.2). Attempts are counted before the
-password is looked at. Per source: `SOURCE_LIMITS`. Per account: 5 in 15 minutes from one source, 20 an hour from all
-sources that are not known, and after 100 failures in a row one try an hour.
+Counters are database rows, so they hold for every process. Their keys are HMACs, so the table holds neither names nor
+addresses, and names that do not exist are counted alike (ASVS 5.0 V6.3.1, NIST SP 800-63B-4 section 3.2.2). An
+attempt is counted before its password is verified, so parallel guesses cannot overrun a limit; a successful login
+takes its attempt back. An address with a recent successful login has counters of its own: nobody else can lock it out.
 """
 
 import hashlib
 import hmac
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from functools import cached_property
+from itertools import count as counter
+from typing import Annotated, Any, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, select, update
+from fastapi import Depends, Request
+from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, delete, not_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
-from app.security.authentication.throttle_buckets import FAILURES_IN_A_ROW, Limit, Limits, count, forget_unused, locked
+from app.security.access.context import context_of
+from app.security.authentication import settings
+from app.security.authentication.settings import Limit, Purpose
+from app.security.core.problems import Problem
 from app.security.core.secret_keys import keys_for
 from app.security.core.tables import KnownAddress, ThrottleBucket, normalise_login, utc_now
-from app.security.http.client_address import UNKNOWN, ProxySettings, client_prefix, contains, parse_network
+from app.security.http.client_address import UNKNOWN, ProxySettings, client_ip, client_prefix, contains, parse_network
 
-Purpose = Literal["token", "refresh", "password"]
+MAX_ANONYMOUS_BUCKETS = 50_000  # rows for sources and for names that do not exist
+EVICT_EVERY = 20  # transactions
+EVICTED_AT_ONCE = 1000
+STALE_AFTER = timedelta(days=30)
+_turns = counter(1)
 
-
-MINUTE, HOUR = 60, 3600
-SOURCE_LIMITS: dict[Purpose, tuple[Limit, ...]] = {
-    "token": (Limit(10, MINUTE), Limit(100, HOUR)),
-    "refresh": (Limit(30, MINUTE),),
-    "password": (Limit(10, MINUTE),),
-}
-SITE_FACTOR = 4  # an IPv6 /48 may hold many customers: it is allowed more than the /64 of one
-FROM_ONE_SOURCE = (Limit(5, 15 * MINUTE),)
-FROM_UNKNOWN_SOURCES = (Limit(20, HOUR),)
-AFTER_TOO_MANY = (Limit(1, HOUR),)
-KNOWN_FOR = timedelta(days=30)
-KNOWN_ADDRESSES = 50  # remembered for one account
+Limits = dict[bytes, tuple[Limit, ...]]
+"""The limits of each bucket, by its key."""
 
 
-class Throttled(Exception):
-    """Too many attempts; `retry_after` is in seconds."""
+@dataclass(frozen=True)
+class Client:
+    """Where a request comes from: its address, and the user agent that it claims."""
+
+    address: str
+    user_agent: str
+
+    @cached_property
+    def prefix(self) -> str:
+        """One source: an IPv4 address, or the /64 of an IPv6 customer."""
+        return client_prefix(self.address)
+
+    @cached_property
+    def site(self) -> str | None:
+        """The /48 around an IPv6 address."""
+        return client_prefix(self.address, 48) if ":" in self.address else None
+
+    @property
+    def place(self) -> str:
+        """One browser, more or less: a source and its user agent."""
+        return f"{self.prefix} {self.user_agent}"[:300]
+
+
+def client_of(request: Request) -> Client:
+    return Client(client_ip(request.scope), context_of(request).user_agent)
+
+
+ClientInfo = Annotated[Client, Depends(client_of)]
+
+
+class Throttled(Problem):
+    """429: too many attempts."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(retry_after)
-        self.retry_after = retry_after
+        super().__init__(429, detail="Too many attempts.", headers={"Retry-After": str(retry_after)})
 
 
-def _keys(*parts: str) -> list[bytes]:
-    """One for each root secret, the current one first: a rotation must not begin every count anew."""
-    text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return [hmac.new(key, text, hashlib.sha256).digest() for key in keys_for("throttle")]
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt at the password of one account that was counted; `record_success` takes it back."""
+
+    login: str
+    client: Client
+    from_unknown_source: bool
 
 
-async def count_source(database: Database, address: str, purpose: Purpose) -> None:
-    """Count one attempt of a source, over all accounts. Raises: Throttled, and then nothing is counted."""
+async def count_source(database: Database, client: Client, purpose: Purpose) -> None:
+    """Count one attempt of this source, over all accounts. Raises: Throttled, and nothing is counted."""
     async with database.begin() as db:
-        limits = _source_limits(address, purpose)
-        wait = await count(db, await locked(db, limits), limits)
-    _refuse(wait)
+        await _count(db, _source_limits(client, purpose))
 
 
-async def count_attempt(database: Database, login: str, address: str, account: UUID | None, purpose: Purpose) -> None:
-    """Count one attempt to use the password of `login`, an account or not, against its source and against it.
+async def count_attempt(
+    database: Database, login: str, client: Client, account: UUID | None, purpose: Purpose
+) -> Attempt:
+    """Count one attempt at the password of `login`, whether or not it exists, for its source and for the account.
 
-    Raises: Throttled. An attempt that its source may not make is not counted against the account.
+    Committed at once, so that a refusal later does not undo it. Raises: Throttled, and nothing is counted.
     """
+    login = normalise_login(login)
     async with database.begin() as db:
-        by_source = _source_limits(address, purpose)
-        by_account = await _account_limits(db, login, address, account)
-        streaks = [key for key, limits in by_account.items() if not limits]
-        permanent = by_account if account else {}
-        buckets = await locked(db, by_source | by_account, permanent)
-        too_many = any(buckets[streak].failures_in_a_row >= FAILURES_IN_A_ROW for streak in streaks)
-        by_account |= dict.fromkeys(streaks, AFTER_TOO_MANY if too_many else ())
-        wait = await count(db, buckets, by_source) or await count(db, buckets, by_account, permanent)
-        if wait:
-            await forget_unused(db, buckets)
-    _refuse(wait)
+        # The same statement for a name that does not exist: it must take as long.
+        known = await _is_known(db, account or UUID(int=0), client)
+        limits = _account_limits(login, client, known)
+        await _count(db, _source_limits(client, purpose) | limits, limits if account else ())
+        return Attempt(login, client, not known)
 
 
-def _refuse(wait: int) -> None:
-    if wait:
-        raise Throttled(-(-wait // 1000))
-
-
-def _source_limits(address: str, purpose: Purpose) -> Limits:
-    limits = SOURCE_LIMITS[purpose]
-    found: Limits = dict.fromkeys(_keys("source", purpose, client_prefix(address)), limits)
-    if ":" in address:
-        site = tuple(Limit(limit.attempts * SITE_FACTOR, limit.seconds) for limit in limits)
-        found |= dict.fromkeys(_keys("site", purpose, client_prefix(address, 48)), site)
-    return found
-
-
-async def _account_limits(db: AsyncSession, login: str, address: str, account: UUID | None) -> Limits:
-    """The bucket of failures in a row has no limit yet. A known address has one of its own: others do not fill it."""
-    # The same statement for a name that does not exist: it must take as long.
-    known = await _is_known(db, account or UUID(int=0), address)
-    found: Limits = dict.fromkeys(_streak_keys(login, address if known else ""), ())
-    found |= dict.fromkeys(_pair_keys(login, address), FROM_ONE_SOURCE)
-    if not known:
-        found |= dict.fromkeys(_account_keys(login), FROM_UNKNOWN_SOURCES)
-    return found
-
-
-async def succeeded(db: AsyncSession, login: str, address: str, account: UUID) -> None:
-    """The password was right: no failures in a row any more, and from now on the address is known."""
-    keys = (*_pair_keys(login, address), *_streak_keys(login), *_streak_keys(login, address))
-    await db.execute(
-        update(ThrottleBucket).where(ThrottleBucket.key_hash.in_(keys)).values(attempts="", failures_in_a_row=0)
-    )
-    if _may_become_known(address):
-        newest = _address_keys(address)[0]
+async def record_success(db: AsyncSession, attempt: Attempt, account: UUID) -> None:
+    """The password was right: take the attempt back, end the run of failures, and remember the address."""
+    login, client = attempt.login, attempt.client
+    runs = (*_keys("streak", login, ""), *_keys("streak", login, client.prefix))
+    refunded = _keys("account", login) if attempt.from_unknown_source else []
+    found = await _locked(db, (*_keys("pair", login, client.prefix), *runs, *refunded))
+    left = {row.key_hash: row.attempts.rpartition(" ")[0] if row.key_hash in refunded else "" for row in found}
+    rows = [{"key": key, "attempts": attempts, "failures_in_a_row": 0} for key, attempts in left.items()]
+    if rows:
+        await db.execute(_STORE, rows)
+    if _may_become_known(client):
+        newest = _keys("address", client.prefix)[0]
         await db.merge(KnownAddress(account_id=account, address_hash=newest, last_login_at=utc_now()))
-        await db.flush()
-        await _keep_newest_addresses(db, account)
 
 
 async def unlock(db: AsyncSession, login: str) -> None:
     """Forget the failures of one account; what a source has tried is not forgotten."""
-    keys = (*_account_keys(login), *_streak_keys(login))
+    keys = (*_keys("account", login), *_keys("streak", login, ""))
     await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(keys)))
 
 
-def _pair_keys(login: str, address: str) -> list[bytes]:
-    return _keys("pair", normalise_login(login), client_prefix(address))
+def is_stale() -> ColumnElement[bool]:
+    """Rows to prune: unused for a month. The hundred failures of an account stay until a success or an unlock."""
+    kept = and_(
+        ThrottleBucket.permanent, ThrottleBucket.failures_in_a_row >= settings.AFTER_100_FAILURES.after_failures
+    )
+    return and_(ThrottleBucket.updated_at < utc_now() - STALE_AFTER, not_(kept))
 
 
-def _account_keys(login: str) -> list[bytes]:
-    return _keys("account", normalise_login(login))
+# Limits and their keys. `login` is normalised.
 
 
-def _streak_keys(login: str, known_address: str = "") -> list[bytes]:
-    return _keys("streak", normalise_login(login), client_prefix(known_address) if known_address else "")
+def _source_limits(client: Client, purpose: Purpose) -> Limits:
+    limits = settings.SOURCE_LIMITS[purpose]
+    found: Limits = dict.fromkeys(_keys("source", purpose, client.prefix), limits)
+    if client.site:
+        site = tuple(Limit(limit.attempts * settings.SITE_FACTOR, limit.seconds) for limit in limits)
+        found |= dict.fromkeys(_keys("site", purpose, client.site), site)
+    return found
 
 
-def _address_keys(address: str) -> list[bytes]:
-    return _keys("address", client_prefix(address))
+def _account_limits(login: str, client: Client, known: bool) -> Limits:
+    found: Limits = dict.fromkeys(_keys("pair", login, client.prefix), (settings.FAILURES_PER_SOURCE,))
+    found |= dict.fromkeys(_keys("streak", login, client.prefix if known else ""), (settings.AFTER_100_FAILURES,))
+    if not known:
+        found |= dict.fromkeys(_keys("account", login), (settings.FAILURES_FROM_UNKNOWN_SOURCES,))
+    return found
 
 
-def _may_become_known(address: str) -> bool:
-    proxies = [parse_network(item) for item in ProxySettings.current().trusted_proxies]
-    return client_prefix(address) != UNKNOWN and not contains(proxies, address)
+def _keys(kind: str, *parts: str) -> list[bytes]:
+    """One key for each root secret, the current one first: rotating the secret must not reset a counter."""
+    text = "\0".join((kind, *parts)).encode("utf-8", "surrogatepass")
+    return [hmac.new(key, text, hashlib.sha256).digest() for key in keys_for("throttle")]
 
 
-_KNOWN = select(KnownAddress.account_id).where(
-    KnownAddress.account_id == bindparam("account"),
-    KnownAddress.address_hash.in_(bindparam("addresses", expanding=True)),
-    KnownAddress.last_login_at > bindparam("since"),
+# Rows. The statements are built once: under a login flood, building them would take most of the event loop's time.
+
+_TABLE = cast(Table, ThrottleBucket.__table__)
+_CREATE: dict[str, Any] = {
+    "sqlite": sqlite.insert(_TABLE).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(_TABLE).on_conflict_do_nothing(),
+}
+# Always in the order of their keys, so that two transactions never wait for each other.
+_LOCK = (
+    select(_TABLE)
+    .where(_TABLE.c.key_hash.in_(bindparam("keys", expanding=True)))
+    .order_by(_TABLE.c.key_hash)
+    .with_for_update()
 )
+_STORE = update(_TABLE).where(_TABLE.c.key_hash == bindparam("key"))
 
 
-async def _is_known(db: AsyncSession, account: UUID, address: str) -> bool:
-    sought = {"account": account, "addresses": _address_keys(address), "since": utc_now() - KNOWN_FOR}
-    return await db.scalar(_KNOWN, sought) is not None
+async def _count(db: AsyncSession, limits: Limits, permanent: Collection[bytes] = ()) -> None:
+    """Count one attempt in every bucket. Raises: Throttled, which rolls back, so that a refusal leaves no row."""
+    now = int(utc_now().timestamp() * 1000)
+    waits, rows = [0], []
+    for row in await _created(db, limits, permanent):
+        wanted, times = limits[row.key_hash], [int(time) for time in row.attempts.split()]
+        waits += [_wait(times, limit, now) for limit in wanted if row.failures_in_a_row >= limit.after_failures]
+        since = now - max(limit.seconds for limit in wanted) * 1000
+        rows.append(
+            {
+                "key": row.key_hash,
+                "attempts": " ".join(map(str, [*(time for time in times if time > since), now])),
+                "failures_in_a_row": row.failures_in_a_row + 1,
+                # Attempts from before the account existed count too.
+                "permanent": row.permanent or row.key_hash in permanent,
+                "updated_at": utc_now(),
+            }
+        )
+    if any(waits):
+        raise Throttled(-(-max(waits) // 1000))
+    await db.execute(_STORE, rows)
 
 
-async def _keep_newest_addresses(db: AsyncSession, account: UUID) -> None:
-    mine = KnownAddress.account_id == account
-    newest = select(KnownAddress.address_hash).where(mine).order_by(KnownAddress.last_login_at.desc())
-    kept = (await db.scalars(newest.limit(KNOWN_ADDRESSES))).all()
-    await db.execute(delete(KnownAddress).where(mine, KnownAddress.address_hash.not_in(kept)))
+def _wait(times: list[int], limit: Limit, now: int) -> int:
+    """Milliseconds until one more attempt fits into this sliding window; 0 if it does now."""
+    recent = [time for time in times if time > now - limit.seconds * 1000]
+    return 0 if len(recent) < limit.attempts else recent[-limit.attempts] + limit.seconds * 1000 - now
+
+
+async def _created(db: AsyncSession, keys: Collection[bytes], permanent: Collection[bytes]) -> Sequence[Row[Any]]:
+    """The rows of all these keys, created where missing, locked until the transaction ends."""
+    empty = {"attempts": "", "failures_in_a_row": 0, "updated_at": utc_now()}
+    rows = [{"key_hash": key, "permanent": key in permanent, **empty} for key in sorted(keys)]
+    found: Sequence[Row[Any]] = ()
+    while len(found) < len(keys):  # another transaction may drop a row before we lock it
+        await db.execute(_CREATE[db.get_bind().dialect.name], rows)
+        found = await _locked(db, keys)
+    if next(_turns) % EVICT_EVERY == 0:
+        await _evict_anonymous(db, keys)
+    return found
+
+
+async def _locked(db: AsyncSession, keys: Collection[bytes]) -> Sequence[Row[Any]]:
+    """The rows of these keys that exist, locked until the transaction ends."""
+    return (await db.execute(_LOCK, {"keys": list(keys)})).all()
+
+
+async def _evict_anonymous(db: AsyncSession, but: Collection[bytes]) -> None:
+    """Drop the oldest rows that belong to no account: made-up names must not fill the database."""
+    anonymous = (ThrottleBucket.permanent.is_(False), ThrottleBucket.key_hash.not_in(but))
+    newest = select(ThrottleBucket.key_hash).where(*anonymous).order_by(ThrottleBucket.updated_at.desc())
+    surplus = (await db.scalars(newest.offset(MAX_ANONYMOUS_BUCKETS).limit(EVICTED_AT_ONCE))).all()
+    if surplus:
+        await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(surplus)))
+
+
+# Known addresses
+
+
+async def _is_known(db: AsyncSession, account: UUID, client: Client) -> bool:
+    known = select(KnownAddress.account_id).where(
+        KnownAddress.account_id == account,
+        KnownAddress.address_hash.in_(_keys("address", client.prefix)),
+        KnownAddress.last_login_at > utc_now() - settings.KNOWN_ADDRESS_LIFE,
+    )
+    return await db.scalar(known) is not None
+
+
+def _may_become_known(client: Client) -> bool:
+    """Not an unknown address, and not a proxy, from which anyone may come."""
+    proxies = [parse_network(item) for item in ProxySettings.current().trusted_proxies]
+    return client.prefix != UNKNOWN and not contains(proxies, client.address)

@@ -71,7 +71,10 @@ class AccountRole(Base):
 
 
 class OneTimeToken(Base):
-    """An invitation: whoever holds it may set the password of the account, once."""
+    """An invitation: its token sets the password of the account, once.
+
+    It is valid while its issuer, the administrator, has that `token_version`. One from the terminal has no issuer.
+    """
 
     __tablename__ = "one_time_tokens"
 
@@ -81,6 +84,8 @@ class OneTimeToken(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+    issuer_id: Mapped[UUID | None]
+    issuer_version: Mapped[int | None]
 
 
 class Session(Base):

@@ -17,10 +17,9 @@ from starlette.requests import HTTPConnection
 
 from app.database import Database, changed_rows
 from app.security.access import credentials
-from app.security.access.accounts import token_hash
+from app.security.access.accounts import configured_roles, token_hash
 from app.security.access.context import Headers
 from app.security.access.credentials import Credential, InvalidCredential, Principal
-from app.security.access.known_roles import believed
 from app.security.access.policy import Policies, hooks_of
 from app.security.core import events
 from app.security.core.events import Event
@@ -80,7 +79,7 @@ class KeyInHeader:
             id=row.account_id,
             name=row.owner,
             kind=row.kind,
-            roles=believed(found.role for found in rows),
+            roles=configured_roles(found.role for found in rows),
             scopes=frozenset(row.scopes.split()),
             credential=Credential(self.name, row.id, None),
         )

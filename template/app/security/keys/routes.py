@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import DbSession
 from app.security.access.context import context_of
 from app.security.access.credentials import Principal, forget_on_commit
-from app.security.access.identity import Caller, recent_login
+from app.security.access.identity import Caller, GrantingSession
 from app.security.core.problems import Problem
 from app.security.core.tables import ApiKey, is_displayable
 from app.security.keys import store
@@ -69,8 +69,8 @@ def _new(key: NewKey) -> NewKeyOut:
     return NewKeyOut(**KeyOut.model_validate(key.row).model_dump(), key=key.text)
 
 
-@router.post("", status_code=201, dependencies=[recent_login])
-async def issue_key(request: Request, wanted: KeyCreate, caller: Caller, db: DbSession) -> NewKeyOut:
+@router.post("", status_code=201)
+async def issue_key(request: Request, wanted: KeyCreate, caller: Caller, db: GrantingSession) -> NewKeyOut:
     """A key for programs of the caller, limited to scopes that routes require and that the caller's login has."""
     policies = context_of(request).policies
     allowed = set(policies.scopes()) if caller.scopes is None else caller.scopes
@@ -90,9 +90,9 @@ async def list_keys(caller: Caller, db: DbSession) -> list[KeyOut]:
     return [KeyOut.model_validate(row) for row in await store.live_keys(db, caller.id)]
 
 
-@router.post("/{key_id}/rotate", status_code=201, dependencies=[recent_login])
+@router.post("/{key_id}/rotate", status_code=201)
 async def rotate_key(
-    request: Request, key_id: UUID, caller: Caller, db: DbSession, rotation: KeyRotate | None = None
+    request: Request, key_id: UUID, caller: Caller, db: GrantingSession, rotation: KeyRotate | None = None
 ) -> NewKeyOut:
     """A successor with the same name, scopes and life; the old key stays valid for the overlap."""
     key = await _own(db, caller, key_id)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security.access import known_roles
+from app.security.access import accounts
 from app.security.core.tables import AccountRole
 from tests.security.callers import AsCaller, CallerClient
 from tests.security.captured_logs import Capture, written
@@ -18,7 +18,7 @@ from tests.security.terminal import Manage
 
 @pytest.fixture(name="client")
 def client_that_asks_each_time(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    monkeypatch.setattr(known_roles, "_said", set())
+    monkeypatch.setattr(accounts, "_warned", set())
     return make_client(build=app_of_things, AUTH_CACHE_SECONDS="0")
 
 
@@ -52,14 +52,14 @@ def test_what_stands_in_the_database_neither_fills_the_log_nor_breaks_its_lines(
     give(client, caller.id, *(f"made_up_{number}" for number in range(30)))
     call(caller)
 
-    said = [line for line in written(capsys).splitlines() if "none of this project's" in line]
-    assert (len(said), [line for line in said if "The role '" not in line]) == (known_roles.MOST_SAID, [])
+    said = [line for line in written(capsys).splitlines() if "this project does not have" in line]
+    assert (len(said), [line for line in said if "has the role '" not in line]) == (accounts.MOST_WARNINGS, [])
 
 
 def test_doctor_names_the_roles_that_are_left_over(client: TestClient, as_caller: AsCaller, manage: Manage) -> None:
     for caller in (as_caller(), as_caller()):
         give(client, caller.id, "long_gone")
-    give(client, caller.id, *sorted(known_roles.ROLES))
+    give(client, caller.id, *sorted(accounts.ROLES))
 
     hints = json.loads(manage("doctor", "--json").stdout)["hints"]
 

@@ -1,7 +1,6 @@
 """Roles: who may call what, removal at once, and nothing that only a token says."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +10,9 @@ from app.security.access.policy import Policy
 from app.security.access.roles import ADMIN, Role, first_role
 from app.security.authentication import tokens
 from app.security.core.events import Event
+from app.security.core.tables import Session
 from tests.security.authentication.persons import Person
+from tests.security.fixtures import Database
 from tests.security.terminal import Manage
 
 AsPerson = Callable[..., Person]
@@ -65,15 +66,9 @@ def test_losing_a_role_holds_at_once_with_the_same_token(
 def test_a_role_in_a_token_alone_is_worth_nothing(client: TestClient, as_person: AsPerson) -> None:
     person = as_person()
     claims = tokens.verify(person.tokens["access_token"])
-    forged = tokens.issue(
-        account=claims.account,
-        session=claims.session,
-        version=claims.version,
-        roles=frozenset({ADMIN.value}),
-        scopes=claims.scopes,
-        narrowed=False,
-        authenticated_at=datetime.now(UTC),
-    )
+    session = Database(client).run(lambda db: db.get_one(Session, claims.sid))
+    scopes = frozenset(claims.scope.split())
+    forged = tokens.issue(session, claims.ver, frozenset({ADMIN.value}), scopes, narrowed=False)
 
     person.headers["Authorization"] = f"Bearer {forged}"
 

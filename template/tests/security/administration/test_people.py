@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from starlette.testclient import TestClient
 
+from app.security.access import accounts
 from app.security.access.roles import ADMIN, first_role
 from app.security.core.events import Event
 from tests.security.authentication.persons import PASSWORD, Person, create_person, log_in, log_in_quietly, refresh
@@ -234,3 +235,55 @@ def test_each_act_of_the_administrator_is_one_event_that_names_the_person(
         (actor, subject, "sessions_ended"),
     ]
     assert events_of(Event.AUTHZ_CHANGE) == [(actor, subject, f"->{ADMIN}")]
+
+
+def activate(client: TestClient, token: str) -> int:
+    return client.post("/auth/activate", json={"token": token, "password": "seven quiet lamps behind"}).status_code
+
+
+def test_over_http_no_invitation_sets_an_administrators_password(boss: Person, as_person: AsPerson) -> None:
+    other = as_person(role=ADMIN)
+
+    assert boss.post(f"/users/{boss.id}/invite").status_code == 403
+    assert boss.post(f"/users/{other.id}/invite").status_code == 403
+
+
+def test_an_invitation_for_a_person_ends_when_they_become_administrator(boss: Person, as_person: AsPerson) -> None:
+    person = as_person()
+    token = boss.post(f"/users/{person.id}/invite").json()["activation_token"]
+
+    assert boss.patch(f"/users/{person.id}", json={"roles": [ADMIN]}).status_code == 200
+
+    assert activate(person, token) == 400
+
+
+@pytest.mark.parametrize("lost", ["disabled", "disabled behind the app", "password", "version", "all sessions"])
+def test_an_invitation_ends_with_the_power_of_its_issuer(
+    client: TestClient, boss: Person, as_person: AsPerson, lost: str
+) -> None:
+    issuer, person = as_person(role=ADMIN), as_person()
+    token = issuer.post(f"/users/{person.id}/invite").json()["activation_token"]
+    mine = {"current_password": PASSWORD, "new_password": "nine loud ravens above"}
+
+    if lost == "disabled":
+        assert disable(boss, issuer).status_code == 200
+        assert boss.patch(f"/users/{issuer.id}", json={"is_active": True}).status_code == 200
+    elif lost == "password":
+        assert issuer.post("/users/me/password", json=mine).status_code == 200
+    elif lost == "all sessions":
+        Database(client).run(accounts.end_every_session)
+    else:
+        column = "token_version = token_version + 1" if lost == "version" else "is_active = false"
+        Database(client).rows(f"UPDATE accounts SET {column} WHERE name = :name", name=issuer.name)  # noqa: S608
+
+    assert activate(client, token) == 400
+
+
+def test_disabling_a_person_withdraws_the_invitations_for_them(boss: Person, as_person: AsPerson) -> None:
+    person = as_person()
+    token = boss.post(f"/users/{person.id}/invite").json()["activation_token"]
+
+    for active in (False, True):
+        assert boss.patch(f"/users/{person.id}", json={"is_active": active}).status_code == 200
+
+    assert activate(person, token) == 400

@@ -246,3 +246,13 @@ def test_an_empty_database_and_a_lost_one_are_said_in_one_line(
     assert result.exit_code == 1
     assert said in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("whose", [[ALICE], ["--all"]])
+def test_invitations_are_withdrawn_at_the_terminal(client: TestClient, manage: Manage, whose: list[str]) -> None:
+    token = manage("users", "invite", ALICE).stdout.strip()
+
+    assert manage("users", "withdraw-invitations", *whose).exit_code == 0
+
+    answer = client.post("/auth/activate", json={"token": token, "password": "seven quiet lamps behind"})
+    assert answer.status_code == 400

@@ -12,9 +12,11 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.authentication import passwords, sessions
-from app.security.authentication.passwords import PasswordHasher, PasswordSettings
-from app.security.authentication.sessions import Client, Grant
-from app.security.authentication.token_answers import access_token_for
+from app.security.authentication.passwords import PasswordHasher
+from app.security.authentication.routes import token_response
+from app.security.authentication.sessions import Grant
+from app.security.authentication.settings import PasswordSettings
+from app.security.authentication.throttle import Client
 from app.security.core.tables import Account
 from tests.security.callers import CallerClient, client_from
 from tests.security.fixtures import Database, MakeClient
@@ -96,8 +98,7 @@ def log_in_quietly(person: Person, scope: str = "") -> dict[str, Any]:
         return await sessions.start(session, account, place, frozenset(scope.split()) or None)
 
     grant = Database(person).run(start)
-    token = access_token_for(grant.session, 0, grant.roles, frozenset(policies.scopes()))
-    return {**token.model_dump(), "refresh_token": grant.refresh_token}
+    return token_response(grant, frozenset(policies.scopes())).model_dump()
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from app.main import create_app
-from app.security.access import known_roles
-from app.security.authentication.bearer import BearerToken
+from app.security.access import accounts
+from app.security.authentication.tokens import BearerToken
 from tests.security.authentication.persons import PASSWORD, Person
 from tests.security.fixtures import Database, MakeClient
 from tests.security.http.test_websockets import sockets  # noqa: F401
@@ -106,7 +106,7 @@ def test_a_socket_ends_with_the_role_it_was_opened_with(
     as_person: AsPerson,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(known_roles, "ROLES", {"some_role"})  # whether this project has any or none
+    monkeypatch.setattr(accounts, "ROLES", {"some_role"})  # whether this project has any or none
     person = as_person(client=sockets, role="some_role")
 
     with person.websocket_connect("/echo") as socket:

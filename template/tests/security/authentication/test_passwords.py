@@ -111,7 +111,7 @@ def test_the_name_of_the_service_is_no_password(make_client: MakeClient, environ
     ],
 )
 def test_a_name_is_no_password_in_any_spelling(client: TestClient, name: str, password: str) -> None:
-    judge = partial(client.portal.call, client.app.state.passwords.judge)  # type: ignore[attr-defined, union-attr]
+    judge = partial(client.portal.call, client.app.state.passwords.check_strength)  # type: ignore[attr-defined, union-attr]
 
     with pytest.raises(passwords.WeakPassword):
         judge(password, name)
@@ -121,7 +121,7 @@ def test_a_name_is_no_password_in_any_spelling(client: TestClient, name: str, pa
 
 def test_a_name_made_of_repeats_does_not_make_judging_slow(client: TestClient) -> None:
     hasher = client.app.state.passwords  # type: ignore[attr-defined]
-    judge = partial(client.portal.call, hasher.judge, "a" * 127 + "b", "aaa.aaaa.aaaaa@aaaaaa.aaaaaaa")  # type: ignore[union-attr]
+    judge = partial(client.portal.call, hasher.check_strength, "a" * 127 + "b", "aaa.aaaa.aaaaa@aaaaaa.aaaaaaa")  # type: ignore[union-attr]
 
     def refused() -> None:
         with pytest.raises(passwords.WeakPassword):

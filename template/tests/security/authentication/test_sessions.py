@@ -152,7 +152,7 @@ def test_revoking_a_refresh_token_ends_its_session(client: TestClient, as_person
 def test_revoking_anything_else_is_answered_alike_and_ends_nothing(client: TestClient, as_person: AsPerson) -> None:
     alice = as_person()
 
-    for token in ("rt_" + "a" * 43, "x", "\0", "ü", "🔑" * 1000, alice.tokens["access_token"], str(alice.id)):
+    for token in ("rt_" + "a" * 43, "x", "\0", "ü", "🔑" * 1000, str(alice.id)):
         answer = client.post("/auth/revoke", data={"token": token})
         assert (answer.status_code, answer.content) == (200, b"")
 
@@ -196,7 +196,7 @@ def test_nothing_waits_for_a_second_transaction_of_its_own(alice: Person) -> Non
     def hash_only() -> None:
         hasher, call = alice.app.state.passwords, alice.portal.call  # type: ignore[attr-defined, union-attr]
         call(hasher.verify, PASSWORD, None)
-        call(hasher.judge, "seven quiet lamps behind", alice.name)
+        call(hasher.check_strength, "seven quiet lamps behind", alice.name)
         call(hasher.hash, "seven quiet lamps behind")
 
     def change_password() -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security.access import known_roles
+from app.security.access import accounts as account_store
 from app.security.core.tables import AccountRole
 from app.security.keys.store import new_key
 from tests.security.captured_logs import Capture, written
@@ -22,7 +22,7 @@ Recorded = list[dict[str, Any]]
 
 @pytest.fixture(name="client")
 def client_of_the_vault(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    monkeypatch.setattr(known_roles, "ROLES", {"admin", "auditor"})  # whether this project has any or none
+    monkeypatch.setattr(account_store, "ROLES", {"admin", "auditor"})  # whether this project has any or none
     return make_client(build=app_with_a_vault, AUTH_CACHE_SECONDS="0")
 
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from starlette.testclient import TestClient
 
-from app.security.authentication import throttle_buckets
+from app.security.authentication import throttle
 from tests.security.authentication.persons import log_in
 from tests.security.authentication.throttle_helpers import ALICE, From, at, guesses, service
 from tests.security.fixtures import Database
@@ -16,8 +16,8 @@ __all__ = ["at", "service"]  # fixtures
 def test_rows_for_names_and_addresses_of_nobody_are_bounded(
     service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle_buckets, "BUCKETS_OF_NOBODY", 6)
-    monkeypatch.setattr(throttle_buckets, "LOOKED_AT_EVERY", 1)
+    monkeypatch.setattr(throttle, "MAX_ANONYMOUS_BUCKETS", 6)
+    monkeypatch.setattr(throttle, "EVICT_EVERY", 1)
     guesses(at("203.0.113.200"), 5)
 
     for number in range(1, 9):
@@ -32,7 +32,7 @@ def test_rows_for_names_and_addresses_of_nobody_are_bounded(
 def test_who_comes_back_after_a_long_time_is_counted_like_anyone(
     service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle_buckets, "LOOKED_AT_EVERY", 1)
+    monkeypatch.setattr(throttle, "EVICT_EVERY", 1)
     guesses(at("203.0.113.1"), 1, "nobody")
 
     with later(days=31):
