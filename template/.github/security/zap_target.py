@@ -26,7 +26,8 @@ from app.security.operations.terminal import run
 # Each stands in its condition.
 # isort: off
 # {% if features.jwt.enabled %}
-from app.security.authentication import sessions, token_answers
+from app.security.authentication import routes, sessions
+from app.security.authentication.throttle import Client
 from app.security.core.tables import Account
 
 # {% endif %}
@@ -58,9 +59,9 @@ async def log_in(db: AsyncSession, account: UUID) -> tuple[bytes, bytes]:
     """A new credential of this account, as a header."""
     scopes = Policies(service).scopes()
     # {% if features.jwt.enabled %}
-    known, client = await db.get_one(Account, account), sessions.Client(address="192.0.2.1", user_agent="ZAP")
+    known, client = await db.get_one(Account, account), Client(address="192.0.2.1", user_agent="ZAP")
     grant = await sessions.start(db, known, client, None)
-    token = token_answers.access_token_for(grant.session, known.token_version, grant.roles, frozenset(scopes))
+    token = routes.token_response(grant, frozenset(scopes))
     return b"authorization", f"Bearer {token.access_token}".encode()
     # {% endif %}
     # {% if not features.jwt.enabled %}
