@@ -70,8 +70,10 @@ def number(name: str) -> object:
 
 
 def in_words(value: object) -> str:
+    if hasattr(value, "attempts"):
+        return f"{value.attempts} in {value.seconds} s"
     if isinstance(value, tuple):
-        return ", ".join(f"{limit.attempts} in {limit.seconds} s" for limit in value)
+        return ", ".join(map(in_words, value))
     if isinstance(value, timedelta):
         number, unit = (value.days, "day") if value.days else (value.seconds // 60, "minute")
         assert value == timedelta(**{f"{unit}s": number})
