@@ -175,7 +175,7 @@ def test_an_update_says_which_security_fixes_concern_these_answers(fork: Templat
 
     said = project.run(sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", fork.version).stderr
 
-    fixes = [line for line in said.splitlines() if line.startswith("Security fix of 0.2.0")]
+    fixes = [line for line in said.splitlines() if line.startswith("Security fix in 0.2.0")]
     assert [line.partition("this project: ")[2] for line in fixes] == ["Keys close.", "Answers say less."]
     assert "A feature that you switch off loses its files" in said
     assert project.read(".github/security/update_notice.py").count('"audit_log"') == 0
