@@ -42,7 +42,7 @@ class DatabaseSettings(SecuritySettings):
     """Apart from all others, so that migrations run while those are still missing."""
 
     database_url: SecretStr = SecretStr(f"sqlite:///{ROOT / 'app.sqlite3'}")
-    migration_database_url: SecretStr | None = None  # the role that owns the schema; default: the same
+    migration_database_url: SecretStr | None = None  # owner of the schema, beside a least-privilege role
     allow_sqlite_in_production: bool = False
     plaintext_hosts: CommaSeparated = []  # hosts reached without TLS, such as a compose network's "db"
     database_pool_size: int = Field(5, ge=1, le=500)  # connections of one process; twice as many under load

@@ -1,7 +1,7 @@
 """Login with a password: throttle, then password, then account, then session.
 
-An unknown name, a disabled account and a wrong password get one response after the same work (ASVS 5.0 V6.3.8). No
-database connection is held while a password is hashed.
+Against account enumeration, an unknown name, a disabled account and a wrong password get one response after the same
+work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashed.
 """
 
 from collections import Counter

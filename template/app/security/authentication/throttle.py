@@ -1,4 +1,4 @@
-"""Login throttle: slows down brute force and credential stuffing without locking out the owner.
+"""Login throttle: slows down brute force and credential stuffing, without account lockout by others.
 
 Counters are database rows, so they hold for every process. Their keys are HMACs, so the table holds neither names nor
 addresses, and names that do not exist are counted alike (ASVS 5.0 V6.3.1, NIST SP 800-63B-4 section 3.2.2). An

@@ -1,4 +1,4 @@
-"""API keys: programs authenticate with `X-API-Key`. A key belongs to an account and is limited to its scopes.
+"""API keys: programs authenticate with `X-API-Key`. A key is of one account and limited to scopes (least privilege).
 
 The database holds the SHA-256 of a key: 256 random bits need no slow hash (ASVS 5.0 V11.4.1, V13.3.4). Every key
 expires, after a year at most. The response to an invalid key is the same for every reason.

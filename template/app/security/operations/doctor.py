@@ -118,7 +118,7 @@ async def _database_problems() -> list[str]:
 
 
 async def _database_error(error: Exception) -> str:
-    if getattr(getattr(error, "orig", None), "sqlstate", "") == "42501":  # insufficient_privilege
+    if getattr(getattr(error, "orig", None), "sqlstate", "") == "42501":  # of a least-privilege role
         return "the database role lacks a privilege: docs/security/operations.md lists what to grant"
     return f"the database cannot be reached ({await kind_of(error)})"  # the driver's message may hold the address
 
