@@ -110,6 +110,14 @@ def test_no_protection_lies_about_unused(rendered: Callable[[str], Project], var
 
 
 @variants
+def test_the_controls_name_tests_that_the_project_has(rendered: Callable[[str], Project], variant: str) -> None:
+    named = re.findall(r"`(\w+/test_\w+\.py)`", rendered(variant).read("docs/security/controls.md"))
+
+    assert named
+    assert [name for name in named if not rendered(variant).file(f"tests/security/{name}").exists()] == []
+
+
+@variants
 def test_it_starts_and_answers(project: Callable[..., Project], variant: str) -> None:
     printed = project(**EVERY[variant]).must("python", "-c", START, FASTAPI_ENV="development")
 
