@@ -59,7 +59,9 @@ def _modules() -> set[str]:
     return {module for module in found if not module.endswith("__init__")}
 
 
-def test_every_module_that_protects_is_sabotaged() -> None:
+def test_every_module_and_every_folder_is_sabotaged() -> None:
     sabotaged = {sabotage.module for sabotage in SABOTAGES}
+    folders = {path.parent.name for path in (TEMPLATE / "app/security").glob("*/*.py")}
 
     assert _modules() - sabotaged == set()
+    assert folders - {module.partition("/")[0] for module in sabotaged} == set()
