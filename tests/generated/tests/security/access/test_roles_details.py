@@ -1,0 +1,98 @@
+"""Roles: who may call what, removal at once, and nothing that only a token says."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.security.access.policy import Policy
+from app.security.access.roles import ADMIN, Role
+from app.security.core.events import Event
+from tests.security.authentication.persons import Person
+from tests.security.terminal import Manage
+
+AsPerson = Callable[..., Person]
+NOBODY = "00000000-0000-4000-8000-000000000000"
+OTHER = next((role.value for role in Role if role is not ADMIN), "")
+
+
+def routes_for_roles(client: TestClient) -> list[Policy]:
+    return [policy for policy in client.app.state.policies.all if policy.roles]  # type: ignore[attr-defined]
+
+
+def call(client: TestClient, policy: Policy) -> int:
+    method = next(iter(policy.methods))
+    path = policy.path.replace("{person_id:uuid}", NOBODY)
+    body = {"json": {}} if method in ("POST", "PATCH") else {}
+    return client.request(method, path, **body).status_code
+
+
+def test_the_refusal_says_that_the_right_is_missing(as_person: AsPerson) -> None:
+    answer = as_person().get("/users")
+
+    assert answer.status_code == 403
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+def test_a_role_gained_counts_from_the_next_token(client: TestClient, as_person: AsPerson) -> None:
+    boss, person = as_person(role=ADMIN), as_person()
+
+    assert boss.patch(f"/users/{person.id}", json={"roles": [ADMIN]}).status_code == 200
+    before = person.get("/users").status_code
+    person.log_in()
+
+    assert (before, person.get("/users").status_code) == (403, 200)
+
+
+def test_a_role_that_this_project_does_not_have_any_more_grants_nothing(
+    client: TestClient, as_person: AsPerson
+) -> None:
+    person, boss = as_person(role="long_gone"), as_person(role=ADMIN)
+
+    shown = [
+        person.get("/users/me").json(),
+        *boss.get("/users").json(),
+        boss.patch(f"/users/{person.id}", json={}).json(),
+    ]
+
+    assert [one["roles"] for one in shown if one["id"] == str(person.id)] == [[], [], []]
+    assert {call(person, policy) for policy in routes_for_roles(client)} == {403}
+
+
+# At the terminal
+
+
+def test_the_terminal_replaces_the_roles_of_a_person(
+    manage: Manage, as_person: AsPerson, make_client: Callable[..., TestClient], recorded: list[dict[str, Any]]
+) -> None:
+    person = as_person(role=OTHER, client=make_client(AUTH_CACHE_SECONDS="0"))
+
+    result = manage("users", "roles", person.name, "--role", ADMIN)
+
+    changes = [(row["subject"], row["reason"]) for row in recorded if row["event"] == Event.AUTHZ_CHANGE]
+    assert result.stdout == f"Roles of {person.name}: {ADMIN} (before: {OTHER or 'none'}).\n"
+    assert changes == [(str(person.id), f"{OTHER}->{ADMIN}")]
+    person.log_in()
+    assert person.get("/users").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--role", "no_such_role"), 1), ((), 2)],
+)
+def test_roles_that_are_not_there_and_none_change_nothing(
+    manage: Manage, as_person: AsPerson, arguments: tuple[str, ...], code: int
+) -> None:
+    boss = as_person(role=ADMIN)
+
+    assert manage("users", "roles", boss.name, *arguments).exit_code == code
+    assert boss.get("/users").status_code == 200
+
+
+def test_the_first_person_that_a_fresh_project_asks_for_is_its_administrator(
+    capsys: pytest.CaptureFixture[str], client: TestClient
+) -> None:
+    said = f"Create the administrator: uv run manage users create you@example.com --role {ADMIN}\n"
+
+    assert said in capsys.readouterr().out

@@ -1,0 +1,184 @@
+"""The administration of people: who may, after which log-in, and what can never happen."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import permutations
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.security.access.roles import ADMIN
+from app.security.core.events import Event
+from tests.security.authentication.persons import Person, create_person, log_in, log_in_quietly, refresh
+from tests.security.fixtures import Database
+from tests.security.timing import at_once
+
+AsPerson = Callable[..., Person]
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def boss(as_person: AsPerson) -> Person:
+    return as_person(role=ADMIN)
+
+
+def disable(by: Person, person: Person) -> Any:
+    return by.patch(f"/users/{person.id}", json={"is_active": False})
+
+
+def test_an_invitation_serves_a_forgotten_password(client: TestClient, boss: Person, as_person: AsPerson) -> None:
+    person = as_person()
+    token = boss.post(f"/users/{person.id}/invite").json()["activation_token"]
+    new_password = "another staple 8 for a horse"
+
+    assert client.post("/auth/activate", json={"token": token, "password": new_password}).status_code == 204
+
+    assert person.get("/users/me").status_code == 401
+    assert log_in(client, person.name, new_password).status_code == 200
+
+
+def test_a_person_who_refreshes_while_they_are_disabled_gets_an_answer(boss: Person, as_person: AsPerson) -> None:
+    for _ in range(2):
+        person = as_person()
+        tokens = [log_in_quietly(person)["refresh_token"] for _ in range(8)]
+        refreshes = [partial(refresh, person, token) for token in tokens]
+        *refreshed, disabled = at_once([*refreshes, partial(disable, boss, person)])
+
+        assert disabled.status_code == 200
+        assert {answer.status_code for answer in refreshed} <= {200, 400}
+
+
+def test_the_administrator_ends_the_sessions_of_a_person(boss: Person, as_person: AsPerson) -> None:
+    person = as_person()
+
+    assert boss.delete(f"/users/{person.id}/sessions").status_code == 204
+
+    assert person.get("/users/me").status_code == 401
+
+
+def test_an_administrator_who_never_chose_a_password_does_not_count(boss: Person) -> None:
+    assert boss.post("/users", json={"name": "dave@example.com", "roles": [ADMIN]}).status_code == 201
+
+    assert boss.patch(f"/users/{boss.id}", json={"is_active": False}).status_code == 409
+
+
+def test_of_two_administrators_who_demote_each_other_at_once_one_remains(boss: Person, as_person: AsPerson) -> None:
+    other = as_person(role=ADMIN)
+
+    answers = at_once(
+        [
+            lambda: boss.patch(f"/users/{other.id}", json={"roles": []}).status_code,
+            lambda: other.patch(f"/users/{boss.id}", json={"roles": []}).status_code,
+        ]
+    )
+
+    assert sorted(answers)[0] == 200
+    assert sorted(answers)[1] in (403, 409)
+
+
+def test_administrators_who_change_an_administrator_at_once_wait_for_nobody_crosswise(as_person: AsPerson) -> None:
+    first, *others = sorted((as_person(role=ADMIN) for _ in range(4)), key=lambda person: person.id)
+
+    def toggle(by: Person) -> set[int]:
+        changes = [{"is_active": active} for active in (False, True) * 2]
+        return {by.patch(f"/users/{first.id}", json=change).status_code for change in changes}
+
+    assert at_once([partial(toggle, by) for by in others * 2]) == [{200}] * 6
+
+
+def test_of_administrators_who_disable_each_other_at_once_one_remains(client: TestClient, as_person: AsPerson) -> None:
+    everyone = [as_person(role=ADMIN) for _ in range(3)]
+
+    answers = at_once([partial(disable, *pair) for pair in permutations(everyone, 2)])
+
+    assert {answer.status_code for answer in answers} <= {200, 401, 403, 409}
+    assert Database(client).rows("SELECT count(*) FROM accounts WHERE is_active") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"password_hash": "x"},
+        {"is_admin": True},
+        {"roles": ["no_such_role"]},
+        {"roles": "admin"},
+        {"kind": "x"},
+        {"is_active": "no"},
+    ],
+)
+def test_nothing_else_can_be_changed_of_a_person(boss: Person, as_person: AsPerson, change: dict[str, Any]) -> None:
+    assert boss.patch(f"/users/{as_person().id}", json=change).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\x00b", "\u202eevil", "x" * 255, " padded"])
+def test_a_name_that_hides_something_is_refused(boss: Person, name: str) -> None:
+    assert boss.post("/users", json={"name": name}).status_code == 422
+
+
+def test_names_that_fold_alike_are_one_name(client: TestClient, boss: Person) -> None:
+    create_person(client, "strasse@example.com")
+
+    for name in ("STRASSE@example.com", "straße@example.com", "\uff53trasse@example.com"):
+        assert boss.post("/users", json={"name": name}).status_code == 409
+
+
+@pytest.mark.parametrize("method", ["PATCH", "POST"])
+def test_a_person_who_is_not_there_is_not_found(boss: Person, method: str) -> None:
+    path = f"/users/{NOBODY}" if method == "PATCH" else f"/users/{NOBODY}/invite"
+
+    assert boss.request(method, path, json={} if method == "PATCH" else None).status_code == 404
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("PATCH", "/users/me", 405), ("POST", "/users/me/invite", 404)])
+def test_me_is_nobodys_id(client: TestClient, boss: Person, method: str, path: str, status: int) -> None:
+    answers = [caller.request(method, path) for caller in (client, boss)]
+
+    assert [(answer.status_code, answer.headers.get("allow")) for answer in answers] == [
+        (status, "GET" if status == 405 else None)
+    ] * 2
+
+
+def test_each_act_of_the_administrator_is_one_event_that_names_the_person(
+    client: TestClient, boss: Person, as_person: AsPerson, recorded: list[dict[str, Any]]
+) -> None:
+    person = as_person()
+
+    def events_of(event: Event) -> list[tuple[str, str, str]]:
+        return [(row["actor"], row["subject"], row["reason"]) for row in recorded if row["event"] == event]
+
+    created = boss.post("/users", json={"name": "carol@example.com"}).json()["id"]
+    boss.post(f"/users/{person.id}/invite")
+    boss.delete(f"/users/{person.id}/sessions")
+    boss.patch(f"/users/{person.id}", json={"roles": [ADMIN]})
+
+    actor, subject = str(boss.id), str(person.id)
+    assert events_of(Event.AUTHZ_ADMIN) == [
+        (actor, created, "created"),
+        (actor, subject, "invited"),
+        (actor, subject, "sessions_ended"),
+    ]
+    assert events_of(Event.AUTHZ_CHANGE) == [(actor, subject, f"->{ADMIN}")]
+
+
+def activate(client: TestClient, token: str) -> int:
+    return client.post("/auth/activate", json={"token": token, "password": "seven quiet lamps behind"}).status_code
+
+
+def test_an_invitation_for_a_person_ends_when_they_become_administrator(boss: Person, as_person: AsPerson) -> None:
+    person = as_person()
+    token = boss.post(f"/users/{person.id}/invite").json()["activation_token"]
+
+    assert boss.patch(f"/users/{person.id}", json={"roles": [ADMIN]}).status_code == 200
+
+    assert activate(person, token) == 400
+
+
+def test_disabling_a_person_withdraws_the_invitations_for_them(boss: Person, as_person: AsPerson) -> None:
+    person = as_person()
+    token = boss.post(f"/users/{person.id}/invite").json()["activation_token"]
+
+    for active in (False, True):
+        assert boss.patch(f"/users/{person.id}", json={"is_active": active}).status_code == 200
+
+    assert activate(person, token) == 400

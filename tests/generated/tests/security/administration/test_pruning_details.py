@@ -1,0 +1,92 @@
+"""What has outlived its use is removed, and nothing else: an attack can be looked into, and no counter is forgotten."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+from starlette.testclient import TestClient
+
+from app.security.administration import pruning
+from app.security.core.tables import Session, utc_now
+from tests.security.authentication.persons import log_in
+from tests.security.authentication.throttle_helpers import ALICE, From, at, guesses, service
+from tests.security.fixtures import Database, MakeClient
+from tests.security.timing import later
+
+__all__ = ["at", "service"]  # fixtures
+
+TABLES = ("sessions", "refresh_tokens", "one_time_tokens", "known_addresses", "throttle_buckets")
+INVITATION = """INSERT INTO one_time_tokens (id, account_id, token_hash, created_at, expires_at)
+    SELECT id, id, :hash, created_at, created_at FROM accounts"""
+
+
+def prune(client: TestClient) -> int:
+    assert client.portal is not None
+    return client.portal.call(pruning.prune, client.app.state.database)  # type: ignore[attr-defined, no-any-return]
+
+
+def left(client: TestClient) -> dict[str, int]:
+    return {name: Database(client).rows(f"SELECT count(*) FROM {name}")[0][0] for name in TABLES}  # noqa: S608
+
+
+@pytest.fixture
+def lived_in(service: TestClient, at: From) -> TestClient:
+    """Somebody has logged in, was invited, and was attacked."""
+    log_in(at("203.0.113.1"), ALICE)
+    guesses(at("203.0.113.2"), 2)
+    Database(service).rows(INVITATION, hash=b"\1" * 32)
+    return service
+
+
+def test_nothing_that_is_still_of_use_goes(lived_in: TestClient) -> None:
+    before = left(lived_in)
+
+    with later(days=29):
+        assert prune(lived_in) == 0
+
+    assert left(lived_in) == before
+    assert min(before.values()) > 0
+
+
+def test_an_ended_session_is_kept_for_thirty_days(lived_in: TestClient) -> None:
+    Database(lived_in).rows("UPDATE sessions SET ended_at = created_at")
+    with later(days=29):
+        prune(lived_in)
+        assert left(lived_in)["sessions"] == 1
+    with later(days=31):
+        prune(lived_in)
+        assert left(lived_in)["sessions"] == 0
+
+
+def test_a_hundred_failures_in_a_row_are_never_forgotten(lived_in: TestClient) -> None:
+    Database(lived_in).rows("UPDATE throttle_buckets SET failures_in_a_row = 100, permanent = :yes", yes=True)
+    before = left(lived_in)["throttle_buckets"]
+
+    with later(days=400):
+        prune(lived_in)
+
+    assert left(lived_in)["throttle_buckets"] == before
+
+
+def test_many_rows_go_part_by_part(lived_in: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "ROWS_AT_ONCE", 1)
+
+    with later(days=61):
+        prune(lived_in)
+
+    assert left(lived_in) == dict.fromkeys(TABLES, 0)
+
+
+def test_a_running_service_does_it_by_itself(
+    lived_in: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Database(lived_in).run(lambda db: db.execute(update(Session).values(ended_at=utc_now() - timedelta(days=90))))
+    monkeypatch.setattr(pruning, "FIRST_AFTER_SECONDS", (0, 1))
+
+    make_client(AUTH_CACHE_SECONDS="0")
+    given_up = time.monotonic() + 10
+    while left(lived_in)["sessions"] and time.monotonic() < given_up:
+        time.sleep(0.05)
+
+    assert left(lived_in)["sessions"] == 0

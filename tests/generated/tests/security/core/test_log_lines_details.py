@@ -1,0 +1,58 @@
+"""Every logger writes lines of one form, in which credentials are redacted."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.security.access.identity import public
+from tests.security.build_app import assemble
+from tests.security.captured_logs import Capture, written
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+
+TOKENS = {
+    "access token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
+    "refresh token": "rt_" + "a1B2" * 11,
+    "invitation": "ot_" + "a1B2" * 11,
+    "API key": "service_live_" + "a1B2" * 15,
+    "hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+    "password in an address": "hunter2hunter2",
+}
+
+
+def add_routes(app: FastAPI) -> None:
+    @app.get("/open", dependencies=[public])
+    async def anyone() -> None: ...
+
+
+@pytest.fixture(params=["production", "development"])
+def client(request: pytest.FixtureRequest, make_client: MakeClient, environment: Callable[..., None]) -> TestClient:
+    production = request.param == "production"
+    environment(**PRODUCTION_ENVIRONMENT if production else {})
+    return make_client(assemble(add_routes), production=production)
+
+
+def test_the_servers_own_access_log_is_off_since_it_shows_query_strings(client: TestClient, capsys: Capture) -> None:
+    written(capsys)
+
+    logging.getLogger("uvicorn.access").info('"GET /open?token=hunter2 HTTP/1.1" 200')
+    logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "127.0.0.1:9", "/open?token=hunter2")
+
+    assert written(capsys) == ""
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_what_looks_like_a_secret_is_hidden_in_every_loggers_lines(
+    client: TestClient, capsys: Capture, kind: str
+) -> None:
+    secret = TOKENS[kind]
+    text = f"postgresql://api:{secret}@db/api" if "address" in kind else f"cannot use {secret}"
+
+    logging.getLogger("some.library").warning("failed: %s", text)
+    logging.getLogger("some.library").error("failed", exc_info=ValueError(text))
+
+    output = written(capsys)
+    assert output.count("[redacted]") == 2
+    assert secret not in output
