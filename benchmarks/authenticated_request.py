@@ -51,11 +51,11 @@ def main() -> int:
         manage(folder, variables, "users", "create", NAME, typed=f"{PASSWORD}\n{PASSWORD}\n")
         key = issue_key(folder, variables)
         never_kept = variables | {"AUTH_CACHE_SECONDS": "0"}
-        measure("a log-in, GET /users/me", folder, "/users/me", 18080, variables, log_in)
-        measure("a log-in, a route on the app", folder, "/whoami", 18090, variables, log_in)
+        measure("a login, GET /users/me", folder, "/users/me", 18080, variables, log_in)
+        measure("a login, a route on the app", folder, "/whoami", 18090, variables, log_in)
         measure("a key, a route on the app", folder, "/whoami", 18100, variables, lambda port: key)
         measure("a key, last in an included router", folder, "/notes/by/whoami", 18110, variables, lambda port: key)
-        measure("a log-in, never kept, GET /users/me", folder, "/users/me", 18120, never_kept, log_in)
+        measure("a login, not cached, GET /users/me", folder, "/users/me", 18120, never_kept, log_in)
         measure("a key, never kept, a route on the app", folder, "/whoami", 18130, never_kept, lambda port: key)
     return 0
 

@@ -1,4 +1,4 @@
-"""What a flood of wrong log-ins does to everybody else: /health/live while 32 clients guess, and the memory it takes.
+"""A login flood: latency of /health/live, and memory, while 32 clients guess passwords.
 
 Each guess comes from an address and for a name of its own, so that no throttle answers in the place of the hashing.
 Run: uv run python benchmarks/login_flood.py

@@ -24,7 +24,7 @@ LIKE_ITS_OWNER = (
 
 
 def scans(workflow: str) -> list[str]:
-    """The commands that run a script of the template, of the jobs that run whatever happened."""
+    """The commands of the jobs that always run a script of the template."""
     jobs = [job for job in yaml.safe_load(workflow)["jobs"].values() if "if" not in job]
     commands = [step.get("run", "").strip() for job in jobs for step in job["steps"]]
     return [command for command in commands if SCAN.search(command)]
@@ -38,10 +38,10 @@ def generate(folder: Path) -> Path:
 
 
 def failed(project: Path) -> list[str]:
-    """The scans that find something, each run whatever the one before it found."""
+    """The scans that find something; each runs."""
     commands = scans((project / ".github/workflows/security.yml").read_text())
     if not commands:
-        return ["no scan stands in security.yml"]
+        return ["security.yml has no scan"]
     found = []
     for command in commands:
         print(f"::group::{command}", flush=True)

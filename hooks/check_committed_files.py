@@ -20,7 +20,7 @@ LINES = {
 
 def complaints(path: Path) -> Iterator[str]:
     if LOCK_FILES.fullmatch(path.name):
-        yield f"{path}: is left to whoever generates a project"
+        yield f"{path}: is made by the owner of a project"
     if path.is_file():
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
             yield from (f"{path}:{number}: {what}" for what, pattern in LINES.items() if pattern.search(line))

@@ -1,6 +1,6 @@
-"""Every released version is told everywhere: CHANGELOG.md, UPGRADING.md, pyproject.toml, and its security notices.
+"""Checks that CHANGELOG.md, UPGRADING.md, pyproject.toml and the security notices name every release.
 
-Which answers a security fix concerns stands in CHANGELOG.md for people and in copier.yml for the projects themselves.
+The answers that a security fix concerns are in CHANGELOG.md for people, and in copier.yml for projects.
 """
 
 import re

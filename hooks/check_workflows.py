@@ -1,4 +1,4 @@
-"""Every workflow, ours and those of generated projects, starts with no right, ends in time and runs what it names.
+"""Checks every workflow: no default permissions, time limits, pinned actions, no expressions in commands.
 
 Each action is pinned by its commit, and the table in .github/CONTRIBUTING.md says which: `--write` rewrites it.
 """
@@ -66,7 +66,7 @@ def _of_a_job(job: dict[str, Any]) -> Iterator[str]:
     for step in job.get("steps", []):
         # What stands between the braces is pasted into the script before the shell reads it: `env` hands it over.
         if "${{" in step.get("run", ""):
-            yield f"an expression stands in `run`: {step['run'].strip()}"
+            yield f"an expression in `run`: {step['run'].strip()}"
         checks_out = step.get("uses", "").startswith("actions/checkout@")
         if checks_out and step.get("with", {}).get("persist-credentials") is not False:
             yield "checkout leaves its token in the clone (`persist-credentials: false`)"

@@ -19,7 +19,7 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def commit_of(root: Path, version: str) -> str:
-    """The first that wrote this version into CHANGELOG.md, so a clone without tags knows its releases too."""
+    """The first that wrote this version into CHANGELOG.md, so a clone without tags has its releases, too."""
     heading = rf"^## {re.escape(version)} - "
     commits = git(root, "log", "--reverse", "--format=%H", f"-G{heading}", "--", "CHANGELOG.md").split()
     if not commits:
@@ -28,7 +28,7 @@ def commit_of(root: Path, version: str) -> str:
 
 
 def prepare(root: Path, folder: Path) -> dict[str, str]:
-    """Raises: SystemExit when nothing is released, when its tag is there, or when it is not told everywhere."""
+    """Raises: SystemExit when nothing is released, when its tag is there, or when a document does not name it."""
     released = versions(git(root, "show", "HEAD:CHANGELOG.md"))
     if not released:
         sys.exit("CHANGELOG.md names no released version.")

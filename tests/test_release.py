@@ -87,4 +87,4 @@ def test_every_scan_of_a_generated_project_is_run_whatever_the_others_find(tmp_p
 def test_a_security_workflow_without_a_scan_fails_the_audit(tmp_path: Path) -> None:
     Project(tmp_path).write(".github/workflows/security.yml", "jobs: {one: {steps: [{run: uv sync}]}}\n")
 
-    assert audit_generated_project.failed(tmp_path) == ["no scan stands in security.yml"]
+    assert audit_generated_project.failed(tmp_path) == ["security.yml has no scan"]

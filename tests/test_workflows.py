@@ -71,7 +71,7 @@ def test_every_workflow_keeps_our_rules_and_every_pin_is_in_the_table(capsys: py
         ("    timeout-minutes: 10\n", "", "job quick: has no timeout-minutes"),
         ("    permissions:\n      contents: read\n", "", "job quick: has no permissions"),
         ("persist-credentials: false", "fetch-tags: true", "checkout leaves its token"),
-        (RUN, INJECTION, "an expression stands in `run`"),
+        (RUN, INJECTION, "an expression in `run`"),
     ],
 )
 def test_a_workflow_that_breaks_a_rule_is_named(

@@ -2,8 +2,8 @@
 
     uv run python .github/security/zap_scan.py [folder for the reports]
 
-It serves the app with production's settings and a database of its own. Every operation is called, so give whatever
-reaches other services a harmless address in `.github/zap.env`. It needs Docker (on Linux, for the host's network), or
+It serves the app with production's settings and a database of its own. Every operation is called, so give other
+services a harmless address in `.github/zap.env`. It needs Docker (on Linux, for the host's network), or
 `zap-api-scan.py` on the PATH.
 """
 

@@ -23,7 +23,6 @@ from app.security.access import accounts
 from app.security.access.policy import Policies
 from app.security.operations.terminal import run
 
-# Each stands in its condition.
 # isort: off
 # {% if features.jwt.enabled %}
 from app.security.authentication import routes, sessions

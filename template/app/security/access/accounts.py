@@ -45,7 +45,7 @@ class AccountError(Exception):
 
 
 class BadName(AccountError):
-    """A name that nobody could log in with."""
+    """An invalid name."""
 
 
 class AccountExists(AccountError):

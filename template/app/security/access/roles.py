@@ -27,7 +27,7 @@ accounts.ROLES.update(role.value for role in Role)
 
 
 def first_role() -> frozenset[str]:
-    """What a new person gets when nobody says otherwise."""
+    """The roles of a new person by default."""
     others = [role for role in Role if role is not ADMIN]
     return frozenset(others[:1])
 

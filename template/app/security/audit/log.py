@@ -101,7 +101,7 @@ class Writer:
         try:
             async with self._database.begin() as db:
                 await append(db, rows)
-        except Exception as error:  # whatever failed, the service must go on
+        except Exception as error:  # the service must continue
             log.critical("the audit log cannot be written, its events are only here: %s", _explain(error))
             return False
         for _ in rows:

@@ -96,7 +96,7 @@ class _Formatter(logging.Formatter):
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """Writes to the stream that events go to, whatever it is at that moment."""
+    """Writes to the current stream of events."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = Output.stream()

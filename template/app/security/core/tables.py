@@ -1,4 +1,4 @@
-"""Every table of ours, the same in every project whatever was asked, so that a toggle never migrates anything.
+"""The security tables, the same in every project whatever its answers, so that a toggle never migrates anything.
 
 They only ever grow: the type of `accounts.id` is final, and no column that you can reference is dropped or renamed.
 """
@@ -89,7 +89,7 @@ class OneTimeToken(Base):
 
 
 class Session(Base):
-    """A log-in and everything that was refreshed from it."""
+    """A login and its refreshes."""
 
     __tablename__ = "sessions"
 

@@ -79,7 +79,7 @@ class Counters:
             self._retry_at = time.monotonic() + RETRY_SECONDS  # while Redis is down, one request alone retries
             try:
                 wait = await _hit(self._redis, limit, key, limit.amount, cost)
-            except Exception as error:  # whatever failed, requests must still be served and limited
+            except Exception as error:  # requests must still be served and limited
                 self._set_down(type(error).__name__)
             else:
                 self._set_down("")

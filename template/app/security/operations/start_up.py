@@ -148,6 +148,6 @@ def place_ours(app: FastAPI, first: int) -> None:
 
 
 def remember_layers(app: FastAPI) -> None:
-    """To be called when all our layers are added: whatever comes outside them later is refused."""
+    """To be called when all middleware of the template is added: middleware outside it is refused."""
     indexes = [index for index, layer in enumerate(app.user_middleware) if layer.cls.__module__.startswith(OURS)]
     app.state.layers = app.user_middleware[: 1 + max(indexes)]
