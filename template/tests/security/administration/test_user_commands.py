@@ -30,6 +30,7 @@ def test_a_created_person_logs_in_with_the_password_typed(users: Manage, client:
     assert log_in(client, ALICE).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

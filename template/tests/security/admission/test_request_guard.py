@@ -33,6 +33,7 @@ def test_a_foreign_host_is_refused(client: TestClient, host: str) -> None:
     assert client.get("/things", headers={"Host": host}).status_code == 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:1", "[::1]:8000"])
 def test_our_own_host_is_known_by_any_port(client: TestClient, host: str) -> None:
     assert client.get("/things", headers={"Host": host}).status_code == 401
@@ -47,6 +48,7 @@ def test_a_header_that_may_stand_once_stands_once(client: TestClient, name: str)
     assert client.get("/things", headers=headers).status_code == 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Request-ID"])
 def test_what_a_proxy_says_is_repeated_in_no_trailer(client: TestClient, name: str) -> None:
     headers = [("Host", "localhost"), (name, "203.0.113.9"), (name, "203.0.113.9")]
@@ -93,6 +95,7 @@ def test_a_path_with_a_line_break_is_refused(client: TestClient) -> None:
     assert client.get("/things%0A").status_code == 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "DELETE", "OPTIONS"])
 def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller, method: str) -> None:
     answer = as_caller().request(method, "/health/live")
@@ -101,12 +104,14 @@ def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller, method:
     assert answer.headers["allow"] == "GET"
 
 
+@pytest.mark.slow
 def test_a_refusal_names_every_method_of_the_path(as_caller: AsCaller) -> None:
     answer = as_caller().put("/things", json={})
 
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
 
 
+@pytest.mark.slow
 def test_a_method_is_not_overridden_by_a_header(as_caller: AsCaller) -> None:
     caller = as_caller()
     thing = f"/things/{caller.post('/things', json={'title': 'x'}).json()['id']}"
@@ -117,6 +122,7 @@ def test_a_method_is_not_overridden_by_a_header(as_caller: AsCaller) -> None:
     assert caller.get("/things").json() == 1
 
 
+@pytest.mark.slow
 def test_a_path_with_another_slash_is_another_path(as_caller: AsCaller) -> None:
     assert as_caller().get("/things/", follow_redirects=False).status_code == 404
 
@@ -141,6 +147,7 @@ def test_in_development_only_this_machine_is_served(client: TestClient, make_cli
     assert stranger.get("/docs").status_code == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("server", "status"), [(("192.168.1.2", 8000), 403), (None, 403), (("/run/app.sock", None), 200)]
 )
@@ -159,6 +166,7 @@ def test_who_left_before_they_were_looked_at_is_no_process_of_this_machine(
     assert answers[0]["status"] == status
 
 
+@pytest.mark.slow
 def test_development_may_name_other_machines(make_client: MakeClient) -> None:
     client = make_client(address="192.168.1.7", DEVELOPMENT_NETWORKS="192.168.1.0/24")
 
@@ -197,6 +205,7 @@ def test_a_route_may_take_other_and_larger_bodies(uploads: TestClient) -> None:
     assert uploads.post("/upload", content=b"{}", headers=JSON).status_code == 415
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long_is_given_up(uploads: TestClient) -> None:
     assert uploads.get("/slow").status_code == 504
     assert uploads.get("/patient").status_code == 200
@@ -206,6 +215,7 @@ def status_of(client: TestClient, path: str) -> int:
     return int(client.get(path).status_code)
 
 
+@pytest.mark.slow
 def test_only_so_many_requests_are_answered_at_once(uploads: TestClient) -> None:
 
     statuses = at_once(
@@ -217,6 +227,7 @@ def test_only_so_many_requests_are_answered_at_once(uploads: TestClient) -> None
     assert uploads.get("/patient").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_body_that_was_never_announced_is_held_to_the_same(client: TestClient) -> None:
     """HTTP/2 servers pass bodies on without a length."""
 

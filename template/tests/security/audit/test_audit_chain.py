@@ -44,6 +44,7 @@ def test_a_changed_row_is_found_and_named(chain: TestClient, audit: Audit) -> No
     assert_broken(audit, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statements", [CUT, ("DELETE FROM audit_chain", "DELETE FROM audit_events WHERE seq < 3")])
 def test_nothing_is_appended_to_a_chain_whose_end_was_changed(chain: TestClient, statements: tuple[str, ...]) -> None:
     tamper(chain, *statements)

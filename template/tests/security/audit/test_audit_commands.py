@@ -51,6 +51,7 @@ def test_old_rows_are_removed_and_the_others_still_verify(aged: TestClient, audi
     assert audit("verify").stdout.startswith("All 4 rows verify.")
 
 
+@pytest.mark.slow
 def test_a_changed_row_is_not_pruned_away(aged: TestClient, audit: Audit) -> None:
     tamper(aged, "UPDATE audit_events SET actor = 'x' WHERE seq = 2")
 
@@ -61,6 +62,7 @@ def test_a_changed_row_is_not_pruned_away(aged: TestClient, audit: Audit) -> Non
     assert len(kept(aged)) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", ["UPDATE audit_events SET actor = 'x' WHERE seq = 2", "DELETE FROM audit_chain"])
 def test_after_damage_a_new_chain_follows_the_old_rows(client: TestClient, audit: Audit, statement: str) -> None:
     for _ in range(3):

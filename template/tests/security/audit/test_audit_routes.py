@@ -75,6 +75,7 @@ def test_an_invalid_filter_is_refused(boss: Person, query: dict[str, Any]) -> No
     assert boss.get("/audit-events", params=query).status_code == 422
 
 
+@pytest.mark.slow
 def test_reading_is_one_event(boss: Person) -> None:
     rows = page(boss, limit=2)
 

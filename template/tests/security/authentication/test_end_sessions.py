@@ -37,6 +37,7 @@ def ended(recorded: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return [(row["actor"], row["subject"], row["reason"]) for row in updates]
 
 
+@pytest.mark.slow
 def test_everybody_is_out_and_may_log_in_again(
     end_sessions: Manage, two: tuple[Person, Person], recorded: list[dict[str, Any]]
 ) -> None:

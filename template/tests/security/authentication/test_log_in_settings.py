@@ -29,6 +29,7 @@ def test_a_weak_setting_is_named(environment: Callable[..., None], name: str, va
     assert [line for line in settings.problems() if name in line]
 
 
+@pytest.mark.slow
 def test_short_passwords_are_accepted_with_a_warning_alone(
     make_client: MakeClient, manage: Manage, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -38,6 +39,7 @@ def test_short_passwords_are_accepted_with_a_warning_alone(
     assert f"Note: {SHORT_PASSWORDS}" in manage("doctor").stdout
 
 
+@pytest.mark.slow
 def test_long_passwords_need_no_warning(
     make_client: MakeClient, manage: Manage, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -47,6 +49,7 @@ def test_long_passwords_need_no_warning(
     assert SHORT_PASSWORDS not in manage("doctor").stdout
 
 
+@pytest.mark.slow
 def test_authorize_knows_where_to_log_in(client: TestClient) -> None:
     scheme = openapi(client)["components"]["securitySchemes"]["bearer"]
 

@@ -28,6 +28,7 @@ def write(caller: CallerClient) -> int:
     return int(caller.post("/things", json={"title": "one of many"}).status_code)
 
 
+@pytest.mark.slow
 def test_twenty_writers_at_once_all_succeed(as_caller: AsCaller) -> None:
     caller = as_caller()
 
@@ -139,6 +140,7 @@ def test_a_background_task_writes_in_a_transaction_of_its_own(
     assert Database(client).rows("SELECT name FROM accounts") == [("later",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "invisible", ["\ufe0f", "\u034f", "\u115f", "\u3164", "\uffa0", "\u180b", "\U000e0100", "\u200b"]
 )

@@ -62,6 +62,7 @@ CAUSES: dict[Event, Callable[[TestClient], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", CAUSES)
 def test_each_event_is_written_once(client: TestClient, recorded: Recorded, event: Event) -> None:
     CAUSES[event](client)
@@ -71,6 +72,7 @@ def test_each_event_is_written_once(client: TestClient, recorded: Recorded, even
     assert found[0].get("outcome", "success") == ("failure" if event is Event.CRASH else "success")
 
 
+@pytest.mark.slow
 def test_an_invalid_request_is_an_event(client: TestClient, as_caller: AsCaller, recorded: Recorded) -> None:
     caller = as_caller()
     caller.get("/things")
@@ -140,6 +142,7 @@ def ask(client: TestClient, recorded: Recorded, request_id: str) -> tuple[str, d
     return answer.headers["x-request-id"], recorded[0]
 
 
+@pytest.mark.slow
 def test_a_trusted_proxy_names_the_request(make_client: MakeClient, recorded: Recorded) -> None:
     client = make_client(TRUSTED_PROXIES="127.0.0.1")
 
@@ -148,6 +151,7 @@ def test_a_trusted_proxy_names_the_request(make_client: MakeClient, recorded: Re
     assert (shown, event["request_id"]) == (GIVEN, GIVEN)
 
 
+@pytest.mark.slow
 def test_any_other_client_only_adds_its_own_request_id(client: TestClient, recorded: Recorded) -> None:
     shown, event = ask(client, recorded, GIVEN)
 
@@ -155,6 +159,7 @@ def test_any_other_client_only_adds_its_own_request_id(client: TestClient, recor
     assert re.fullmatch("[0-9a-f]{32}", shown)
 
 
+@pytest.mark.slow
 def test_the_callers_name_of_a_request_is_in_its_security_events(
     client: TestClient, as_caller: AsCaller, recorded: Recorded
 ) -> None:

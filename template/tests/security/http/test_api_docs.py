@@ -29,6 +29,7 @@ def test_production_has_no_documents(make_client: MakeClient, path: str) -> None
     assert make_client(production=True).get(path).status_code == 404
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_from_other_hosts(client: TestClient) -> None:
     page = client.get("/docs")
 
@@ -61,6 +62,7 @@ def test_every_guarded_operation_names_its_scopes(client: TestClient) -> None:
         assert operation["security"] == [{name: sorted(call.policy.scopes)} for name in kinds], call.policy.name
 
 
+@pytest.mark.slow
 def test_what_the_owner_says_of_the_api_stands_in_the_document(make_client: MakeClient) -> None:
     given: dict[str, Any] = {
         "summary": "Orders",

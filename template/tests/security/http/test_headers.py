@@ -68,6 +68,7 @@ def test_production_adds_strict_transport_security(make_client: MakeClient, as_c
     assert {name: headers.get(name) for name in EXPECTED | TRANSPORT} == EXPECTED | TRANSPORT
 
 
+@pytest.mark.slow
 def test_strict_transport_security_is_sent_over_https_alone(make_client: MakeClient) -> None:
     client = make_client(address="10.0.0.1", production=True, TRUSTED_PROXIES="10.0.0.0/24")
 
@@ -85,6 +86,7 @@ async def once(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
+@pytest.mark.slow
 def test_a_header_that_the_response_sets_is_kept() -> None:
     app = assemble(lambda app: app.mount("/below", once), public=["/below"])
 

@@ -68,6 +68,7 @@ def test_nobody_opens_a_socket_unknown(sockets: TestClient, recorded: list[dict[
     assert found == [("/echo", "no_credential", 401)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/nothing", 404), ("/health/ready", 404), ("/odd", 422), ("/odd?how=1", 503), ("/odd?how=2", 403)],
@@ -80,6 +81,7 @@ def test_a_refused_handshake_is_answered_like_a_request(sockets: TestClient, pat
     assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
 
 
+@pytest.mark.slow
 def test_who_lacks_the_scope_is_told_which(
     sockets: TestClient, as_caller: AsCaller, recorded: list[dict[str, Any]]
 ) -> None:
@@ -90,6 +92,7 @@ def test_who_lacks_the_scope_is_told_which(
     assert [fields["event"] for fields in recorded][-2:] == ["authz_fail", "request"]
 
 
+@pytest.mark.slow
 def test_a_server_that_sends_no_answers_to_handshakes_closes_them(sockets: TestClient) -> None:
     sent: list[Message] = []
 
@@ -104,6 +107,7 @@ def test_a_server_that_sends_no_answers_to_handshakes_closes_them(sockets: TestC
     assert sent == [{"type": "websocket.close", "code": 1008}] * 2
 
 
+@pytest.mark.slow
 def test_a_refusal_behind_the_handshake_closes_the_socket(sockets: TestClient, recorded: list[dict[str, Any]]) -> None:
     with sockets.websocket_connect("/odd?how=3") as socket, pytest.raises(WebSocketDisconnect) as closed:
         socket.receive_text()
@@ -112,12 +116,14 @@ def test_a_refusal_behind_the_handshake_closes_the_socket(sockets: TestClient, r
     assert [(fields["event"], fields["status"]) for fields in recorded] == [("request", 101)]
 
 
+@pytest.mark.slow
 def test_a_token_in_the_address_is_not_looked_at(sockets: TestClient, as_caller: AsCaller) -> None:
     sent = "&".join(f"{name}={value}" for name, value in as_caller(client=sockets).headers.items())
 
     assert refusal(sockets, f"/echo?{sent}&access_token=x").status_code == 401
 
 
+@pytest.mark.slow
 def test_a_foreign_host_opens_no_socket(sockets: TestClient, as_caller: AsCaller) -> None:
     caller = as_caller(client=sockets)
     caller.headers["Host"] = "evil.example.com"
@@ -186,6 +192,7 @@ def test_a_revocation_in_this_process_closes_the_socket_at_once(sockets: TestCli
     assert time.monotonic() - started < 0.5
 
 
+@pytest.mark.slow
 def test_who_is_disabled_loses_their_open_sockets(sockets: TestClient, as_caller: AsCaller) -> None:
     caller = as_caller(client=sockets)
 

@@ -52,6 +52,7 @@ def test_a_key_is_limited_to_its_scopes(as_program: AsProgram) -> None:
     assert 'scope="vault:read"' in challenge
 
 
+@pytest.mark.slow
 def test_no_key_of_an_administrator_calls_a_route_without_a_scope(client: TestClient, as_program: AsProgram) -> None:
     program = as_program()
     give_role(program, "admin")
@@ -63,6 +64,7 @@ def test_no_key_of_an_administrator_calls_a_route_without_a_scope(client: TestCl
     }
 
 
+@pytest.mark.slow
 def test_a_key_has_the_roles_that_its_owner_has_now(client: TestClient, as_program: AsProgram) -> None:
     program = as_program()
     give_role(program, "auditor")
@@ -74,6 +76,7 @@ def test_a_key_has_the_roles_that_its_owner_has_now(client: TestClient, as_progr
     assert (before, program.get("/vault").json()["roles"]) == (["auditor"], [])
 
 
+@pytest.mark.slow
 def test_a_key_is_never_a_recent_login(as_program: AsProgram) -> None:
     assert as_program(scope="vault:write").delete("/vault").status_code == 401
 
@@ -108,6 +111,7 @@ BREAK: dict[str, Callable[[Program], None]] = {
 }
 
 
+@pytest.mark.slow
 def test_every_invalid_key_gets_the_same_response(as_program: AsProgram) -> None:
     responses = []
     for invalidate in BREAK.values():
@@ -123,6 +127,7 @@ def test_every_invalid_key_gets_the_same_response(as_program: AsProgram) -> None
     assert len({str({**response.json(), "instance": ""}) for response in responses}) == 1
 
 
+@pytest.mark.slow
 def test_the_use_of_an_expired_key_is_an_event(as_program: AsProgram, recorded: Recorded) -> None:
     program = as_program()
     expire(program)
@@ -145,6 +150,7 @@ def test_neither_the_database_nor_the_log_holds_a_key(as_program: AsProgram, cap
     assert secret[:-6] not in str(rows) + printed
 
 
+@pytest.mark.slow
 def test_twenty_calls_write_the_last_use_once_and_the_first_is_an_event(
     as_program: AsProgram, client: TestClient, recorded: Recorded
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_noisy_neighbour_does_not_lock_out_a_known_caller(
     assert newcomer.get("/mine").status_code == 429  # no credential of theirs was verified yet
 
 
+@pytest.mark.slow
 @cached_or_not
 def test_one_account_from_many_addresses_is_one_caller(limited: MakeLimited, as_caller: AsCaller, seconds: str) -> None:
     client = limited("5/minute", AUTH_CACHE_SECONDS=seconds)
@@ -65,6 +66,7 @@ def test_one_account_from_many_addresses_is_one_caller(limited: MakeLimited, as_
     assert set(statuses) == {200, 429}
 
 
+@pytest.mark.slow
 def test_a_refused_credential_is_no_longer_counted_as_its_account(limited: MakeLimited, as_caller: AsCaller) -> None:
     client = limited("5/minute", AUTH_CACHE_SECONDS="0")
     caller = as_caller(client=client)

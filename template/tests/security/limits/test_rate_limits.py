@@ -61,6 +61,7 @@ def test_a_burst_is_limited_too(limited: MakeLimited) -> None:
     assert {response.headers["ratelimit-policy"] for response in refused} == {'"burst";q=4;w=1'}
 
 
+@pytest.mark.slow
 def test_parallel_requests_do_not_get_past_the_limit(limited: MakeLimited) -> None:
     client = limited("5/minute")
 
@@ -69,6 +70,7 @@ def test_parallel_requests_do_not_get_past_the_limit(limited: MakeLimited) -> No
     assert statuses.count(200) == 5
 
 
+@pytest.mark.slow
 def test_a_websocket_beyond_the_limit_is_not_opened(limited: MakeLimited) -> None:
     client = limited("1/minute")
     with client.websocket_connect("/socket"):
@@ -98,6 +100,7 @@ def test_the_refusal_is_a_problem_that_says_when_to_come_back(limited: MakeLimit
         assert client.get("/direct").status_code == 200
 
 
+@pytest.mark.slow
 def test_it_is_one_event_a_minute_under_a_pseudonym(limited: MakeLimited, recorded: Recorded) -> None:
     client = limited()
 

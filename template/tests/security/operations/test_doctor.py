@@ -57,6 +57,7 @@ def test_an_unknown_environment_is_one_problem_among_those_of_production(
     assert f'"{wrong}"' not in str(report)
 
 
+@pytest.mark.slow
 def test_an_unprotected_route_is_a_problem(manage: Manage) -> None:
     result = manage("doctor", load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
 
@@ -90,6 +91,7 @@ def test_waiting_migrations_and_a_lost_database_are_problems(
     assert "no/such/folder" not in lost.output
 
 
+@pytest.mark.slow
 def test_the_password_is_not_sent_to_a_database_that_production_refuses(
     manage: Manage, environment: Environment
 ) -> None:
@@ -130,6 +132,7 @@ def test_an_app_that_cannot_be_built_is_one_problem_among_others(
     assert [other for other in problems if other.startswith("MAX_URL_BYTES: ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "notes"), [(0o640, 1), (0o600, 0)])
 def test_an_env_file_and_a_sqlite_file_that_others_can_read_are_named(
     manage: Manage, environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, notes: int

@@ -95,6 +95,7 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     assert len(before) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not POSTGRES, reason="SQLite waits for nobody else")
 def test_a_migration_may_take_longer_than_a_request(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.database.DRIVER_GRACE_SECONDS", -4.8)
@@ -164,18 +165,21 @@ def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'started.sqlite3'}"
 
 
+@pytest.mark.slow
 def test_in_development_an_empty_database_is_migrated(make_client: MakeClient, tmp_path: Path) -> None:
     client = make_client(DATABASE_URL=sqlite_url(tmp_path))
 
     assert client.get("/health/ready").status_code == 200
 
 
+@pytest.mark.slow
 def test_in_production_a_start_migrates_nothing(make_client: MakeClient, tmp_path: Path) -> None:
     client = make_client(production=True, DATABASE_URL=sqlite_url(tmp_path))
 
     assert client.get("/health/ready").status_code == 503
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("version", "warned"), [("0001", True), ("of_a_newer_release", False)])
 def test_a_start_names_missing_revisions_and_applies_none(
     make_client: MakeClient, capsys: pytest.CaptureFixture[str], tmp_path: Path, version: str, warned: bool
