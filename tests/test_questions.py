@@ -306,7 +306,7 @@ PROMPTS = {  # what is typed where the question has these words
     "Do people log in": "n",
     "Which roles": "\r",
     "Do programs call": "n",
-    "Which web pages": "\r",
+    "Which origins": "\r",
     "Are requests limited": "n",
     "Keep security events": "n",
     "Does CI scan": "n",

@@ -123,10 +123,16 @@ class _FunctionLengths(ast.NodeVisitor):
     def __init__(self) -> None:
         self.found: dict[str, int] = {}
         self._around: list[str] = []
+        self._class = ""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._class, outer = f"{node.name}.", self._class
+        self.generic_visit(node)
+        self._class = outer
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         lines = (node.end_lineno or node.lineno) - node.lineno + 1
-        name = ".".join([*self._around[-1:], node.name])
+        name = self._class + ".".join([*self._around[-1:], node.name])
         self.found[name] = self.found.get(name, 0) + lines
         if self._around:
             self.found[self._around[-1]] -= lines
