@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any, cast
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -90,13 +91,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response | N
 
 def _add_detail(problem: Problem, detail: object) -> None:
     """The owner's own detail. It has to be a text (RFC 9457 section 3.1.4), so a structure becomes `details`."""
-    if not isinstance(detail, dict | list | tuple):
+    if isinstance(detail, dict | list | tuple):
+        problem.members["details"] = jsonable_encoder(detail)
+    else:
         problem.detail = str(detail)
-        return
-    try:
-        problem.members["details"] = json.loads(json.dumps(detail, default=str, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):  # odd keys, NaN, a cycle
-        problem.members["details"] = str(detail)
 
 
 def _problem_of(error: HTTPException) -> Problem:

@@ -33,7 +33,6 @@ class Report:
     environment: str
     problems: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
-    not_provided: dict[str, str] = field(default_factory=dict)
     public_routes: list[str] = field(default_factory=list)
     exceptions: dict[str, str] = field(default_factory=dict)
 
@@ -44,7 +43,6 @@ class Report:
         lines += [f"Note: {hint}" for hint in self.hints]
         lines += [f"Public: {name}" for name in self.public_routes]
         lines += [f"Exception: {name}: {allowed}" for name, allowed in self.exceptions.items()]
-        lines += [f"Not provided: {what}; instead: {instead}" for what, instead in self.not_provided.items()]
         return "\n".join(lines)
 
 
@@ -53,7 +51,7 @@ async def examine(load_app: Callable[[], FastAPI]) -> Report:
     if wrong:
         os.environ["FASTAPI_ENV"] = "production"  # for the checks that follow
     app, reasons = _load(load_app)
-    report = Report("unknown" if wrong else environment(), not_provided=not_provided())
+    report = Report("unknown" if wrong else environment())
     refused = [*wrong, *problems()]
     report.problems = list(dict.fromkeys([*refused, *reasons, *await _database_problems()]))
     if app is not None:
@@ -160,15 +158,6 @@ def _env_file_hints() -> list[str]:
     hints = ["FASTAPI_ENV in .env has no effect: set it in the process"] if "FASTAPI_ENV" in names else []
     unknown = sorted(names - settings.known_names() - {"FASTAPI_ENV"})
     return [*hints, *(f"{name} in .env is no setting of this service: is it misspelt?" for name in unknown)]
-
-
-def not_provided() -> dict[str, str]:
-    """The protections that this project lacks, and what replaces each: the table of docs/security/not-provided.md."""
-    page = ROOT / "docs/security/not-provided.md"
-    if not page.is_file():
-        return {}  # a container image holds no documents
-    rows = [line.strip("| ").split(" | ") for line in page.read_text().splitlines() if line.startswith("| ")]
-    return {row[0]: row[1] for row in rows[1:]}
 
 
 def callers(policy: Policy, *, people: bool) -> str:

@@ -44,14 +44,14 @@ def test_a_database_that_only_migrations_can_reach_is_a_problem(
     assert "Problem: the database cannot be reached (OperationalError)\n" in result.stdout
 
 
-def test_problems_come_first_then_notes_then_the_rest(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_come_first_then_notes(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FASTAPI_ENV")
     settings.forget()
 
     printed = manage("doctor").stdout
 
     kinds = [line.partition(":")[0] for line in printed.splitlines()]
-    assert list(dict.fromkeys(kinds)) == ["Environment", "Problem", "Note", "Not provided"]
+    assert list(dict.fromkeys(kinds)) == ["Environment", "Problem", "Note"]
     assert "for development: FASTAPI_ENV=development uv run manage doctor\n" in printed
 
 
