@@ -307,7 +307,7 @@ PROMPTS = {  # what is typed where the question has these words
     "Which roles": "\r",
     "Do programs call": "n",
     "Which origins": "\r",
-    "Are requests limited": "n",
+    "Limit the requests": "n",
     "Keep security events": "n",
     "Does CI scan": "n",
     "Does CI attack": "n",
