@@ -245,12 +245,16 @@ def install(project: Project, folder: Path, python: str = sys.executable, *optio
     return environment
 
 
+SUCCESSORS = {"passlib": "libpass"}  # it installs the modules of the package that an older release names
+
+
 def install_beside(project: Project, environment: Environment) -> None:
     """Add what this project depends on and the environment lacks."""
     needed = tomllib.loads(project.file("pyproject.toml").read_text())["project"]["dependencies"]
     python = str(environment.path / "bin/python")
     installed = _uv(project, environment, "pip", "freeze", "--python", python).lower()
-    lacking = [name for name in needed if f"\n{re.split('[^a-z0-9-]', name)[0]}==" not in f"\n{installed}"]
+    packages = {name: re.split("[^a-z0-9-]", name)[0] for name in needed}
+    lacking = [name for name, one in packages.items() if f"\n{SUCCESSORS.get(one, one)}==" not in f"\n{installed}"]
     if lacking:
         _uv(project, environment, "pip", "install", "--python", python, *lacking)
 
