@@ -13,7 +13,7 @@ from typing import Literal
 from uuid import UUID
 
 from fastapi import FastAPI
-from sqlalchemy import delete, exists, func, or_, select, true, update
+from sqlalchemy import delete, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -193,10 +193,6 @@ async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
         await withdraw_invitations(db, account.id)
     await db.flush()
     events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
-
-
-async def any_person(db: AsyncSession) -> bool:
-    return bool(await db.scalar(select(exists().where(Account.kind == "person"))))
 
 
 async def _removed_roles(db: AsyncSession, policies: Policies) -> list[str]:

@@ -4,8 +4,6 @@ Against account enumeration, an unknown name, a disabled account and a wrong pas
 work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashed.
 """
 
-from collections import Counter
-
 from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,7 +17,6 @@ from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.tables import Account, normalise_login
 
-LOGINS_PER_SOURCE = 4  # that may wait for a hash at once, in one process
 LONGEST_LOGIN = 254
 LOCKS_A_MINUTE = 200  # names whose refusal is an event, in one process
 
@@ -36,7 +33,6 @@ class PasswordLogin:
     def __init__(self, database: Database, passwords: PasswordHasher) -> None:
         self._database = database
         self._passwords = passwords
-        self._waiting: Counter[str] = Counter()
         self._locks_reported = OnceAMinute(LOCKS_A_MINUTE)
 
     async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
@@ -44,18 +40,19 @@ class PasswordLogin:
         account = await self._find(name)
         login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes quadratic time
         attempt = await self._count(login, account, client, "token")
-        right = await self._verify(password, account, client)
+        right = await self._verify(password, account)
         if account is None or not right or not account.is_active or account.kind != "person":
             events.record(Event.LOGIN_FAIL, outcome="failure", subject=_subject(account, login))
             raise LoginFailed
-        new_hash = await self._passwords.hash(password) if self._is_outdated(account) else account.password_hash
+        outdated = self._passwords.is_outdated(account.password_hash or "")
+        new_hash = await self._passwords.hash(password) if outdated else account.password_hash
         async with self._database.begin() as db:
             return await self._start(db, account, new_hash, attempt, scopes)
 
     async def check(self, account: Account, password: str, client: Client) -> bool:
         """Whether this is the account's password; counted like a login. Raises: Throttled, Problem 503."""
         attempt = await self._count(account.name, account, client, "password")
-        right = await self._verify(password, account, client)
+        right = await self._verify(password, account)
         if right:
             async with self._database.begin() as db:
                 await throttle.record_success(db, attempt, account.id)
@@ -76,20 +73,8 @@ class PasswordLogin:
             self._locks_reported.record(subject, Event.LOGIN_LOCK, subject=subject)
             raise
 
-    async def _verify(self, password: str, account: Account | None, client: Client) -> bool:
-        source = client.prefix
-        if self._waiting[source] >= LOGINS_PER_SOURCE:
-            raise Throttled(1)
-        self._waiting[source] += 1
-        try:
-            return await self._passwords.verify(password, account.password_hash if account else None)
-        finally:
-            self._waiting[source] -= 1
-            if not self._waiting[source]:
-                del self._waiting[source]
-
-    def _is_outdated(self, account: Account) -> bool:
-        return self._passwords.is_outdated(account.password_hash or "")
+    async def _verify(self, password: str, account: Account | None) -> bool:
+        return await self._passwords.verify(password, account.password_hash if account else None)
 
     async def _start(
         self, db: AsyncSession, verified: Account, new_hash: str | None, attempt: Attempt, scopes: frozenset[str] | None

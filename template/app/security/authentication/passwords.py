@@ -7,7 +7,6 @@ The policy is NIST SP 800-63B-4 section 3.1.1.2: length, no composition rules, n
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import secrets
@@ -31,7 +30,6 @@ from app.security.core.settings import NAME, SLUG
 from app.security.core.tables import UNUSABLE_PASSWORD, normalise_login
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 SHORT_PASSWORDS = "passwords of 8 characters are accepted (ALLOW_8_CHAR_PASSWORDS)"
 MAXIMUM_LENGTH = 128  # code points
 QUEUE = 32  # jobs that may wait for a thread
@@ -167,10 +165,7 @@ def _letters_and_digits(text: str) -> str:
 
 
 def install(app: FastAPI) -> None:
-    settings = PasswordSettings.current()
-    if settings.allow_8_char_passwords:
-        log.warning(SHORT_PASSWORDS)
-    app.state.passwords = PasswordHasher(settings, app.title)
+    app.state.passwords = PasswordHasher(PasswordSettings.current(), app.title)
     hooks_of(app).at_end.append(_on_end)
     hooks_of(app).hints.append(_hints)
 

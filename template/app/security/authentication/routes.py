@@ -96,7 +96,8 @@ def known_scopes(request: Request) -> frozenset[str]:
 
 def token_response(grant: Grant, known: frozenset[str], requested: frozenset[str] | None = None) -> TokenOut:
     """The tokens of a session, for the scopes that its login was granted (None: all known ones), or fewer."""
-    session, granted = grant.session, sessions.scopes_of(grant.session)
+    session = grant.session
+    granted = None if session.scopes is None else frozenset(session.scopes.split())
     scopes = known if granted is None else granted
     if requested is not None and not requested <= scopes:
         raise OAuthError("invalid_scope", "The login was not granted this scope.")

@@ -42,11 +42,6 @@ class Refused:
     ended: UUID | None = None
 
 
-def scopes_of(session: Session) -> frozenset[str] | None:
-    """The scopes that the login was limited to; None is not limited."""
-    return None if session.scopes is None else frozenset(session.scopes.split())
-
-
 async def start(db: AsyncSession, account: Account, client: Client, scopes: frozenset[str] | None) -> Grant:
     """A new session. The oldest ones end when the account has too many."""
     settings, now = SessionSettings.current(), utc_now()

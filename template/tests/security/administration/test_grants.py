@@ -54,9 +54,8 @@ GRANTS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "disable": ("PATCH", "/users/{person}", {"is_active": False}),
     "end sessions": ("DELETE", "/users/{person}/sessions", None),
 }
-CASES = [(grant, revoke) for grant in GRANTS for revoke in REVOCATIONS]
-CASES = [case for case in CASES if "key" not in case[0] or find_spec("app.security.keys")]
-CASES += [(grant, _demote) for grant in GRANTS if "key" not in grant]
+CASES: list[Any] = [(grant, _disable, "5") for grant in GRANTS if "key" not in grant or find_spec("app.security.keys")]
+CASES += [pytest.param("create", revoke, "0", marks=pytest.mark.slow) for revoke in [*REVOCATIONS, _demote]]
 
 
 @contextmanager
@@ -83,9 +82,7 @@ async def _state(db: AsyncSession) -> list[Any]:
     return [*counts, {row.account_id for row in others if row.ended_at}]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cache", ["0", "5"])
-@pytest.mark.parametrize(("grant", "revoke"), CASES)
+@pytest.mark.parametrize(("grant", "revoke", "cache"), CASES)
 def test_who_lost_power_meanwhile_grants_none(
     make_client: MakeClient,
     as_person: AsPerson,

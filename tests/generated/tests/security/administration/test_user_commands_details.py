@@ -27,16 +27,6 @@ def users(manage: Manage) -> Manage:
     return partial(manage, "users")
 
 
-def test_what_the_first_start_says_to_type_makes_the_first_person(
-    users: Manage, capsys: pytest.CaptureFixture[str], client: TestClient
-) -> None:
-    said = re.search(r"uv run manage users (create .*)", capsys.readouterr().out)
-    assert said
-
-    assert users(*said[1].split(), typed=TWICE).exit_code == 0
-    assert log_in(client, "you@example.com").status_code == 200
-
-
 def test_no_variable_stands_in_for_the_typing(
     users: Manage, client: TestClient, database: Database, environment: Callable[..., None]
 ) -> None:

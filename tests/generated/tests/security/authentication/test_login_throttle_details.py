@@ -5,7 +5,6 @@ from functools import partial
 from secrets import token_hex
 from typing import Any
 
-import pytest
 from starlette.testclient import TestClient
 
 from tests.security.authentication.persons import PASSWORD, create_person, log_in, refresh
@@ -68,16 +67,6 @@ def test_a_wrong_current_password_counts_like_a_log_in(service: TestClient, as_p
 
     assert [bob.post("/users/me/password", json=wrong).status_code for _ in range(6)] == [400] * 5 + [429]
     assert log_in(bob, bob.name).status_code == 429
-
-
-@pytest.mark.usefixtures("real_hashing")
-def test_of_many_log_ins_at_once_from_one_address_four_are_looked_at(make_client: MakeClient) -> None:
-    client = make_client(ARGON2_ITERATIONS="30")
-
-    answers = at_once(partial(log_in, client, f"name{number}", "wrong") for number in range(10))
-
-    assert {answer.status_code for answer in answers} == {400, 429}
-    assert sum(answer.status_code == 400 for answer in answers) < 10
 
 
 # One account

@@ -56,6 +56,18 @@ def test_a_token_that_we_forge_with_nothing_wrong_is_accepted(client: TestClient
         assert me(client, token).status_code == 200
 
 
+def test_the_header_and_the_claims_are_written_in_one_way(as_person: AsPerson) -> None:
+    """Tokens are compared byte for byte: another spelling, by a new release of a library, would refuse live ones."""
+    header, claims, _ = access_token(as_person()).split(".")
+    key_id = json.loads(decode(header))["kid"]
+
+    assert decode(header) == f'{{"alg":"HS256","kid":"{key_id}","typ":"at+jwt"}}'.encode()
+    assert decode(claims) == json.dumps(json.loads(decode(claims)), separators=(",", ":")).encode()
+    assert list(json.loads(decode(claims))) == [
+        *("iss", "aud", "sub", "client_id", "iat", "nbf", "exp", "jti", "sid", "ver", "auth_time", "scope", "roles"),
+    ]
+
+
 def test_every_hostile_token_gets_the_same_401(client: TestClient, forge: Forge) -> None:
     answers = {name: me(client, make(forge)) for name, make in HOSTILE.items()}
 
