@@ -88,11 +88,3 @@ def test_roles_that_are_not_there_and_none_change_nothing(
 
     assert manage("users", "roles", boss.name, *arguments).exit_code == code
     assert boss.get("/users").status_code == 200
-
-
-def test_the_first_person_that_a_fresh_project_asks_for_is_its_administrator(
-    capsys: pytest.CaptureFixture[str], client: TestClient
-) -> None:
-    said = f"Create the administrator: uv run manage users create you@example.com --role {ADMIN}\n"
-
-    assert said in capsys.readouterr().out
