@@ -15,7 +15,8 @@ PROTECTIONS = [
     for name in (
         "access/test_access.py",
         "access/test_route_policy.py",
-        "admission/test_request_guard.py",
+        "admission/test_json_bodies.py",
+        "http/test_route_exceptions.py",
     )
 ]
 MODULES = sorted(APP.rglob("*.py"))

@@ -10,6 +10,7 @@ SABOTAGES = [
     Sabotage("access/policy", "access/test_route_policy", "if type(app) not in WALKABLE or", "if False or"),
     Sabotage("access/policy", "access/test_access", "everything.apply(self._declared.get(path, ()))", "everything"),
     Sabotage("access/policy", "access/test_access", 're.sub(r"\\?P<\\w+>", "", ', "str("),
+    Sabotage("access/parameters", "http/test_route_exceptions", "if not _is_list(member)", "if False"),
     Sabotage(
         "access/parameters",
         "admission/test_forms",
@@ -51,6 +52,8 @@ SABOTAGES = [
         "if principal.scopes is not None and not context",
         "if False and not context",
     ),
+    Sabotage("access/identity", "http/test_route_exceptions", "    if not repeated:", "    if True:"),
+    Sabotage("access/identity", "http/test_route_exceptions", "    reported.record(f", "    str(f"),
     Sabotage("access/identity", "keys/test_key_routes", "datetime.now(UTC) - authenticated_at <= RECENT", "True"),
     Sabotage(
         "access/credentials",

@@ -14,6 +14,12 @@ SABOTAGES = [
     ),
     Sabotage("access/identity", "administration/test_grants", "session.ended_at is not None or ", ""),
     Sabotage(
+        "access/identity",
+        "administration/test_grants",
+        "checks += [_unreachable, _unconfirmed]",
+        "checks.append(_unreachable)",
+    ),
+    Sabotage(
         "administration/pruning",
         "administration/test_pruning",
         "        (KnownAddress.address_hash, KnownAddress.last_login_at < now - KNOWN_ADDRESS_LIFE),\n",

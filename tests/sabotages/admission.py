@@ -28,6 +28,8 @@ SABOTAGES = [
         "size for size in sizes if size",
         "size for size in sizes[:1] if size",
     ),
+    Sabotage("admission/request_body", "admission/test_json_bodies", "if len(found) != len(members):", "if False:"),
+    Sabotage("admission/request_body", "admission/test_json_bodies", "if _SURROGATE.search(body):", "if False:"),
     Sabotage("admission/request_body", "admission/test_request_guard", "if name in found:", "if False:"),
     Sabotage("admission/request_body", "admission/test_request_guard", "if size > max_bytes:", "if False:"),
     Sabotage(
@@ -53,6 +55,9 @@ SABOTAGES = [
         "admission/test_half_sent",
         "        self._slots.acquire(self._client)",
         "        self._slots.acquire(object())",
+    ),
+    Sabotage(
+        "admission/request_body", "admission/test_request_body", "if body.startswith(NOT_UTF_8) or", "if False and"
     ),
     Sabotage("admission/capacity", "admission/test_capacity", "if used >= self.per_client:", "if False:"),
     Sabotage("admission/capacity", "admission/test_capacity", "if self._used >= self.total:", "if False:"),

@@ -72,7 +72,7 @@ SABOTAGES = [
     Sabotage(
         "http/websockets",
         "http/test_websockets",
-        "await identify_again(connection) != context.principal",
-        "context.principal is None",
+        "            await cache.revoked(principal.id if principal else None, self.seconds)\n",
+        "            await asyncio.sleep(self.seconds)\n",
     ),
 ]

@@ -6,6 +6,8 @@ its commit, and a verification that began before that commit is not cached. So a
 process, and after `AUTH_CACHE_SECONDS` in every other one (ASVS 5.0 V7.4.1).
 """
 
+import asyncio
+import contextlib
 import hashlib
 import time
 from collections import OrderedDict
@@ -51,6 +53,13 @@ class _Entry(Generic[T]):
     named_until: float
 
 
+async def happens(event: asyncio.Event, seconds: float) -> None:
+    """Wait until this event is set, but no longer than so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
 class CredentialCache(Generic[T]):
     """Verified callers by the digest of their credential. The account's id is kept longer: it grants nothing."""
 
@@ -60,6 +69,7 @@ class CredentialCache(Generic[T]):
         self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
         self._accounts: dict[UUID, set[bytes]] = {}
         self._revocations = 0
+        self._waiting: dict[UUID, set[asyncio.Event]] = {}
 
     @staticmethod
     def key(kind: str, credential: str) -> bytes:
@@ -94,6 +104,20 @@ class CredentialCache(Generic[T]):
         self._revocations += 1
         for key in tuple(self._accounts.get(account, ())):
             self.drop(key)
+        for event in self._waiting.get(account, ()):
+            event.set()
+
+    async def revoked(self, account: UUID | None, seconds: float) -> None:
+        """Wait until `forget` is called for this account, but no longer than so many seconds."""
+        event = asyncio.Event()
+        waiting = self._waiting.setdefault(account, set()) if account else set()
+        waiting.add(event)
+        try:
+            await happens(event, seconds)
+        finally:
+            waiting.discard(event)
+            if account and not waiting:
+                self._waiting.pop(account, None)
 
     def drop(self, key: bytes) -> None:
         entry = self._entries.pop(key, None)

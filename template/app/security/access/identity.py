@@ -5,8 +5,10 @@
 manages people, sessions or other credentials (ASVS 5.0 V8.2.1, V8.3.1).
 """
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, params
 from sqlalchemy import select
@@ -15,12 +17,14 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import database
 from app.database import DbSession
 from app.security.access import credentials
 from app.security.access.accounts import roles_of
 from app.security.access.context import CredentialKind, Principal, RequestContext, context_in, context_of
 from app.security.access.credentials import challenge, credentials_of, identify, refuse
 from app.security.access.policy import Declaration, InsecureApp, Policies, Policy, Requirement, hooks_of
+from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
 from app.security.core.tables import Account, AccountRole, Session
@@ -154,6 +158,16 @@ GrantingSession = Annotated[AsyncSession, Depends(ConfirmCaller())]
 """`DbSession` for a route that grants power, such as a key: the caller logged in recently, and is confirmed in it."""
 
 
+def _unconfirmed(app: FastAPI, policies: Policies) -> list[str]:
+    """Routes that require a recent login and change the database without confirming their caller."""
+    return [
+        f"{policy.name} requires a recent login and uses DbSession: use GrantingSession, which confirms the caller"
+        for policy in policies.all
+        if policy.fresh_login and not policy.methods <= {"GET", "HEAD"} and database.session in policy.calls
+        if not any(isinstance(call, ConfirmCaller) for call in policy.calls)
+    ]
+
+
 class _Public(Declaration):
     async def __call__(self) -> None: ...
 
@@ -193,7 +207,7 @@ class Access:
         await self.app(scope, receive, from_that_route)
 
     async def _admit(self, scope: Scope, context: RequestContext) -> Policy:
-        """Raises: Problem 401, 403, 404 or 405."""
+        """Raises: Problem 401, 403, 404, 405 or 422."""
         policy = context.policy
         if policy is None:
             methods = [] if scope["type"] == "websocket" else context.policies.methods(context.path)
@@ -203,6 +217,8 @@ class Access:
             connection = HTTPConnection(scope)
             for requirement in policy.requirements:
                 await requirement.check(connection)
+        if b"&" in scope["query_string"]:
+            _check_query(policy, scope, context)
         return policy
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -213,6 +229,18 @@ class Access:
 
         handlers = ExceptionMiddleware(refused, handlers=self.shared.exception_handlers)
         await handlers(scope, receive, send)
+
+
+def _check_query(policy: Policy, scope: Scope, context: RequestContext) -> None:
+    """Two parsers may read different ones of a repeated parameter (ASVS 5.0 V15.3.7). Raises: Problem 422."""
+    sent = Counter(name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    repeated = sorted(name for name in policy.single_parameters if sent[name] > 1)
+    if not repeated:
+        return
+    reported: OnceAMinute = scope["state"]["invalid_requests_reported"]
+    reported.record(f"{context.client_ip} {policy.path}", Event.INPUT_VALIDATION_FAIL)
+    wrong = [{"pointer": f"/query/{name}", "detail": "is repeated", "code": "repeated"} for name in repeated]
+    raise Problem(422, detail="The request is not valid.", errors=wrong)
 
 
 def _check_endpoint(policy: Policy, scope: Scope) -> None:
@@ -235,7 +263,7 @@ def _unreachable(app: FastAPI, policies: Policies) -> list[str]:
 
 def install(app: FastAPI) -> None:
     credentials.install(app)
-    hooks_of(app).checks.append(_unreachable)
+    hooks_of(app).checks += [_unreachable, _unconfirmed]
 
 
 def add_access_layer(app: FastAPI) -> None:

@@ -21,6 +21,16 @@ def media_types(dependant: Any) -> tuple[str, ...]:
     return FORMS if any(issubclass(kind, params.Form) for kind in kinds) else JSON
 
 
+def single_query_names(dependant: Any) -> frozenset[str]:
+    """Query parameters that take one value, those of a model in `Query()` among them."""
+    found: set[str] = set()
+    for field in _fields(dependant, "query_params"):
+        schema = _schema(field)
+        members = schema.get("properties") or {field.alias: schema}
+        found.update(name for name, member in members.items() if not _is_list(member))
+    return frozenset(found)
+
+
 def known_names(dependant: Any) -> frozenset[str]:
     """The names that the route declares. The sender chose any other, and may have sent a secret in the wrong place."""
     found: set[str] = set()
@@ -44,3 +54,7 @@ def _schema(field: Any) -> Schema:
         return TypeAdapter(field.field_info.annotation).json_schema()
     except PydanticUserError:  # a type that JSON Schema cannot describe
         return {}
+
+
+def _is_list(member: Schema) -> bool:
+    return any(kind.get("type") == "array" for kind in (member, *member.get("anyOf", ())))

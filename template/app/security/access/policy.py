@@ -94,6 +94,11 @@ class Policy:
         return parameters.known_names(self.dependant)
 
     @cached_property
+    def single_parameters(self) -> frozenset[str]:
+        """Query parameters that take one value."""
+        return parameters.single_query_names(self.dependant)
+
+    @cached_property
     def uses_threads(self) -> bool:
         return not all(map(_is_async, [*self.calls, *filter(None, [self.endpoint])]))
 

@@ -1,7 +1,7 @@
 """WebSockets: the Origin of a handshake is checked, messages are bounded, and a socket ends with its caller.
 
-A socket outlives the check that opened it, so its caller is verified again every AUTH_CACHE_SECONDS. Rate limits count
-handshakes, not messages.
+A socket outlives the check that opened it, so its caller is verified again every AUTH_CACHE_SECONDS, and at once when
+something of the account is revoked in this process. Rate limits count handshakes, not messages.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.context import context_in
-from app.security.access.credentials import CacheSettings, identify_again
+from app.security.access.credentials import CacheSettings, credentials_of, happens, identify_again
 from app.security.admission.request_guard import RequestGuardSettings
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import POLICY_VIOLATION, Problem
@@ -37,7 +37,7 @@ class WebSocketGuard:
         self._check_origin(scope)
         socket = _Socket(scope, receive, send, self.max_bytes)
         route = asyncio.ensure_future(self.app(scope, socket.receive, socket.send))
-        revoked = asyncio.create_task(self._revoked(HTTPConnection(scope)))
+        revoked = asyncio.create_task(self._revoked(HTTPConnection(scope), socket))
         try:
             await asyncio.wait({route, revoked}, return_when=asyncio.FIRST_COMPLETED)
             if not route.done():
@@ -60,15 +60,17 @@ class WebSocketGuard:
             self.reported.record(context_in(scope).client_ip, Event.MALICIOUS_CORS, reason="websocket_origin")
             raise Problem(403, detail="No page of this origin may open a WebSocket.")
 
-    async def _revoked(self, connection: HTTPConnection) -> None:
+    async def _revoked(self, connection: HTTPConnection, socket: "_Socket") -> None:
         """Returns when the credential is invalid by now, or the caller lost a role or a scope."""
-        context = context_in(connection.scope)
+        context, cache = context_in(connection.scope), credentials_of(connection).cache
+        await happens(socket.accepted, self.seconds)
         while True:
-            await asyncio.sleep(self.seconds)
-            if context.principal is None:
-                continue  # a public socket, or a caller that is still being verified
+            principal = context.principal
+            await cache.revoked(principal.id if principal else None, self.seconds)
+            if principal is None:
+                continue  # a public socket, or a handshake that is not accepted yet
             try:
-                if await identify_again(connection) != context.principal:
+                if await identify_again(connection) != principal:
                     return
             except Exception:  # refused, or it cannot be checked
                 return
@@ -82,6 +84,7 @@ class _Socket:
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
+        self.accepted = asyncio.Event()
         self.closed = False
 
     async def receive(self) -> Message:
@@ -97,6 +100,7 @@ class _Socket:
         if message["type"] == "websocket.close":
             return await self.close(message["code"])
         await self._to_client(message)
+        self.accepted.set()
 
     async def close(self, code: int) -> None:
         """A handshake that has not been accepted is refused with a problem document instead."""

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Mount
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.access.context import context_in
 from app.security.access.policy import Declared, InsecureApp, Policies, hooks_of
@@ -99,6 +99,7 @@ class StartUp:
         return self.policies
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        first = await receive()
         try:
             logs.configure()  # again: the server has set up its own logging by now
             self._check()
@@ -108,8 +109,13 @@ class StartUp:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
         events.record(Event.STARTUP)
+        replayed = [first]
+
+        async def replay() -> Message:
+            return replayed.pop() if replayed else await receive()
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, replay, send)
         finally:
             events.record(Event.SHUTDOWN)
             for hook in reversed(hooks_of(self.shared).at_end):

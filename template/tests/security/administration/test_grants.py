@@ -10,10 +10,15 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.database import DbSession
 from app.security.access import accounts, identity
+from app.security.access.identity import GrantingSession, recent_login
+from app.security.access.policy import InsecureApp
 from app.security.access.roles import ADMIN
 from app.security.core.tables import Account, AccountRole, ApiKey, OneTimeToken, Session, utc_now
+from app.security.operations.start_up import check_app
 from tests.security.authentication.persons import Person
+from tests.security.build_app import assemble
 from tests.security.fixtures import Database, MakeClient
 
 AsPerson = Callable[..., Person]
@@ -110,3 +115,16 @@ def test_who_lost_power_meanwhile_grants_none(
     assert after[3] == before[3]
     assert person.id not in after[4]
     assert person.get("/users/me").status_code == 200
+
+
+@pytest.mark.parametrize("session", [DbSession, GrantingSession])
+def test_a_route_that_grants_power_without_confirming_its_caller_fails_at_start_up(session: Any) -> None:
+    async def grant(db: session) -> None: ...  # type: ignore[valid-type]
+
+    app = assemble(lambda app: app.post("/grants", dependencies=[recent_login])(grant))
+
+    if session is GrantingSession:
+        check_app(app)
+    else:
+        with pytest.raises(InsecureApp, match="POST /grants requires a recent login and uses DbSession"):
+            check_app(app)

@@ -175,6 +175,24 @@ def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_c
     assert closed.value.code == 1009
 
 
+def test_a_revocation_in_this_process_closes_the_socket_at_once(sockets: TestClient, as_caller: AsCaller) -> None:
+    caller = as_caller(client=sockets)
+
+    with caller.websocket_connect("/echo") as socket:
+        socket.send_text("hello")
+        socket.receive_text()
+        Database(sockets).rows("UPDATE accounts SET is_active = :no", no=False)
+        started = time.monotonic()
+        assert sockets.portal is not None
+        sockets.portal.call(sockets.app.state.credentials.cache.forget, caller.id)  # type: ignore[attr-defined]
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+
+    assert closed.value.code == 1008
+    assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.slow
 def test_who_is_disabled_loses_their_open_sockets(sockets: TestClient, as_caller: AsCaller) -> None:
     caller = as_caller(client=sockets)
 

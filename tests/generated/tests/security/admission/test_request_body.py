@@ -1,10 +1,44 @@
-"""A body is no longer than its route accepts, whatever its headers say."""
+"""A body is as long and in the encoding that it may be, whatever its headers say and however the bytes come."""
 
 from typing import Any
+
+import pytest
 
 from tests.security.callers import AsCaller
 from tests.security.raw_asgi import ask
 from tests.security.sample_resource import client_of_things as client_of_things
+
+
+def test_json_is_utf8(as_caller: AsCaller) -> None:
+    caller = as_caller()
+    title = '{"title": "Bröt"}'
+
+    for charset, status in (("utf-8", 201), ("UTF-8", 201), ("utf-16", 415), ("latin-1", 415)):
+        headers = {"Content-Type": f"application/json; charset={charset}"}
+        assert caller.post("/things", content=title.encode(), headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_json_in_another_encoding_is_refused_whatever_its_header_says(as_caller: AsCaller, encoding: str) -> None:
+    body = '{"title": "x"}'.encode(encoding)
+
+    assert as_caller().post("/things", content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+def test_its_encoding_is_known_from_the_first_two_bytes_however_they_come(as_caller: AsCaller) -> None:
+    caller = as_caller()
+    body = '{"title": "x"}'.encode("utf-16-le")
+    pieces = iter([body[:1], body[1:]])
+
+    async def receive() -> Any:
+        piece = next(pieces)
+        return {"type": "http.request", "body": piece, "more_body": len(piece) == 1}
+
+    async def call() -> int:
+        return await ask(caller, "/things/judged", receive, content_type="application/json")
+
+    assert caller.portal is not None
+    assert caller.portal.call(call) == 400
 
 
 def test_a_body_that_goes_on_after_its_length_is_refused(as_caller: AsCaller) -> None:

@@ -69,6 +69,11 @@ def test_a_route_has_what_it_was_allowed_beyond_the_rest(below: Below) -> None:
     assert client.get("/patient").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/search", "/mounted/inside"])
+def test_a_parameter_that_stands_once_is_not_repeated(below: Below, path: str) -> None:
+    assert below().get(f"{path}?limit=1&limit=2").status_code == 422
+
+
 @pytest.mark.parametrize(("path", "methods"), [("/upload", "POST, PUT"), ("/mounted/inside", "DELETE, GET")])
 def test_a_refusal_names_every_method_of_the_path(below: Below, path: str, methods: str) -> None:
     answer = below().patch(path)
