@@ -13,16 +13,16 @@ SABOTAGES = [
     Sabotage("access/parameters", "http/test_route_exceptions", "if not _is_list(member)", "if False"),
     Sabotage(
         "access/parameters",
-        "admission/test_forms",
+        "admission/test_request_guard",
         "    if any(issubclass(kind, params.File)",
         "    if not any(issubclass(kind, params.File)",
     ),
     Sabotage("access/parameters", "admission/test_known_names", 'model.get("properties", ())', "()"),
     Sabotage(
         "access/context",
-        "access/test_callers",
-        "@dataclass(frozen=True)\nclass Principal",
-        "@dataclass(frozen=True)\nclass Secretive",
+        "core/test_event_lines",
+        "return str(self.id)",
+        "return self.name",
     ),
     Sabotage(
         "access/identity",

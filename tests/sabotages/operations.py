@@ -17,7 +17,7 @@ SABOTAGES = [
         "if False:",
     ),
     Sabotage("operations/start_up", "access/test_access", "place = next(conflicts, first)", "place = first"),
-    Sabotage("operations/start_up", "access/test_access", 'if "layers" not in app.state:', "if False:"),
+    Sabotage("operations/start_up", "operations/test_cli", 'if "layers" not in app.state:', "if False:"),
     Sabotage(
         "operations/doctor",
         "operations/test_body_shapes",

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from app.security.access.identity import authenticate, public, require_scope
+from app.security.access.identity import public, require_scope
 from app.security.access.policy import InsecureApp
 from app.security.admission.request_guard import accepts
 from app.security.compose import fastapi_options
@@ -131,11 +131,12 @@ def test_mounts_may_repeat_a_parameter(environment: Environment) -> None:
 
 def test_an_override_grants_nothing_in_production(environment: Environment) -> None:
     environment(**PRODUCTION_ENVIRONMENT)
-    app = assemble(lambda app: app.get("/guarded", dependencies=[require_scope("a:read")])(forgotten))
+    required = require_scope("a:read")
+    app = assemble(lambda app: app.get("/guarded", dependencies=[required])(forgotten))
     client = TestClient(app, base_url="https://api.example.com", raise_server_exceptions=False)
     assert client.get("/guarded").status_code == 401
 
-    app.dependency_overrides[authenticate] = lambda: None
+    app.dependency_overrides[required.dependency] = lambda: None
 
     assert client.get("/guarded").status_code == 401
 
