@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, WebSocket
 from starlette.exceptions import HTTPException
-from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
@@ -175,6 +175,15 @@ def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_c
     assert closed.value.code == 1009
 
 
+def talk(socket: WebSocketTestSession, seconds: float) -> None:
+    """A socket that is never closed ends the test all the same."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        time.sleep(0.05)
+        socket.send_text("still here")
+        socket.receive_text()
+
+
 def test_a_revocation_in_this_process_closes_the_socket_at_once(sockets: TestClient, as_caller: AsCaller) -> None:
     caller = as_caller(client=sockets)
 
@@ -182,14 +191,12 @@ def test_a_revocation_in_this_process_closes_the_socket_at_once(sockets: TestCli
         socket.send_text("hello")
         socket.receive_text()
         Database(sockets).rows("UPDATE accounts SET is_active = :no", no=False)
-        started = time.monotonic()
         assert sockets.portal is not None
         sockets.portal.call(sockets.app.state.credentials.cache.forget, caller.id)  # type: ignore[attr-defined]
         with pytest.raises(WebSocketDisconnect) as closed:
-            socket.receive_text()
+            talk(socket, seconds=0.5)
 
     assert closed.value.code == 1008
-    assert time.monotonic() - started < 0.5
 
 
 @pytest.mark.slow
@@ -201,9 +208,7 @@ def test_who_is_disabled_loses_their_open_sockets(sockets: TestClient, as_caller
         socket.send_text("still here")
         assert socket.receive_text() == "still here"
         Database(sockets).rows("UPDATE accounts SET is_active = :no", no=False)
-        started = time.monotonic()
         with pytest.raises(WebSocketDisconnect) as closed:
-            socket.receive_text()
+            talk(socket, seconds=2)
 
     assert closed.value.code == 1008
-    assert time.monotonic() - started < 2
