@@ -111,6 +111,8 @@ def lay_over(project: Project) -> list[str]:
     """Add the tests of our internals, without those that import what this project lacks. Returns the test files."""
     sources = {str(path.relative_to(OVERLAY)): path.read_text() for path in sorted(OVERLAY.rglob("*.py"))}
     away = {name for name in sources if not project.file(name).parent.is_dir()}
+    shipped = {name: name.replace("_details.py", ".py") for name in sources if name.endswith("_details.py")}
+    away |= {name for name, of in shipped.items() if (TEMPLATE / of).exists() and not project.file(of).exists()}
     lacking = away | {name for name in _modules(TEMPLATE) if not project.file(name).exists()}
     chosen = {name: text for name, text in sources.items() if lacking.isdisjoint({name, *_imported_files(text)})}
     for name, text in chosen.items():
