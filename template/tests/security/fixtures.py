@@ -26,9 +26,9 @@ from app.security.core import settings
 
 POSTGRES = os.environ.get("TEST_DATABASE_URL")
 # How callers say who they are is a feature each; the tests of one come with it.
-PLUGINS = ("callers", "authentication.persons", "keys.programs", "terminal")
+PLUGINS = ("callers", "persons", "programs", "terminal")
 HERE = Path(__file__).parent
-pytest_plugins = [f"tests.security.{name}" for name in PLUGINS if (HERE / f"{name.replace('.', '/')}.py").exists()]
+pytest_plugins = [f"tests.security.{name}" for name in PLUGINS if (HERE / f"{name}.py").exists()]
 SCRATCH = Path(tempfile.mkdtemp(prefix="service-tests-"))
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from app.security.access.policy import Policy
 from app.security.access.roles import ADMIN, Role, first_role
 from app.security.authentication import tokens
 from app.security.core.tables import Session
-from tests.security.authentication.persons import Person
 from tests.security.fixtures import Database
+from tests.security.persons import Person
 
 AsPerson = Callable[..., Person]
 NOBODY = "00000000-0000-4000-8000-000000000000"

@@ -17,9 +17,10 @@ from app.security.access.roles import ADMIN
 from app.security.core.settings import ROOT
 from app.security.core.tables import Account, AccountRole, ApiKey, OneTimeToken, Session, utc_now
 from app.security.operations.start_up import check_app
-from tests.security.authentication.persons import Person
 from tests.security.build_app import assemble
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import Person
+from tests.security.sample_resource import app_of_things
 
 AsPerson = Callable[..., Person]
 
@@ -51,7 +52,7 @@ async def _demote(db: AsyncSession, account: UUID) -> None:
 Revocation = Callable[[AsyncSession, UUID], Awaitable[None]]
 REVOCATIONS: list[Revocation] = [_disable, _deactivate_alone, _raise_version, _end_sessions, _expire]
 GRANTS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
-    "issue a key": ("POST", "/api-keys", {"name": "x", "scopes": ["notes:read"]}),
+    "issue a key": ("POST", "/api-keys", {"name": "x", "scopes": ["things:read"]}),
     "rotate a key": ("POST", "/api-keys/{key}/rotate", None),
     "create": ("POST", "/users", {"name": "eve@example.com", "roles": ["admin"]}),
     "invite": ("POST", "/users/{person}/invite", None),
@@ -98,9 +99,9 @@ def test_who_lost_power_meanwhile_grants_none(
     revoke: Revocation,
     cache: str,
 ) -> None:
-    client = make_client(AUTH_CACHE_SECONDS=cache)
+    client = make_client(build=app_of_things, AUTH_CACHE_SECONDS=cache)
     boss, person = as_person(client=client, role=ADMIN), as_person(client=client)
-    issued = boss.post("/api-keys", json={"name": "k", "scopes": ["notes:read"]}) if "key" in grant else None
+    issued = boss.post("/api-keys", json={"name": "k", "scopes": ["things:read"]}) if "key" in grant else None
     key = issued.json()["id"] if issued else None
     method, path, body = GRANTS[grant]
     before = Database(client).run(_state)

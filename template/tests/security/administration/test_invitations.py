@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.administration import invitations
-from tests.security.authentication.persons import log_in
 from tests.security.fixtures import Database
+from tests.security.persons import log_in
 from tests.security.timing import later
 
 NEW = "seven quiet lamps behind"

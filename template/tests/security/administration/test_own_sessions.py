@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import PASSWORD, Person, log_in, log_in_quietly, refresh
 from tests.security.authentication.throttle_helpers import ALICE, From, at, service
+from tests.security.persons import PASSWORD, Person, log_in, log_in_quietly, refresh
 
 __all__ = ["at", "service"]  # fixtures
 

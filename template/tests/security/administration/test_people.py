@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.access.roles import ADMIN, first_role
-from tests.security.authentication.persons import PASSWORD, Person, log_in, refresh
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, log_in, refresh
 
 AsPerson = Callable[..., Person]
 

@@ -4,9 +4,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.security.administration import pruning
-from tests.security.authentication.persons import log_in
 from tests.security.authentication.throttle_helpers import ALICE, From, at, guesses, service
 from tests.security.fixtures import Database
+from tests.security.persons import log_in
 from tests.security.timing import later
 
 __all__ = ["at", "service"]  # fixtures

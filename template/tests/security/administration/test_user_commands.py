@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import PASSWORD, Person, log_in, refresh
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.terminal import Manage
 
 AsPerson = Callable[..., Person]

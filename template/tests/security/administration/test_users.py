@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.security.authentication.persons import PASSWORD, Person, log_in, refresh
+from tests.security.persons import PASSWORD, Person, log_in, refresh
 
 AsPerson = Callable[..., Person]
 NEW = "seven quiet lamps behind"

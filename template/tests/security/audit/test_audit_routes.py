@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 from app.security.access.roles import ADMIN
 from app.security.core.events import Event
 from tests.security.audit.audit_helpers import kept, kept_events, write
-from tests.security.authentication.persons import PASSWORD, Person, log_in
 from tests.security.fixtures import Database
+from tests.security.persons import PASSWORD, Person, log_in
 
 AsPerson = Callable[..., Person]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from app.security.core.events import Event
-from tests.security.authentication.persons import Person, log_in, refresh
 from tests.security.fixtures import MakeClient
+from tests.security.persons import Person, log_in, refresh
 from tests.security.terminal import Manage
 
 AsPerson = Callable[..., Person]

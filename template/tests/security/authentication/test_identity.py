@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.security.authentication.persons import PASSWORD, Person
 from tests.security.http.test_websockets import sockets  # noqa: F401
+from tests.security.persons import PASSWORD, Person
 
 AsPerson = Callable[..., Person]
 

@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.security.access.identity import Caller, public
-from tests.security.authentication.persons import Person, log_in, refresh
 from tests.security.build_app import assemble
 from tests.security.captured_logs import Capture, written
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+from tests.security.persons import Person, log_in, refresh
 
 AsPerson = Callable[..., Person]
 CANARY = "canary-2f7c1e"

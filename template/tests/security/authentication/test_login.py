@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.core.tables import UNUSABLE_PASSWORD, Account
-from tests.security.authentication.persons import PASSWORD, create_person, log_in
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, create_person, log_in
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import log_in
 from tests.security.authentication.throttle_helpers import ALICE, From, at, guesses, service
 from tests.security.fixtures import Database
+from tests.security.persons import log_in
 from tests.security.timing import later
 
 __all__ = ["at", "service"]  # fixtures

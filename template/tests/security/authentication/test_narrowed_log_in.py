@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import Person, refresh
 from tests.security.every_route import guarded_calls
+from tests.security.persons import Person, refresh
 
 AsPerson = Callable[..., Person]
 

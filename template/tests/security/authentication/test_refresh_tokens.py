@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import Person, refresh
 from tests.security.fixtures import MakeClient
+from tests.security.persons import Person, refresh
 from tests.security.timing import at_once, later
 
 AsPerson = Callable[..., Person]

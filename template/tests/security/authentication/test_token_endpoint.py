@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import PASSWORD, create_person
+from tests.security.persons import PASSWORD, create_person
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 LOG_IN = f"grant_type=password&username=alice@example.com&password={PASSWORD.replace(' ', '+')}"

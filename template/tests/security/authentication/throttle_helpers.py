@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import PASSWORD, Person, create_person, log_in
 from tests.security.fixtures import MakeClient
+from tests.security.persons import PASSWORD, Person, create_person, log_in
 
 AsPerson = Callable[..., Person]
 From = Callable[[str], TestClient]

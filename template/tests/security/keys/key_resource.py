@@ -14,7 +14,7 @@ from app.security.access.identity import Caller, recent_login, require_scope
 from app.security.core.tables import Account, ApiKey, utc_now
 from tests.security.build_app import assemble
 from tests.security.fixtures import Database
-from tests.security.keys.programs import Program
+from tests.security.programs import Program
 
 vault = APIRouter(prefix="/vault")
 

@@ -14,7 +14,7 @@ from tests.security.captured_logs import Capture, written
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import Database, MakeClient
 from tests.security.keys.key_resource import app_with_a_vault, change_row, disable_owner, expire, revoke, statements
-from tests.security.keys.programs import Program
+from tests.security.programs import Program
 
 AsProgram = Callable[..., Program]
 Recorded = list[dict[str, Any]]

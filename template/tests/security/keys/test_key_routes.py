@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import Person
 from tests.security.callers import CallerClient, client_from
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import MakeClient
 from tests.security.keys.key_resource import app_with_a_vault
+from tests.security.persons import Person
 from tests.security.timing import later
 
 AsPerson = Callable[..., Person]

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from app.security.access.policy import Policy
 from app.security.access.roles import ADMIN, Role
 from app.security.core.events import Event
-from tests.security.authentication.persons import Person
+from tests.security.persons import Person
 from tests.security.terminal import Manage
 
 AsPerson = Callable[..., Person]

@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.administration import invitations
-from tests.security.authentication.persons import PASSWORD, Person, log_in, refresh
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]

@@ -8,9 +8,9 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from app.security.core.tables import RefreshToken, Session
-from tests.security.authentication.persons import PASSWORD, Person, create_person, log_in, refresh
 from tests.security.authentication.throttle_helpers import ALICE, From, at, service
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
 from tests.security.timing import at_once, later
 
 __all__ = ["at", "service"]  # fixtures

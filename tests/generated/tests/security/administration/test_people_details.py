@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from app.security.access.roles import ADMIN
 from app.security.core.events import Event
-from tests.security.authentication.persons import Person, create_person, log_in, log_in_quietly, refresh
 from tests.security.fixtures import Database
+from tests.security.persons import Person, create_person, log_in, log_in_quietly, refresh
 from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]

@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.core.settings import NAME, ROOT
-from tests.security.authentication.persons import PASSWORD, Person, create_person, log_in
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, create_person, log_in
 from tests.security.terminal import Manage
 
 AsPerson = Callable[..., Person]

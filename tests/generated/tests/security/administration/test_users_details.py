@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.core.events import Event
 from app.security.core.tables import Account, ApiKey, utc_now
-from tests.security.authentication.persons import PASSWORD, Person, hash_of, log_in, refresh
 from tests.security.fixtures import Database
+from tests.security.persons import PASSWORD, Person, hash_of, log_in, refresh
 from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]

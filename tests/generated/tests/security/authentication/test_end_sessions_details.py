@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.core.events import Event
-from tests.security.authentication.persons import Person, refresh
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import Person, refresh
 from tests.security.terminal import Manage
 
 AsPerson = Callable[..., Person]

@@ -11,9 +11,9 @@ from app.security.access import accounts
 from app.security.access.identity import Caller, require_scope
 from app.security.administration import invitations
 from app.security.core.events import Event
-from tests.security.authentication.persons import PASSWORD, Person, log_in, refresh
 from tests.security.build_app import assemble
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import later
 
 AsPerson = Callable[..., Person]

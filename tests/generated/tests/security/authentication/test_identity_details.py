@@ -14,9 +14,9 @@ from starlette.websockets import WebSocketDisconnect
 from app.main import create_app
 from app.security.access import accounts
 from app.security.authentication.tokens import BearerToken
-from tests.security.authentication.persons import PASSWORD, Person
 from tests.security.fixtures import Database, MakeClient
 from tests.security.http.test_websockets import sockets  # noqa: F401
+from tests.security.persons import PASSWORD, Person
 
 AsPerson = Callable[..., Person]
 

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.core.tables import UNUSABLE_PASSWORD, Account
-from tests.security.authentication.persons import PASSWORD, create_person, log_in
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, create_person, log_in
 from tests.security.timing import seconds
 
 ODD_PASSWORDS = {

@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import PASSWORD, create_person, log_in, refresh
 from tests.security.authentication.throttle_helpers import ALICE, AsPerson, From, at, guesses, service, spend
 from tests.security.fixtures import BASE_ENVIRONMENT, MakeClient
+from tests.security.persons import PASSWORD, create_person, log_in, refresh
 from tests.security.timing import at_once, later
 
 __all__ = ["at", "service"]  # fixtures

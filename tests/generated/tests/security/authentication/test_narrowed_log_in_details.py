@@ -8,9 +8,9 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import Caller, require_scope
 from app.security.compose import fastapi_options, secure
-from tests.security.authentication.persons import Person, log_in, refresh
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
+from tests.security.persons import Person, log_in, refresh
 
 AsPerson = Callable[..., Person]
 router = APIRouter()

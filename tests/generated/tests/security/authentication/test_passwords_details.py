@@ -16,8 +16,8 @@ from app.security.access import accounts
 from app.security.administration import invitations
 from app.security.authentication import passwords
 from app.security.compose import fastapi_options, secure
-from tests.security.authentication.persons import PASSWORD, create_person, log_in
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, create_person, log_in
 from tests.security.timing import at_once, seconds
 
 ALICE = "alice.wonderland@example.com"

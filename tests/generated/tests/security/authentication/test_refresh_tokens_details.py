@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from tests.security.authentication.persons import Person, log_in, log_in_quietly, refresh
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import Person, log_in, log_in_quietly, refresh
 from tests.security.timing import at_once, later
 
 AsPerson = Callable[..., Person]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import PASSWORD, Person, log_in, refresh
 from tests.security.fixtures import Database, MakeClient
+from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import later, seconds
 
 AsPerson = Callable[..., Person]

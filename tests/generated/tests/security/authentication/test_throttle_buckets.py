@@ -5,9 +5,9 @@ from sqlalchemy import Connection, event, text
 from starlette.testclient import TestClient
 
 from app.security.authentication import throttle
-from tests.security.authentication.persons import log_in
 from tests.security.authentication.throttle_helpers import ALICE, From, at, guesses, service
 from tests.security.fixtures import Database
+from tests.security.persons import log_in
 from tests.security.timing import later
 
 __all__ = ["at", "service"]  # fixtures

@@ -4,8 +4,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import PASSWORD, create_person, log_in, refresh
 from tests.security.http.test_headers import EXPECTED
+from tests.security.persons import PASSWORD, create_person, log_in, refresh
 
 CANARY = "canary-2f7c1e"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

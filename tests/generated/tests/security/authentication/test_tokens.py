@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from app.security.access import accounts
 from app.security.core.tables import Account, Session, utc_now
 from tests.security.authentication.hostile_tokens import HOSTILE, Forge, decode
-from tests.security.authentication.persons import PASSWORD, Person, refresh
 from tests.security.fixtures import BASE_ENVIRONMENT, Database, MakeClient
+from tests.security.persons import PASSWORD, Person, refresh
 
 AsPerson = Callable[..., Person]
 CLAIMS = {

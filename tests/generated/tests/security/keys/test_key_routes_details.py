@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.authentication.persons import PASSWORD, Person
 from tests.security.fixtures import MakeClient
 from tests.security.keys.key_resource import app_with_a_vault
+from tests.security.persons import PASSWORD, Person
 from tests.security.terminal import Manage
 from tests.security.timing import later
 

@@ -14,7 +14,7 @@ from app.security.keys import store
 from app.security.keys.store import KeyRefused, NewKey
 from tests.security.fixtures import Database, MakeClient
 from tests.security.keys.key_resource import app_with_a_vault, disable_owner, revoke
-from tests.security.keys.programs import Program, issue_key
+from tests.security.programs import Program, issue_key
 from tests.security.timing import at_once, later
 
 AsProgram = Callable[..., Program]
