@@ -50,9 +50,9 @@ for pattern, variables in {"development_*.py": BASE_ENVIRONMENT, "production_*.p
         variables |= import_module(f"{__package__}.{path.parent.name}.{path.stem}").VARIABLES
 os.environ.update(BASE_ENVIRONMENT)
 
-from app.main import create_app  # noqa: E402
+from app.main import app, create_app  # noqa: E402
 from app.security.core import logs  # noqa: E402
-from app.security.operations import migrations  # noqa: E402
+from app.security.operations import migrations, start_up  # noqa: E402
 
 BuildApp = Callable[[], FastAPI]
 
@@ -67,6 +67,12 @@ class MakeClient(Protocol):
         production: bool = ...,
         **environment: str,
     ) -> TestClient: ...
+
+
+def pytest_sessionstart() -> None:
+    """Without secure(app) nearly every test would fail, for the same reason."""
+    if "layers" not in app.state:
+        pytest.exit(start_up.NOT_SECURED, returncode=1)
 
 
 def pytest_collection_finish() -> None:

@@ -1,13 +1,16 @@
 """The command line and its scripts as processes: a fresh clone, broken code, conflicts, a newer database."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from app.security.core.settings import ROOT
 from app.security.core.tables import SECURITY_VERSIONS
+from app.security.operations.start_up import NOT_SECURED
 from tests.security.operations.test_migrations import add_to_yours
 from tests.security.project_copy import Copy
 
@@ -97,3 +100,14 @@ def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(copy: Copy) -> None:
 
     assert copy.rows("SELECT * FROM scratch_parents") == [(1, None)]
     assert copy.rows("SELECT * FROM scratch_children") == [(1, 1)]
+
+
+def test_the_tests_of_an_app_without_its_protections_end_with_one_sentence(copy: Copy) -> None:
+    main = copy.folder / "app/main.py"
+    main.write_text(main.read_text().replace("    secure(app)\n", ""))
+    shutil.copytree(ROOT / "tests", copy.folder / "tests")
+
+    result = copy.run("pytest", "--quiet")
+
+    assert result.returncode == 1
+    assert [line.strip(" !").rpartition("Exit: ")[2] for line in result.stdout.splitlines()] == [NOT_SECURED]
