@@ -26,11 +26,9 @@ def chunks(size: int) -> Iterator[bytes]:
         yield b" " * 1024
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example.com", "localhost.evil.com", "", "localhost:8000@evil.com", "LOCALHOST/"]
-)
-def test_a_foreign_host_is_refused(client: TestClient, host: str) -> None:
-    assert client.get("/things", headers={"Host": host}).status_code == 400
+def test_a_foreign_host_is_refused(client: TestClient) -> None:
+    for host in ("evil.example.com", "localhost.evil.com", "", "localhost:8000@evil.com", "LOCALHOST/"):
+        assert client.get("/things", headers={"Host": host}).status_code == 400, host
 
 
 @pytest.mark.slow
@@ -39,13 +37,11 @@ def test_our_own_host_is_known_by_any_port(client: TestClient, host: str) -> Non
     assert client.get("/things", headers={"Host": host}).status_code == 401
 
 
-@pytest.mark.parametrize(
-    "name", ["Host", "Authorization", "X-API-Key", "Content-Type", "Origin", "Content-Length", "X-Forwarded-Proto"]
-)
-def test_a_header_that_may_stand_once_stands_once(client: TestClient, name: str) -> None:
-    headers = [("Host", "localhost"), (name, "1"), (name, "1")]
+def test_a_header_that_may_stand_once_stands_once(client: TestClient) -> None:
+    for name in ("Host", "Authorization", "X-API-Key", "Content-Type", "Origin", "Content-Length", "X-Forwarded-Proto"):
+        headers = [("Host", "localhost"), (name, "1"), (name, "1")]
 
-    assert client.get("/things", headers=headers).status_code == 400
+        assert client.get("/things", headers=headers).status_code == 400, name
 
 
 @pytest.mark.slow
@@ -78,16 +74,13 @@ def test_a_body_of_undeclared_length_that_is_small_enough_is_read(as_caller: AsC
     assert as_caller().post("/things", content=body, headers=JSON).status_code == 201
 
 
-@pytest.mark.parametrize(
-    "sent", ["text/plain", "text/json", "application/x-www-form-urlencoded", "application/xml", ""]
-)
-def test_a_body_of_another_media_type_is_refused(as_caller: AsCaller, sent: str) -> None:
+def test_a_body_of_another_media_type_is_refused(as_caller: AsCaller) -> None:
     caller = as_caller()
 
-    assert caller.post("/things", content=b'{"title": "x"}', headers={"Content-Type": sent}).status_code == 415
-    assert (
-        caller.post("/things", content=b'{"title": "x"}', headers={"Content-Type": f"{sent}; a=b"}).status_code == 415
-    )
+    for media_type in ("text/plain", "text/json", "application/x-www-form-urlencoded", "application/xml", ""):
+        for sent in (media_type, f"{media_type}; a=b"):
+            answer = caller.post("/things", content=b'{"title": "x"}', headers={"Content-Type": sent})
+            assert answer.status_code == 415, sent
     assert caller.get("/things").json() == 0
 
 
@@ -96,12 +89,12 @@ def test_a_path_with_a_line_break_is_refused(client: TestClient) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "DELETE", "OPTIONS"])
-def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller, method: str) -> None:
-    answer = as_caller().request(method, "/health/live")
+def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller) -> None:
+    caller = as_caller()
 
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET"
+    for method in ("PUT", "TRACE", "CONNECT", "PROPFIND", "DELETE", "OPTIONS"):
+        answer = caller.request(method, "/health/live")
+        assert (answer.status_code, answer.headers.get("allow")) == (405, "GET"), method
 
 
 @pytest.mark.slow
@@ -139,12 +132,12 @@ def test_production_wants_https_and_never_redirects(make_client: MakeClient) -> 
     assert client.get("/things").status_code == 401
 
 
-@pytest.mark.parametrize("address", ["192.168.1.7", "10.0.0.1", "8.8.8.8", "2001:db8::1", "::ffff:8.8.8.8"])
-def test_in_development_only_this_machine_is_served(client: TestClient, make_client: MakeClient, address: str) -> None:
-    stranger = make_client(client.app, address=address)  # type: ignore[arg-type]
+def test_in_development_only_this_machine_is_served(client: TestClient, make_client: MakeClient) -> None:
+    for address in ("192.168.1.7", "10.0.0.1", "8.8.8.8", "2001:db8::1", "::ffff:8.8.8.8"):
+        stranger = make_client(client.app, address=address)  # type: ignore[arg-type]
 
-    assert stranger.get("/health/live").status_code == 403
-    assert stranger.get("/docs").status_code == 403
+        assert stranger.get("/health/live").status_code == 403, address
+        assert stranger.get("/docs").status_code == 403, address
 
 
 @pytest.mark.slow
