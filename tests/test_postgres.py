@@ -76,6 +76,18 @@ def test_its_tests_pass_on_postgresql(project: Callable[..., Project], database:
     service.must("python", "-m", "pytest", "--quiet", *PARTS, TEST_DATABASE_URL=database, CI="true")
 
 
+def test_without_its_time_outs_and_keepalives_a_project_fails_its_tests(
+    project: Callable[..., Project], database: str
+) -> None:
+    service = project()
+    service.replace("app/database.py", "KEEPALIVES | limits", "{}")
+
+    command = ["python", "-m", "pytest", "--quiet", "tests/security/core/test_database.py"]
+    done = service.run(*command, TEST_DATABASE_URL=database)
+
+    assert re.search(r"^5 failed", done.stdout, re.MULTILINE), done.stdout
+
+
 def test_five_migrations_at_once_all_succeed(project: Callable[..., Project], database: str) -> None:
     service = project()
 
