@@ -6,26 +6,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.security.access.policy import Policy
 from app.security.access.roles import ADMIN, Role
 from app.security.core.events import Event
-from tests.security.persons import Person
+from tests.security.access.test_roles import AsPerson, call, routes_for_roles
 from tests.security.terminal import Manage
 
-AsPerson = Callable[..., Person]
-NOBODY = "00000000-0000-4000-8000-000000000000"
 OTHER = next((role.value for role in Role if role is not ADMIN), "")
-
-
-def routes_for_roles(client: TestClient) -> list[Policy]:
-    return [policy for policy in client.app.state.policies.all if policy.roles]  # type: ignore[attr-defined]
-
-
-def call(client: TestClient, policy: Policy) -> int:
-    method = next(iter(policy.methods))
-    path = policy.path.replace("{person_id:uuid}", NOBODY)
-    body = {"json": {}} if method in ("POST", "PATCH") else {}
-    return client.request(method, path, **body).status_code
 
 
 def test_the_refusal_says_that_the_right_is_missing(as_person: AsPerson) -> None:

@@ -3,38 +3,16 @@
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security.access import accounts
-from app.security.administration import invitations
+from tests.security.administration.test_invitations import ALICE, NEW, activate, invite
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]
-NEW = "seven quiet lamps behind"
-ALICE = "alice@example.com"
-
-
-def invite(client: TestClient, name: str = ALICE) -> str:
-    """The token of an invitation for this person, who is created when unknown."""
-
-    async def work(db: AsyncSession) -> str:
-        try:
-            account = await accounts.by_name(db, name)
-        except accounts.UnknownAccount:
-            account = await accounts.create(db, name)
-        return await invitations.invite(db, account)
-
-    return Database(client).run(work)
-
-
-def activate(client: TestClient, token: str, password: str = NEW) -> Any:
-    return client.post("/auth/activate", json={"token": token, "password": password})
 
 
 def test_a_new_invitation_ends_the_one_before(client: TestClient) -> None:

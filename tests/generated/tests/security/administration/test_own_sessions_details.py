@@ -1,27 +1,18 @@
 """Correct logins are no failures; a changed password ends its session's old tokens; an access token can be revoked."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from app.security.core.tables import RefreshToken, Session
+from tests.security.administration.test_own_sessions import AsPerson, change
 from tests.security.authentication.throttle_helpers import ALICE, From, at, service
 from tests.security.fixtures import Database, MakeClient
-from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
+from tests.security.persons import PASSWORD, create_person, log_in, refresh
 from tests.security.timing import at_once, later
 
 __all__ = ["at", "service"]  # fixtures
-
-AsPerson = Callable[..., Person]
-NEW = "seven quiet lamps behind"
-
-
-def change(person: Person, **more: Any) -> Any:
-    body = {"current_password": PASSWORD, "new_password": NEW, **more}
-    return person.post("/users/me/password", json=body)
 
 
 def test_collisions_of_two_tabs_count_only_between_refreshes(make_client: MakeClient, as_person: AsPerson) -> None:

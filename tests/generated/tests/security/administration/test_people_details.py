@@ -1,6 +1,5 @@
 """The administration of people: who may, after which log-in, and what can never happen."""
 
-from collections.abc import Callable
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -10,21 +9,17 @@ from starlette.testclient import TestClient
 
 from app.security.access.roles import ADMIN
 from app.security.core.events import Event
+from tests.security.administration.test_people import (
+    AsPerson,
+    activate,
+    boss,  # noqa: F401
+    disable,
+)
 from tests.security.fixtures import Database
 from tests.security.persons import Person, create_person, log_in, log_in_quietly, refresh
 from tests.security.timing import at_once
 
-AsPerson = Callable[..., Person]
 NOBODY = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture
-def boss(as_person: AsPerson) -> Person:
-    return as_person(role=ADMIN)
-
-
-def disable(by: Person, person: Person) -> Any:
-    return by.patch(f"/users/{person.id}", json={"is_active": False})
 
 
 def test_an_invitation_serves_a_forgotten_password(client: TestClient, boss: Person, as_person: AsPerson) -> None:
@@ -159,10 +154,6 @@ def test_each_act_of_the_administrator_is_one_event_that_names_the_person(
         (actor, subject, "sessions_ended"),
     ]
     assert events_of(Event.AUTHZ_CHANGE) == [(actor, subject, f"->{ADMIN}")]
-
-
-def activate(client: TestClient, token: str) -> int:
-    return client.post("/auth/activate", json={"token": token, "password": "seven quiet lamps behind"}).status_code
 
 
 def test_an_invitation_for_a_person_ends_when_they_become_administrator(boss: Person, as_person: AsPerson) -> None:

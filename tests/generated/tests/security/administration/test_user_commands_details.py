@@ -4,7 +4,6 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,15 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.core.settings import NAME, ROOT
+from tests.security.administration.test_user_commands import (
+    ALICE,
+    TWICE,
+    AsPerson,
+    users,  # noqa: F401
+)
 from tests.security.fixtures import Database, MakeClient
-from tests.security.persons import PASSWORD, Person, create_person, log_in
+from tests.security.persons import PASSWORD, create_person, log_in
 from tests.security.terminal import Manage
-
-AsPerson = Callable[..., Person]
-ALICE = "alice@example.com"
-TWICE = f"{PASSWORD}\n{PASSWORD}\n"
-
-
-@pytest.fixture
-def users(manage: Manage) -> Manage:
-    """Type `manage users …` and these lines; the exit code, stdout and stderr."""
-    return partial(manage, "users")
 
 
 def test_no_variable_stands_in_for_the_typing(

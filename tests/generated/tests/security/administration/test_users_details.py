@@ -1,7 +1,6 @@
 """One's own account: looking at it, and changing the password."""
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,20 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.core.events import Event
 from app.security.core.tables import Account, ApiKey, utc_now
+from tests.security.administration.test_users import NEW, AsPerson, change, names
 from tests.security.fixtures import Database
-from tests.security.persons import PASSWORD, Person, hash_of, log_in, refresh
+from tests.security.persons import PASSWORD, hash_of, log_in, refresh
 from tests.security.timing import at_once
-
-AsPerson = Callable[..., Person]
-NEW = "seven quiet lamps behind"
-
-
-def change(person: Person, current: str = PASSWORD, new: str = NEW, **more: object) -> Any:
-    return person.post("/users/me/password", json={"current_password": current, "new_password": new, **more})
-
-
-def names(recorded: list[dict[str, Any]]) -> list[str]:
-    return [str(event["event"]) for event in recorded]
 
 
 def test_people_see_who_they_are_and_nothing_else(as_person: AsPerson) -> None:

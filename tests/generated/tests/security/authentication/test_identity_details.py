@@ -14,27 +14,10 @@ from starlette.websockets import WebSocketDisconnect
 from app.main import create_app
 from app.security.access import accounts
 from app.security.authentication.tokens import BearerToken
+from tests.security.authentication.test_identity import ENDINGS, AsPerson
 from tests.security.fixtures import Database, MakeClient
 from tests.security.http.test_websockets import sockets  # noqa: F401
-from tests.security.persons import PASSWORD, Person
-
-AsPerson = Callable[..., Person]
-
-
-def log_out(person: Person) -> None:
-    assert person.post("/auth/logout").status_code == 204
-
-
-def end_all(person: Person) -> None:
-    assert person.delete("/auth/sessions").status_code == 204
-
-
-def change_password(person: Person) -> None:
-    change = {"current_password": PASSWORD, "new_password": "quite another 9 zebra lamp"}
-    assert person.post("/users/me/password", json=change).status_code == 200
-
-
-ENDINGS = pytest.mark.parametrize("end", [log_out, end_all, change_password])
+from tests.security.persons import Person
 
 
 @ENDINGS
@@ -92,7 +75,7 @@ def test_a_session_that_ends_while_its_token_is_verified_is_not_remembered(
 
 
 def test_a_socket_ends_with_the_role_it_was_opened_with(
-    sockets: TestClient,  # noqa: F811
+    sockets: TestClient,
     as_person: AsPerson,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

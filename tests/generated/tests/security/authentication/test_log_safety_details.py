@@ -2,61 +2,23 @@
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
-import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.security.access.identity import Caller, public
-from tests.security.build_app import assemble
+from tests.security.authentication.test_log_safety import (
+    CANARY,
+    client,  # noqa: F401
+    use_everything,
+)
 from tests.security.captured_logs import Capture, written
-from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+from tests.security.fixtures import MakeClient
 
 FIELDS = {
     *("actor", "app_version", "client_ip", "client_request_id", "event", "method", "milliseconds", "outcome", "reason"),
     *("request_id", "route", "status", "subject", "time", "user_agent"),
 }
 NASTY = "a\r\nb\n{}\x1b[31m\x85\u2028\u2029\x0bc" + "x" * 10_000
-CANARY = "canary-2f7c1e"
-
-
-def add_routes(app: FastAPI) -> None:
-    @app.get("/failing/{name}", dependencies=[public])
-    async def failing(name: str) -> None:
-        raise RuntimeError("the recipe is in the cellar")
-
-    @app.get("/number/{number}")
-    async def number(number: int, caller: Caller) -> None: ...
-
-
-@pytest.fixture(params=["production", "development"])
-def client(request: pytest.FixtureRequest, make_client: MakeClient, environment: Callable[..., None]) -> TestClient:
-    production = request.param == "production"
-    environment(**PRODUCTION_ENVIRONMENT if production else {})
-    return make_client(assemble(add_routes), production=production)
-
-
-def use_everything(client: TestClient, text: str) -> list[Any]:
-    """Put this text wherever a caller can put text."""
-    headers = {"Authorization": f"Bearer {text}", "X-API-Key": text, "Cookie": f"session={text}", "User-Agent": "x"}
-    form = {"grant_type": "password", "username": text, "password": text, "scope": "", text: text}
-    return [
-        client.get(f"/users/me?access_token={text}", headers=headers),
-        client.get("/number/x", headers=headers, params={text: text}),
-        client.get(f"/failing/{text}", headers=headers, params={"q": text}),
-        client.get(f"/{text}"),
-        client.request(text[:20], "/users/me"),
-        client.post("/auth/token", data=form),
-        client.post("/auth/token", data={"grant_type": text}),
-        client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": f"rt_{text}"}),
-        client.post("/auth/revoke", data={"token": text}),
-        client.post("/auth/activate", json={"token": text, "password": text}),
-        client.post("/auth/activate", json={"token": [text], "password": {text: text}, text: text}),
-        client.post("/auth/activate", content=text, headers={"Content-Type": "application/json"}),
-        client.post("/auth/activate", content=text, headers={"Content-Type": text}),
-    ]
 
 
 def test_in_production_every_line_is_one_json_object_of_known_fields(make_client: MakeClient, capsys: Capture) -> None:

@@ -9,14 +9,18 @@ from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.core.tables import UNUSABLE_PASSWORD, Account
-from tests.security.fixtures import Database, MakeClient
-from tests.security.persons import PASSWORD, create_person, log_in
+from app.security.core.tables import UNUSABLE_PASSWORD
+from tests.security.authentication.test_login import (
+    callers,  # noqa: F401
+    person_in_state,
+    refused_for_certain,
+    seen,
+)
+from tests.security.fixtures import Database
+from tests.security.persons import PASSWORD, log_in
 from tests.security.timing import seconds
 
 ODD_PASSWORDS = {
@@ -49,38 +53,6 @@ ODD_NAMES = {
     "an expression": "' OR 1=1--",
     "a pattern": "%",
 }
-
-
-@pytest.fixture
-def callers(make_client: MakeClient, client: TestClient) -> Iterator[TestClient]:
-    """Clients of one app, each from an address of its own: guessing is slow for each of them."""
-    return (make_client(client.app, address=f"127.50.{number // 200}.{number % 200 + 1}") for number in count())  # type: ignore[arg-type]
-
-
-def seen(answer: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """All that a stranger sees of an answer, but for the id of the request."""
-    headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
-    return answer.status_code, {**answer.json(), "instance": ""}, headers
-
-
-def person_in_state(client: TestClient, name: str, **values: object) -> str:
-    identity = create_person(client, name)
-
-    async def change(db: AsyncSession) -> None:
-        await db.execute(update(Account).where(Account.id == identity).values(**values))
-
-    if values:
-        Database(client).run(change)
-    return name
-
-
-def refused_for_certain(client: TestClient) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """What a wrong password of an existing person is answered."""
-    person_in_state(client, "reference@example.com")
-    answer = seen(log_in(client, "reference@example.com", "wrong"))
-    assert answer[:2] == (400, answer[1])
-    assert answer[1]["error"] == "invalid_grant"
-    return answer
 
 
 def test_an_invited_person_has_no_password_that_could_be_guessed(client: TestClient) -> None:

@@ -9,19 +9,15 @@ from functools import partial
 import argon2
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security.access import accounts
-from app.security.administration import invitations
 from app.security.authentication import passwords
 from app.security.compose import fastapi_options, secure
+from tests.security.authentication.test_passwords import ALICE, TODAYS_COSTS, choose, hash_in
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, create_person, log_in
 from tests.security.timing import at_once, seconds
 
-ALICE = "alice.wonderland@example.com"
-TODAYS_COSTS = "$argon2id$v=19$m=19456,t=2,p=1$"
 ACCEPTED = {
     "words": "seven quiet lamps behind",
     "fifteen small letters": "qzvkwjmxhtfbpyd",
@@ -36,26 +32,6 @@ ACCEPTED = {
     "128 characters": "quiet lamps behind " * 6 + "and 14 letters",
     "a name and more than it": "alice counts purple walruses",
 }
-
-
-def choose(client: TestClient, password: str) -> tuple[int, str]:
-    """Choose this password as Alice, invited anew; the status and the body of the answer."""
-    database = Database(client)
-
-    async def invite(db: AsyncSession) -> str:
-        try:
-            alice = await accounts.by_name(db, ALICE)
-        except accounts.UnknownAccount:
-            alice = await accounts.create(db, ALICE)
-        return await invitations.invite(db, alice)
-
-    database.rows("DELETE FROM throttle_buckets")  # it is not guessing that is tested here
-    answer = client.post("/auth/activate", json={"token": database.run(invite), "password": password})
-    return answer.status_code, answer.text
-
-
-def hash_in(database: Database) -> str:
-    return str(database.rows("SELECT password_hash FROM accounts")[0][0])
 
 
 def test_any_long_and_unguessable_password_is_accepted_as_it_is(client: TestClient) -> None:

@@ -1,35 +1,14 @@
 """Refresh tokens: each serves once, what looks stolen ends the session, and every session ends some day (RFC 9700)."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
+from tests.security.authentication.test_refresh_tokens import alice, uncached, works  # noqa: F401
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import Person, log_in, log_in_quietly, refresh
 from tests.security.timing import at_once, later
-
-AsPerson = Callable[..., Person]
-
-
-@pytest.fixture
-def uncached(make_client: MakeClient) -> TestClient:
-    """For tests that travel in time, which the cache of credentials does not notice."""
-    return make_client(AUTH_CACHE_SECONDS="0")
-
-
-@pytest.fixture
-def alice(uncached: TestClient, as_person: AsPerson) -> Person:
-    return as_person(client=uncached)
-
-
-def works(person: Person, tokens: dict[str, Any]) -> tuple[bool, bool]:
-    """Whether this access token and this refresh token still do; the refresh token is used up by asking."""
-    answer = person.get("/users/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
-    return answer.status_code == 200, refresh(person, tokens["refresh_token"]).status_code == 200
 
 
 def test_an_older_generation_ends_the_session_too(alice: Person) -> None:

@@ -4,34 +4,16 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from itertools import cycle
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from tests.security.fixtures import Database, MakeClient
+from tests.security.authentication.test_sessions import AsPerson, alice, uncached, works  # noqa: F401
+from tests.security.fixtures import Database
 from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import later, seconds
 
-AsPerson = Callable[..., Person]
 WAITING = 2  # seconds; who waits for a lock of their own waits for five
-
-
-@pytest.fixture
-def uncached(make_client: MakeClient) -> TestClient:
-    """For tests that travel in time, which the cache of credentials does not notice."""
-    return make_client(AUTH_CACHE_SECONDS="0")
-
-
-@pytest.fixture
-def alice(uncached: TestClient, as_person: AsPerson) -> Person:
-    return as_person(client=uncached)
-
-
-def works(person: Person, tokens: dict[str, Any]) -> tuple[bool, bool]:
-    """Whether this access token and this refresh token still do; the refresh token is used up by asking."""
-    answer = person.get("/users/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
-    return answer.status_code == 200, refresh(person, tokens["refresh_token"]).status_code == 200
 
 
 def test_sessions_that_nobody_used_for_a_week_take_no_room(uncached: TestClient, as_person: AsPerson) -> None:

@@ -1,16 +1,14 @@
 """Every logger writes lines of one form, in which credentials are redacted."""
 
 import logging
-from collections.abc import Callable
 
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.security.access.identity import public
-from tests.security.build_app import assemble
 from tests.security.captured_logs import Capture, written
-from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+from tests.security.core.test_log_lines import (
+    client,  # noqa: F401
+)
 
 TOKENS = {
     "access token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
@@ -20,18 +18,6 @@ TOKENS = {
     "hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
     "password in an address": "hunter2hunter2",
 }
-
-
-def add_routes(app: FastAPI) -> None:
-    @app.get("/open", dependencies=[public])
-    async def anyone() -> None: ...
-
-
-@pytest.fixture(params=["production", "development"])
-def client(request: pytest.FixtureRequest, make_client: MakeClient, environment: Callable[..., None]) -> TestClient:
-    production = request.param == "production"
-    environment(**PRODUCTION_ENVIRONMENT if production else {})
-    return make_client(assemble(add_routes), production=production)
 
 
 def test_the_servers_own_access_log_is_off_since_it_shows_query_strings(client: TestClient, capsys: Capture) -> None:

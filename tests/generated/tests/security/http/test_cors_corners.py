@@ -5,49 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.security.access.identity import public, require_scope
 from app.security.core import settings
-from app.security.core.problems import Problem
 from app.security.http.cors import CorsSettings
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
+from tests.security.http.test_cors import (
+    add_routes,
+    client,  # noqa: F401
+    preflight,
+)
 
 ALLOWED, ANOTHER = "https://app.example.com", "https://shop.example.com:8443"
-
-
-def add_routes(app: FastAPI) -> None:
-    @app.get("/mine", dependencies=[require_scope("mine:read")])
-    async def mine() -> None: ...
-
-    @app.get("/later", dependencies=[public])
-    async def later() -> None:
-        raise Problem(429, headers={"Retry-After": "7"})
-
-    @app.get("/failing", dependencies=[public])
-    async def failing() -> None:
-        raise RuntimeError
-
-    @app.post("/open", dependencies=[public])
-    async def open_to_all(body: dict[str, int]) -> None: ...
-
-
-@pytest.fixture
-def client(make_client: MakeClient) -> TestClient:
-    return make_client(
-        build=lambda: assemble(add_routes), production=True, CORS_ORIGINS=f"{ALLOWED}, {ANOTHER}", MAX_BODY_BYTES="1024"
-    )
-
-
-def preflight(client: TestClient, origin: str, method: str = "GET", headers: str = "authorization") -> Any:
-    asked = {
-        "Origin": origin,
-        "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": headers,
-    }
-    return client.options("/mine", headers=asked)
 
 
 def test_an_allowed_page_reads_when_to_try_again(client: TestClient) -> None:

@@ -6,22 +6,9 @@ from starlette.testclient import TestClient
 from app.security.access import accounts
 from app.security.core import settings
 from app.security.keys.store import parse
-from tests.security.fixtures import Database, MakeClient
-from tests.security.keys.key_resource import app_with_a_vault
+from tests.security.fixtures import Database
+from tests.security.keys.test_key_commands import ISSUE, client_of_the_vault, keys  # noqa: F401
 from tests.security.terminal import Manage
-
-ISSUE = ("issue", "--account", "billing", "--scope", "vault:read")
-
-
-@pytest.fixture(name="client")
-def client_of_the_vault(make_client: MakeClient) -> TestClient:
-    return make_client(build=app_with_a_vault, AUTH_CACHE_SECONDS="0")
-
-
-@pytest.fixture
-def keys(client: TestClient, manage: Manage) -> Manage:
-    """Type `manage keys …` while the service runs on the same database."""
-    return lambda *arguments: manage("keys", *arguments, load=app_with_a_vault)
 
 
 def status(client: TestClient, key: str) -> int:

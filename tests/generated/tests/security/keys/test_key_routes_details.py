@@ -1,45 +1,16 @@
 """API keys of people over HTTP: issued for at most their own scopes, shown once, rotated and revoked."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from starlette.testclient import TestClient
 
 from tests.security.fixtures import MakeClient
 from tests.security.keys.key_resource import app_with_a_vault
+from tests.security.keys.test_key_routes import WANTED, AsPerson, alice, client_of_the_vault, issue, rotate, status  # noqa: F401
 from tests.security.persons import PASSWORD, Person
 from tests.security.terminal import Manage
 from tests.security.timing import later
 
-AsPerson = Callable[..., Person]
 NEW_PASSWORD = "seven quiet lamps behind"
-WANTED = {"name": "nightly", "scopes": ["vault:read"]}
-
-
-@pytest.fixture(name="client")
-def client_of_the_vault(make_client: MakeClient) -> TestClient:
-    return make_client(build=app_with_a_vault, AUTH_CACHE_SECONDS="0")
-
-
-@pytest.fixture
-def alice(as_person: AsPerson) -> Person:
-    return as_person()
-
-
-def issue(person: Person, **more: object) -> dict[str, Any]:
-    response = person.post("/api-keys", json=WANTED | more)
-    assert response.status_code == 201, response.text
-    made: dict[str, Any] = response.json()
-    return made
-
-
-def status(client: TestClient, made: dict[str, Any]) -> int:
-    return client.get("/vault", headers={"X-API-Key": made["key"]}).status_code
-
-
-def rotate(person: Person, made: dict[str, Any], **body: int) -> Any:
-    return person.post(f"/api-keys/{made['id']}/rotate", **({"json": body} if body else {}))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
