@@ -107,7 +107,7 @@ def mount_of_everything(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("add", [catch_all, catch_all_of_a_router, mount_of_everything])
-def test_no_route_of_yours_shadows_ours(environment: Environment, add: Add) -> None:
+def test_no_route_of_the_owner_shadows_the_templates(environment: Environment, add: Add) -> None:
     environment()
 
     client = caller_of(assemble(add, public=["/"]))

@@ -191,7 +191,7 @@ def test_every_route_of_this_project_that_is_not_public_requires_authentication(
     assert {made.path: made.status(client) for made in calls if made.status(client) not in (401, 403)} == {}
 
 
-def test_a_public_path_opens_no_route_that_takes_dependencies(environment: Callable[..., None]) -> None:
+def test_a_public_path_opens_no_route_that_declares_dependencies(environment: Callable[..., None]) -> None:
     environment()
 
     def add(app: FastAPI) -> None:

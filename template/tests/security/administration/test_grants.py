@@ -91,7 +91,7 @@ async def _state(db: AsyncSession) -> list[Any]:
 
 
 @pytest.mark.parametrize(("grant", "revoke", "cache"), CASES)
-def test_who_lost_power_meanwhile_grants_none(
+def test_a_caller_who_lost_power_meanwhile_grants_none(
     make_client: MakeClient,
     as_person: AsPerson,
     monkeypatch: pytest.MonkeyPatch,

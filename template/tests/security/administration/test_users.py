@@ -17,7 +17,7 @@ def names(recorded: list[dict[str, Any]]) -> list[str]:
     return [str(event["event"]) for event in recorded]
 
 
-def test_the_new_password_takes_the_place_of_the_old_one(as_person: AsPerson) -> None:
+def test_the_new_password_replaces_the_old_one(as_person: AsPerson) -> None:
     alice = as_person()
 
     assert change(alice).status_code == 200

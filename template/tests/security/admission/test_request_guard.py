@@ -33,7 +33,7 @@ def test_a_foreign_host_is_refused(client: TestClient) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:1", "[::1]:8000"])
-def test_our_own_host_is_known_by_any_port(client: TestClient, host: str) -> None:
+def test_the_own_host_is_served_at_any_port(client: TestClient, host: str) -> None:
     assert client.get("/things", headers={"Host": host}).status_code == 401
 
 
@@ -46,7 +46,7 @@ def test_a_header_that_may_stand_once_stands_once(client: TestClient) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Request-ID"])
-def test_what_a_proxy_says_is_repeated_in_no_trailer(client: TestClient, name: str) -> None:
+def test_a_forwarding_header_may_not_be_repeated_in_a_trailer(client: TestClient, name: str) -> None:
     headers = [("Host", "localhost"), (name, "203.0.113.9"), (name, "203.0.113.9")]
 
     assert client.get("/things", headers=headers).status_code == 401
@@ -144,9 +144,7 @@ def test_in_development_only_this_machine_is_served(client: TestClient, make_cli
 @pytest.mark.parametrize(
     ("server", "status"), [(("192.168.1.2", 8000), 403), (None, 403), (("/run/app.sock", None), 200)]
 )
-def test_who_left_before_they_were_looked_at_is_no_process_of_this_machine(
-    client: TestClient, server: object, status: int
-) -> None:
+def test_a_client_that_left_is_not_taken_for_this_machine(client: TestClient, server: object, status: int) -> None:
     answers: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -199,7 +197,7 @@ def test_a_route_may_take_other_and_larger_bodies(uploads: TestClient) -> None:
 
 
 @pytest.mark.slow
-def test_an_answer_that_takes_too_long_is_given_up(uploads: TestClient) -> None:
+def test_a_response_after_the_deadline_is_a_504(uploads: TestClient) -> None:
     assert uploads.get("/slow").status_code == 504
     assert uploads.get("/patient").status_code == 200
 

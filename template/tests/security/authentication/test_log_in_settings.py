@@ -39,7 +39,7 @@ def test_doctor_names_short_passwords_where_they_are_accepted(make_client: MakeC
 
 
 @pytest.mark.slow
-def test_authorize_knows_where_to_log_in(client: TestClient) -> None:
+def test_authorize_in_the_docs_has_the_token_url(client: TestClient) -> None:
     scheme = openapi(client)["components"]["securitySchemes"]["bearer"]
 
     assert scheme["flows"]["password"]["tokenUrl"] == "auth/token"

@@ -54,7 +54,7 @@ def use_everything(client: TestClient, text: str) -> list[Any]:
     ]
 
 
-def test_nothing_that_is_sent_is_written_down_or_sent_back(client: TestClient, capsys: Capture) -> None:
+def test_no_input_is_logged_or_echoed(client: TestClient, capsys: Capture) -> None:
     answers = use_everything(client, CANARY)
 
     assert CANARY not in written(capsys)
@@ -62,7 +62,7 @@ def test_nothing_that_is_sent_is_written_down_or_sent_back(client: TestClient, c
     assert {answer.status_code for answer in answers if answer.status_code >= 500} == {500}  # the failing route alone
 
 
-def test_no_secret_of_a_person_or_of_ours_is_written_down(
+def test_no_secret_of_a_person_or_of_the_service_is_logged(
     client: TestClient, as_person: AsPerson, capsys: Capture
 ) -> None:
     alice = as_person(client=client)

@@ -46,7 +46,9 @@ def refused_for_certain(client: TestClient) -> tuple[int, dict[str, Any], dict[s
     return answer
 
 
-def test_who_cannot_log_in_sees_what_a_stranger_sees(client: TestClient, callers: Iterator[TestClient]) -> None:
+def test_every_failed_login_gets_the_response_for_an_unknown_name(
+    client: TestClient, callers: Iterator[TestClient]
+) -> None:
     reference = refused_for_certain(client)
     names = [
         person_in_state(client, "disabled@example.com", is_active=False),
@@ -61,7 +63,7 @@ def test_who_cannot_log_in_sees_what_a_stranger_sees(client: TestClient, callers
     assert answers == dict.fromkeys(names, reference)
 
 
-def test_nobody_can_log_in_to_a_fresh_service(
+def test_a_fresh_service_has_no_account_to_log_in_to(
     client: TestClient, database: Database, callers: Iterator[TestClient]
 ) -> None:
     usual = [("admin", "admin"), ("admin", "password"), ("root", "root"), ("test", "test"), ("user", "changethis")]
@@ -72,7 +74,7 @@ def test_nobody_can_log_in_to_a_fresh_service(
     assert {answer.status_code for answer in answers} == {400}
 
 
-def test_a_log_in_is_answered_as_rfc_6749_says(client: TestClient) -> None:
+def test_the_response_to_a_login_follows_rfc_6749(client: TestClient) -> None:
     person_in_state(client, "alice@example.com")
 
     answer = log_in(client, "alice@example.com")

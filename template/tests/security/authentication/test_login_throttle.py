@@ -32,7 +32,7 @@ def test_one_address_has_ten_log_ins_a_minute_even_right_ones(service: TestClien
 # One account
 
 
-def test_five_failures_of_one_source_are_enough_and_nobody_learns_who_exists(at: From) -> None:
+def test_five_failures_lock_a_source_out_without_enumerating_accounts(at: From) -> None:
     known, unknown = at("203.0.113.1"), at("203.0.113.2")
 
     of_known = [log_in(known, ALICE, "wrong") for _ in range(6)]
@@ -51,7 +51,7 @@ def stranger_sees(answer: Any) -> object:
 
 
 @pytest.mark.slow
-def test_who_attacks_from_everywhere_stops_at_twenty_and_the_owner_still_gets_in(at: From) -> None:
+def test_a_distributed_attack_ends_at_twenty_failures_and_the_owner_still_logs_in(at: From) -> None:
     home = at("203.0.113.200")
     log_in(home, ALICE)
 

@@ -63,7 +63,7 @@ def test_every_guarded_operation_names_its_scopes(client: TestClient) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_owner_says_of_the_api_stands_in_the_document(make_client: MakeClient) -> None:
+def test_the_document_keeps_the_owners_title_tags_and_servers(make_client: MakeClient) -> None:
     given: dict[str, Any] = {
         "summary": "Orders",
         "terms_of_service": "https://example.com/terms",

@@ -57,7 +57,7 @@ def refusal(client: TestClient, path: str) -> WebSocketDenialResponse:
     return refused.value
 
 
-def test_nobody_opens_a_socket_unknown(sockets: TestClient, recorded: list[dict[str, Any]]) -> None:
+def test_an_unauthenticated_handshake_is_refused(sockets: TestClient, recorded: list[dict[str, Any]]) -> None:
     answer = refusal(sockets, "/echo")
 
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
@@ -80,7 +80,7 @@ def test_a_refused_handshake_is_answered_like_a_request(sockets: TestClient) -> 
 
 
 @pytest.mark.slow
-def test_who_lacks_the_scope_is_told_which(
+def test_a_handshake_without_the_scope_is_refused_and_names_it(
     sockets: TestClient, as_caller: AsCaller, recorded: list[dict[str, Any]]
 ) -> None:
     answer = refusal(as_caller(scope="echo:other", client=sockets), "/echo")
@@ -151,7 +151,7 @@ def test_a_page_of_the_service_or_of_an_allowed_origin_opens_a_socket(sockets: T
             assert socket.receive_text() == "hello"
 
 
-def test_who_is_known_is_heard(sockets: TestClient, as_caller: AsCaller) -> None:
+def test_an_authenticated_caller_opens_a_socket(sockets: TestClient, as_caller: AsCaller) -> None:
     with as_caller(client=sockets).websocket_connect("/echo") as socket:
         socket.send_text("hello")
         assert socket.receive_text() == "hello"
@@ -194,7 +194,7 @@ def test_a_revocation_in_this_process_closes_the_socket_at_once(sockets: TestCli
 
 
 @pytest.mark.slow
-def test_who_is_disabled_loses_their_open_sockets(sockets: TestClient, as_caller: AsCaller) -> None:
+def test_disabling_an_account_closes_its_open_sockets(sockets: TestClient, as_caller: AsCaller) -> None:
     caller = as_caller(client=sockets)
 
     with caller.websocket_connect("/echo") as socket:

@@ -83,7 +83,7 @@ def test_a_websocket_beyond_the_limit_is_not_opened(limited: MakeLimited) -> Non
     assert refused.value.headers["retry-after"]
 
 
-def test_the_refusal_is_a_problem_that_says_when_to_come_back(limited: MakeLimited) -> None:
+def test_a_rate_limited_response_is_a_problem_with_retry_after(limited: MakeLimited) -> None:
     client = limited()
     for _ in range(3):
         client.get("/direct")

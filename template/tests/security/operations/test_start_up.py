@@ -33,7 +33,7 @@ def test_nothing_stands_outside_the_protections(environment: Callable[..., None]
         pass
 
 
-def test_no_route_stands_in_front_of_ours(environment: Callable[..., None]) -> None:
+def test_no_route_precedes_the_templates(environment: Callable[..., None]) -> None:
     environment()
 
     client = caller_of(assemble(lambda app: app.get("/health/live", dependencies=[public])(forgotten)))
@@ -49,7 +49,7 @@ def test_a_layer_of_yours_stands_inside_them(environment: Callable[..., None]) -
     assert client.get("/health/live").status_code == 200
 
 
-def test_there_is_no_cors_layer_beside_ours(environment: Callable[..., None]) -> None:
+def test_a_second_cors_middleware_fails_at_start_up(environment: Callable[..., None]) -> None:
     environment()
 
     with (
@@ -93,7 +93,7 @@ def test_production_replaces_no_dependency_of_a_mounted_app(environment: Callabl
 
 
 @pytest.mark.parametrize("mounted", [False, True])
-def test_production_shows_nobody_its_code(environment: Callable[..., None], mounted: bool) -> None:
+def test_production_shows_no_source_code(environment: Callable[..., None], mounted: bool) -> None:
     environment(**PRODUCTION_ENVIRONMENT)
     below = FastAPI(debug=True, **fastapi_options())
 

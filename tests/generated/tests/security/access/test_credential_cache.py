@@ -45,7 +45,7 @@ def test_a_caller_who_was_seen_just_now_is_not_verified_again(client: TestClient
     assert len(verified) == 1
 
 
-def test_zero_seconds_remember_nobody(make_client: MakeClient, as_caller: AsCaller) -> None:
+def test_zero_seconds_switch_the_cache_off(make_client: MakeClient, as_caller: AsCaller) -> None:
     client = make_client(build=app_of_things, AUTH_CACHE_SECONDS="0")
     caller, verified = as_caller(client=client), watch(client)
 

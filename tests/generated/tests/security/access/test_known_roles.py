@@ -33,7 +33,7 @@ def call(caller: CallerClient) -> None:
     assert caller.get("/things").status_code == 200
 
 
-def test_a_role_that_nobody_knows_is_said_once(client: TestClient, as_caller: AsCaller, capsys: Capture) -> None:
+def test_a_removed_role_is_reported_once(client: TestClient, as_caller: AsCaller, capsys: Capture) -> None:
     caller, other = as_caller(scope="things:read"), as_caller(scope="things:read")
     for one in (caller, other):
         give(client, one.id, "long_gone")

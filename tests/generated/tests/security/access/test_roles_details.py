@@ -14,7 +14,7 @@ from tests.security.terminal import Manage
 OTHER = next((role.value for role in Role if role is not ADMIN), "")
 
 
-def test_the_refusal_says_that_the_right_is_missing(as_person: AsPerson) -> None:
+def test_the_refusal_names_the_missing_permission(as_person: AsPerson) -> None:
     answer = as_person().get("/users")
 
     assert answer.status_code == 403

@@ -41,7 +41,7 @@ def test_a_weak_password_does_not_use_an_invitation_up(client: TestClient) -> No
     assert activate(client, token).status_code == 204
 
 
-def test_an_invitation_that_does_not_hold_says_nothing_about_why(client: TestClient, as_person: AsPerson) -> None:
+def test_an_invalid_invitation_gets_the_same_response_for_every_reason(client: TestClient, as_person: AsPerson) -> None:
     used, disabled, replaced = invite(client), invite(client, "disabled@example.com"), invite(client, "new@example.com")
     activate(client, used)
     invite(client, "new@example.com")
@@ -67,7 +67,7 @@ def test_a_forgotten_password_ends_every_session_when_it_is_replaced(client: Tes
     assert log_in(alice, alice.name, PASSWORD).status_code == 400
 
 
-def test_an_invitation_lets_in_who_was_locked_out_by_others(client: TestClient, make_client: MakeClient) -> None:
+def test_an_invitation_ends_the_lockout_of_its_account(client: TestClient, make_client: MakeClient) -> None:
     activate(client, invite(client))
     for number in range(1, 22):
         log_in(make_client(client.app, address=f"127.71.0.{number}"), ALICE, "wrong")  # type: ignore[arg-type]

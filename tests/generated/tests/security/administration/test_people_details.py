@@ -72,7 +72,7 @@ def test_of_two_administrators_who_demote_each_other_at_once_one_remains(boss: P
     assert sorted(answers)[1] in (403, 409)
 
 
-def test_administrators_who_change_an_administrator_at_once_wait_for_nobody_crosswise(as_person: AsPerson) -> None:
+def test_parallel_changes_of_an_administrator_never_deadlock(as_person: AsPerson) -> None:
     first, *others = sorted((as_person(role=ADMIN) for _ in range(4)), key=lambda person: person.id)
 
     def toggle(by: Person) -> set[int]:
@@ -119,7 +119,7 @@ def test_names_that_fold_alike_are_one_name(client: TestClient, boss: Person) ->
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
-def test_a_person_who_is_not_there_is_not_found(boss: Person, method: str) -> None:
+def test_an_unknown_person_is_404(boss: Person, method: str) -> None:
     path = f"/users/{NOBODY}" if method == "PATCH" else f"/users/{NOBODY}/invite"
 
     assert boss.request(method, path, json={} if method == "PATCH" else None).status_code == 404

@@ -41,7 +41,7 @@ def test_no_variable_stands_in_for_the_typing(
         ("", ""),
     ],
 )
-def test_a_password_that_is_not_good_creates_nobody(
+def test_a_weak_password_creates_no_account(
     users: Manage, client: TestClient, database: Database, typed: str, said: str
 ) -> None:
     result = users("create", ALICE, typed=typed)
@@ -108,7 +108,7 @@ def test_an_invitation_serves_a_forgotten_password_and_changes_nothing_until_it_
     assert log_in(client, person.name, "seven quiet lamps behind").status_code == 200
 
 
-def test_the_list_says_who_may_log_in(users: Manage, client: TestClient) -> None:
+def test_the_list_shows_everyone_who_may_log_in(users: Manage, client: TestClient) -> None:
     for name in (ALICE, "bob@example.com"):
         create_person(client, name)
     users("invite", "carol@example.com")
@@ -134,7 +134,7 @@ def test_unlocking_lets_somebody_in_again(users: Manage, client: TestClient, mak
 
 
 @pytest.mark.parametrize("command", ["disable", "enable", "unlock"])
-def test_who_is_not_there_is_said_in_one_line(users: Manage, command: str) -> None:
+def test_an_unknown_name_is_one_line_of_error(users: Manage, command: str) -> None:
     result = users(command, "nobody@example.com")
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -155,7 +155,7 @@ def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(users: Manage
 
 
 @pytest.mark.parametrize("name", ["", " ", " alice", "al\u2028ice", "al\x1bice", "a" * 255, "\ufdfa" * 254])
-def test_a_name_that_nobody_could_log_in_with_is_refused(
+def test_a_name_that_could_never_log_in_is_refused(
     users: Manage, client: TestClient, database: Database, name: str
 ) -> None:
     result = users("invite", "--", name)

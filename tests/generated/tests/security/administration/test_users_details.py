@@ -18,7 +18,7 @@ from tests.security.persons import PASSWORD, hash_of, log_in, refresh
 from tests.security.timing import at_once
 
 
-def test_people_see_who_they_are_and_nothing_else(as_person: AsPerson) -> None:
+def test_a_person_reads_their_own_account_alone(as_person: AsPerson) -> None:
     alice = as_person()
 
     assert alice.get("/users/me").json() == {"id": str(alice.id), "name": alice.name, "roles": []}

@@ -94,7 +94,7 @@ def test_all_together_have_no_more_room_than_there_is(client: TestClient, make_c
     assert sorted(found) == [200] * 12 + [503] * 4
 
 
-def test_a_refusal_says_when_to_come_back(client: TestClient) -> None:
+def test_a_refusal_has_retry_after(client: TestClient) -> None:
     answers = at_once([lambda: client.get("/slow")] * 6)
 
     refused = next(answer for answer in answers if answer.status_code == 429)
@@ -144,7 +144,7 @@ def test_dependencies_in_threads_are_solved_as_ever(make_client: MakeClient) -> 
     assert steps == ["solved", "found found", "told", "closed"]
 
 
-def test_who_is_done_makes_room(client: TestClient) -> None:
+def test_a_finished_request_releases_its_slot(client: TestClient) -> None:
     first, second = statuses([client] * 4), statuses([client] * 4)
 
     assert first == second == [200] * 4

@@ -66,7 +66,7 @@ def test_a_body_that_does_not_arrive_is_given_up(service: MakeService) -> None:
     assert time.perf_counter() - began < 1.5
 
 
-def test_a_body_that_nobody_reads_keeps_nobody_waiting(service: MakeService) -> None:
+def test_a_body_that_no_route_reads_delays_no_other_request(service: MakeService) -> None:
     client = service()
 
     async def to_nowhere() -> int:

@@ -120,7 +120,7 @@ BODIES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("body", "pointer"), BODIES)
-def test_members_that_the_model_names_are_told_and_keys_of_a_mapping_are_not(
+def test_the_pointer_names_members_of_the_model_and_no_keys_of_a_mapping(
     client: TestClient, body: Any, pointer: str
 ) -> None:
     assert pointers(client, "/orders/1", json=body) == [pointer]
@@ -130,7 +130,7 @@ def test_a_mapping_alone_tells_no_key(client: TestClient) -> None:
     assert pointers(client, "/counts", json={CANARY: "x", "counts": "x"}) == ["/body", "/body"]
 
 
-def test_parameters_are_told(client: TestClient) -> None:
+def test_the_pointer_names_parameters(client: TestClient) -> None:
     headers = {"X-Count": "x"}
 
     found = pointers(client, f"/orders/x?limit=x&{CANARY}=1", json={}, headers=headers)
@@ -138,7 +138,7 @@ def test_parameters_are_told(client: TestClient) -> None:
     assert sorted(found) == ["/header/x-count", "/path/number", "/query", "/query/limit"]
 
 
-def test_one_of_several_bodies_is_told(client: TestClient) -> None:
+def test_the_pointer_names_one_of_several_bodies(client: TestClient) -> None:
     body = {"order": {"counts": {CANARY: "x"}}, "more": "x"}
 
     assert pointers(client, "/two", json=body) == ["/body/order/counts", "/body/more"]

@@ -175,7 +175,7 @@ def test_a_refused_socket_is_no_error_of_the_log_nor_its_query_a_line(server: Se
     assert "hunter2" not in server.log.read_text()
 
 
-def test_a_body_that_nobody_reads_is_not_kept(server: Server) -> None:
+def test_a_body_that_no_route_reads_is_not_kept(server: Server) -> None:
     before = server.memory_mib()
     unread = request(b"DELETE /things/00000000-0000-4000-8000-000000000000", HOST + JSON + CHUNKED)
 

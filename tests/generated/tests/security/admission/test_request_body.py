@@ -19,13 +19,13 @@ def test_json_is_utf8(as_caller: AsCaller) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
-def test_json_in_another_encoding_is_refused_whatever_its_header_says(as_caller: AsCaller, encoding: str) -> None:
+def test_json_in_another_encoding_is_refused_with_any_header(as_caller: AsCaller, encoding: str) -> None:
     body = '{"title": "x"}'.encode(encoding)
 
     assert as_caller().post("/things", content=body, headers={"Content-Type": "application/json"}).status_code == 400
 
 
-def test_its_encoding_is_known_from_the_first_two_bytes_however_they_come(as_caller: AsCaller) -> None:
+def test_the_encoding_of_json_is_checked_in_its_first_two_bytes(as_caller: AsCaller) -> None:
     caller = as_caller()
     body = '{"title": "x"}'.encode("utf-16-le")
     pieces = iter([body[:1], body[1:]])

@@ -22,7 +22,7 @@ from tests.security.terminal import Manage
 __all__ = ["unavailable"]  # a fixture
 
 
-def test_rows_that_cannot_be_written_wait_and_a_log_line_says_so(
+def test_rows_that_cannot_be_written_wait_and_are_logged(
     unavailable: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unavailable.post("/failures")
@@ -47,7 +47,7 @@ def test_a_service_with_a_forged_head_refuses_changes_and_logs_why(
     assert "Row 7 is named by a head that no current key has signed" in capsys.readouterr().out
 
 
-def test_a_command_that_a_broken_chain_stops_says_what_to_run(client: TestClient, manage: Manage) -> None:
+def test_a_command_that_a_broken_chain_stops_names_the_command_to_run(client: TestClient, manage: Manage) -> None:
     Database(client).run(lambda db: accounts.create(db, NAME, kind="service"))
     tamper(client, "UPDATE audit_chain SET seq = 3")
 

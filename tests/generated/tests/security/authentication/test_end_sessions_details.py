@@ -12,7 +12,7 @@ from tests.security.persons import Person
 from tests.security.terminal import Manage
 
 
-def test_one_person_is_out_and_nobody_else(
+def test_the_sessions_of_one_person_end_and_no_others(
     end_sessions: Manage, two: tuple[Person, Person], recorded: list[dict[str, Any]]
 ) -> None:
     result = end_sessions(two[0].name.upper())
@@ -43,7 +43,9 @@ def test_a_session_that_ended_before_keeps_its_time(
 
 
 @pytest.mark.parametrize(("name", "said"), [("billing", "service account"), ("nobody", "No such account")])
-def test_who_has_no_sessions_is_named(end_sessions: Manage, database: Database, name: str, said: str) -> None:
+def test_a_service_account_has_no_sessions_to_end(
+    end_sessions: Manage, database: Database, name: str, said: str
+) -> None:
     database.run(lambda db: accounts.create(db, "billing", kind="service"))
 
     result = end_sessions(name)

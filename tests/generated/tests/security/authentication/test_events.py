@@ -96,7 +96,7 @@ def test_it_is_written_once_where_it_happens(alice: Person, recorded: Recorded, 
 
 
 @pytest.mark.parametrize("event", [Event.LOGIN_SUCCESS, Event.PASSWORD_CHANGE, Event.SESSION_ENDED, Event.AUTHZ_FAIL])
-def test_it_says_who_from_where_in_which_request(alice: Person, recorded: Recorded, event: Event) -> None:
+def test_an_event_names_actor_address_and_request(alice: Person, recorded: Recorded, event: Event) -> None:
     recorded.clear()
 
     CAUSES[event](alice)

@@ -21,7 +21,7 @@ from tests.security.persons import Person
 
 
 @ENDINGS
-def test_another_process_knows_it_after_the_cached_seconds(
+def test_a_revocation_holds_in_another_process_after_the_cached_seconds(
     make_client: MakeClient, as_person: AsPerson, end: Callable[[Person], None]
 ) -> None:
     here = make_client(AUTH_CACHE_SECONDS="1")

@@ -72,7 +72,7 @@ def test_every_odd_password_is_a_wrong_one(client: TestClient, callers: Iterator
     assert of_known == of_unknown == dict.fromkeys(ODD_PASSWORDS, reference)
 
 
-def test_every_odd_name_is_an_unknown_one(client: TestClient, callers: Iterator[TestClient]) -> None:
+def test_a_malformed_name_is_treated_like_an_unknown_one(client: TestClient, callers: Iterator[TestClient]) -> None:
     reference = refused_for_certain(client)
 
     answers = {kind: seen(log_in(next(callers), name)) for kind, name in ODD_NAMES.items()}
@@ -88,7 +88,7 @@ def test_a_name_is_found_however_it_is_written(client: TestClient) -> None:
 
 
 @pytest.mark.usefixtures("real_hashing")
-def test_a_refused_log_in_takes_as_long_whoever_is_named(client: TestClient, callers: Iterator[TestClient]) -> None:
+def test_a_refused_login_takes_as_long_for_an_unknown_name(client: TestClient, callers: Iterator[TestClient]) -> None:
     """Without this, the time tells who has an account (ASVS 5.0 V6.3.8)."""
     numbers = count()
 
@@ -126,7 +126,7 @@ SLOW = "a" + "\u0344" * 16_000 + "\u0316" * 16_000  # to normalise it takes the 
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
-def test_a_text_that_is_slow_to_normalise_keeps_nobody_waiting(client: TestClient, field: str) -> None:
+def test_a_text_that_is_slow_to_normalise_delays_no_other_request(client: TestClient, field: str) -> None:
     form = {"grant_type": "password", "username": "alice", "password": "x"} | {field: SLOW}
     body = "&".join(f"{name}={value}" for name, value in form.items()).encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -76,7 +76,7 @@ def test_an_empty_scope_counts_as_left_out(lamps: TestClient, as_person: AsPerso
 
 
 @pytest.mark.parametrize("scope", ["lamps:burn", "lamps:read lamps:burn", "LAMPS:READ", "*", "lamps:read,lamps:write"])
-def test_a_scope_that_no_route_asks_for_is_refused(lamps: TestClient, as_person: AsPerson, scope: str) -> None:
+def test_a_scope_that_no_route_requires_is_refused(lamps: TestClient, as_person: AsPerson, scope: str) -> None:
     answer = log_in(lamps, as_person(client=lamps).name, scope=scope)
 
     assert answer.status_code == 400
@@ -109,7 +109,7 @@ def test_a_refresh_for_more_than_the_log_in_asked_for_is_refused_and_costs_nothi
     assert again.json()["scope"] == "lamps:read"
 
 
-def test_one_function_behind_two_methods_asks_each_for_its_own_scope(
+def test_one_function_behind_two_methods_requires_the_scope_of_each(
     environment: Callable[..., None], make_client: MakeClient, as_person: AsPerson
 ) -> None:
     def add(app: FastAPI) -> None:

@@ -142,7 +142,7 @@ def test_a_hash_of_todays_costs_stays(client: TestClient, database: Database) ->
 
 
 @pytest.mark.usefixtures("real_hashing")
-def test_a_slow_hash_keeps_nobody_waiting(make_client: MakeClient) -> None:
+def test_a_slow_hash_delays_no_other_request(make_client: MakeClient) -> None:
     client = make_client(ARGON2_ITERATIONS="60")
     alive = make_client(client.app)  # type: ignore[arg-type]
     waits: list[float] = []

@@ -16,7 +16,7 @@ from tests.security.timing import later, seconds
 WAITING = 2  # seconds; who waits for a lock of their own waits for five
 
 
-def test_sessions_that_nobody_used_for_a_week_take_no_room(uncached: TestClient, as_person: AsPerson) -> None:
+def test_sessions_that_were_idle_for_a_week_do_not_count(uncached: TestClient, as_person: AsPerson) -> None:
     with later(days=-8):
         alice = as_person(client=uncached)
         for _ in range(9):
@@ -94,7 +94,7 @@ def test_revoking_anything_else_is_answered_alike_and_ends_nothing(client: TestC
     assert works(alice, alice.tokens) == (True, True)
 
 
-def test_the_document_says_that_revoking_is_answered_with_nothing(client: TestClient) -> None:
+def test_the_document_describes_the_empty_response_to_a_revocation(client: TestClient) -> None:
     answers = client.get("/openapi.json").json()["paths"]["/auth/revoke"]["post"]["responses"]
 
     assert "content" not in answers["200"]

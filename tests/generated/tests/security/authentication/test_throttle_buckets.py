@@ -13,9 +13,7 @@ from tests.security.timing import later
 __all__ = ["at", "service"]  # fixtures
 
 
-def test_rows_for_names_and_addresses_of_nobody_are_bounded(
-    service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_of_anonymous_buckets_are_bounded(service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "MAX_ANONYMOUS_BUCKETS", 6)
     monkeypatch.setattr(throttle, "EVICT_EVERY", 1)
     guesses(at("203.0.113.200"), 5)
@@ -29,7 +27,7 @@ def test_rows_for_names_and_addresses_of_nobody_are_bounded(
     assert guesses(at("203.0.113.200"), 1) == [429]  # a flood of made-up names frees nobody's account
 
 
-def test_who_comes_back_after_a_long_time_is_counted_like_anyone(
+def test_a_client_that_returns_after_a_long_time_is_counted_anew(
     service: TestClient, at: From, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "EVICT_EVERY", 1)

@@ -88,7 +88,7 @@ def test_the_reason_is_in_the_log_alone(client: TestClient, forge: Forge, record
     assert len(reasons) == 2
 
 
-def test_who_sends_no_credential_is_challenged_without_an_error_code(client: TestClient) -> None:
+def test_a_request_without_a_credential_is_challenged_without_an_error_code(client: TestClient) -> None:
     answer = client.get("/users/me")
 
     assert answer.status_code == 401
@@ -116,7 +116,7 @@ def test_the_scheme_is_written_in_any_case(client: TestClient, as_person: AsPers
     assert me(client, access_token(as_person()), scheme="bEARER").status_code == 200
 
 
-def test_a_token_says_no_more_than_it_must(as_person: AsPerson) -> None:
+def test_a_token_has_no_claim_beyond_the_required_ones(as_person: AsPerson) -> None:
     person = as_person()
     text, (header, claims) = access_token(person), parts(access_token(person))
 
@@ -226,7 +226,7 @@ def _change_password(person: Person) -> Response:
 
 
 @pytest.mark.parametrize("end", [_log_out, _end_all, _revoke, _change_password])
-def test_who_ends_a_token_over_http_ends_it_at_once_though_it_was_cached(
+def test_a_session_ended_over_http_ends_at_once_in_the_cache(
     as_person: AsPerson, end: Callable[[Person], Response]
 ) -> None:
     person = as_person()

@@ -27,7 +27,7 @@ def client(request: pytest.FixtureRequest, make_client: MakeClient, environment:
     return make_client(assemble(add_routes), production=production)
 
 
-def test_a_request_is_one_line_whatever_is_in_it(client: TestClient, capsys: Capture) -> None:
+def test_a_request_is_one_line_with_any_characters(client: TestClient, capsys: Capture) -> None:
     odd = "a\r\nb\n{}\x1b[31m\x85c".encode("latin-1")
     written(capsys)
 

@@ -51,7 +51,7 @@ def test_development_starts_with_a_secret_alone() -> None:
     assert start(SECRET_KEY=GOOD, FASTAPI_ENV="development").returncode == 0
 
 
-def test_a_fresh_clone_is_told_how_to_get_a_secret() -> None:
+def test_the_start_of_a_fresh_clone_names_the_command_for_a_secret() -> None:
     done = start(FASTAPI_ENV="development")
 
     assert done.returncode == 78

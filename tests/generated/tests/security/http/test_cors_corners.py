@@ -49,7 +49,7 @@ def test_asking_first_uses_up_nothing_of_what_an_address_may_ask(make_client: Ma
 
 
 @pytest.mark.parametrize("headers", [{}, {"Origin": ALLOWED}, {"Origin": "https://evil.example"}])
-def test_every_answer_says_that_it_depends_on_the_origin(client: TestClient, headers: dict[str, str]) -> None:
+def test_every_response_varies_by_origin(client: TestClient, headers: dict[str, str]) -> None:
     assert "Origin" in client.get("/mine", headers=headers).headers["vary"]
 
 
@@ -60,7 +60,7 @@ def test_a_flood_of_made_up_origins_is_twenty_events(client: TestClient, recorde
     assert len([event for event in recorded if event["event"] == "malicious_cors"]) == 20
 
 
-def test_an_empty_line_of_the_env_file_closes_what_was_answered(
+def test_an_empty_line_of_the_env_file_allows_no_origin(
     environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("CORS_ORIGINS=\n")

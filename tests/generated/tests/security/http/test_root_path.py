@@ -91,7 +91,7 @@ def test_events_name_the_route(below: Below, recorded: list[dict[str, Any]]) -> 
     assert routes == ["/search", "/mounted/inside", "/mounted/inside/again", "/health/live"]
 
 
-def test_health_asks_neither_for_our_name_nor_for_https_and_life_can_always_be_asked(below: Below) -> None:
+def test_health_needs_neither_host_name_nor_https_and_liveness_needs_no_slot(below: Below) -> None:
     client = below("http://10.1.2.3", production=True, RATE_LIMIT="2/minute")
 
     assert client.get("/health/ready").status_code == 200

@@ -109,7 +109,7 @@ def test_what_is_closed_already_is_not_refused_again(sockets: TestClient, record
 
 @pytest.mark.parametrize("path", ["/refused", "/closed", "/accepted", "/nothing"])
 @pytest.mark.parametrize("error", [OSError, RuntimeError])
-def test_who_resets_the_connection_raises_no_alarm(
+def test_a_reset_connection_is_no_crash(
     sockets: TestClient, recorded: Recorded, path: str, error: type[Exception]
 ) -> None:
     sent: list[str] = []

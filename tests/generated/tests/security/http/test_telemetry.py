@@ -36,7 +36,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
     return found
 
 
-def test_nobody_is_told_of_a_request_by_default(provider: Provider) -> None:
+def test_telemetry_is_off_by_default(provider: Provider) -> None:
     assert caller_of(assemble()).get("/health/live?code=secret").status_code == 200
 
     assert provider.told == []
@@ -54,7 +54,7 @@ def app_with_one_below() -> FastAPI:
 async def calm() -> None: ...
 
 
-def test_who_asks_for_telemetry_gets_what_fastapi_tells(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_switches_fastapi_telemetry_on(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
 
     assert caller_of(app_with_one_below()).get("/below/calm?code=secret").status_code == 200

@@ -47,7 +47,7 @@ def test_callers_are_counted_apart() -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_waiting_as_long_as_told_is_enough_and_at_most_two_windows(seed: int) -> None:
+def test_waiting_for_retry_after_is_enough_and_at_most_two_windows(seed: int) -> None:
     chosen = random.Random(seed)  # noqa: S311
     limits, passed = in_memory(), 0.0
     for _ in range(chosen.randint(1, 12)):

@@ -51,7 +51,7 @@ def test_a_limit_without_effect_fails_at_start_up(
         pass
 
 
-def test_a_websocket_takes_no_limit_of_its_own() -> None:
+def test_a_websocket_has_no_limit_of_its_own() -> None:
     async def socket(websocket: WebSocket) -> None: ...
 
     with pytest.raises(TypeError, match="socket needs its request"):
@@ -149,7 +149,7 @@ def test_methods_and_exemptions_of_slowapi_apply(make_client: MakeClient) -> Non
     assert [client.get("/exempt").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_computed_limit_that_is_invalid_lets_nobody_through(make_client: MakeClient) -> None:
+def test_a_computed_limit_that_is_invalid_refuses_every_request(make_client: MakeClient) -> None:
     def add(app: FastAPI) -> None:
         @app.get("/computed", dependencies=[public])
         @limiter.limit(lambda: "often")
