@@ -4,20 +4,29 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage(
-        "access/identity", "administration/test_grants", "        await confirm_caller(connection, db, self.role)\n", ""
+        "authentication/recent_login",
+        "keys/test_key_routes",
+        "datetime.now(UTC) - authenticated_at <= RECENT",
+        "True",
     ),
     Sabotage(
-        "access/identity",
+        "authentication/recent_login",
+        "administration/test_grants",
+        'raise invalid(connection, "session_ended")',
+        "pass",
+    ),
+    Sabotage(
+        "authentication/recent_login",
         "administration/test_grants",
         "account.token_version == caller.credential.version",
         "account is not None",
     ),
-    Sabotage("access/identity", "administration/test_grants", "session.ended_at is not None or ", ""),
+    Sabotage("authentication/recent_login", "administration/test_grants", "session.ended_at is not None or ", ""),
     Sabotage(
-        "access/identity",
+        "authentication/recent_login",
         "administration/test_grants",
-        "checks += [_unreachable, _unconfirmed]",
-        "checks.append(_unreachable)",
+        "hooks_of(app).checks.append(_unconfirmed)",
+        "pass",
     ),
     Sabotage(
         "administration/pruning",

@@ -24,7 +24,7 @@ from starlette.requests import HTTPConnection
 
 from app.database import after_commit
 from app.security.access.context import Credential as Credential
-from app.security.access.context import CredentialKind, Headers, RequestContext, Sent, context_of
+from app.security.access.context import CredentialKind, Headers, Sent, context_of
 from app.security.access.context import Principal as Principal
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
@@ -138,9 +138,6 @@ class Credentials:
         self.on_identified: list[OnIdentified] = []  # awaited for each caller who was verified, not for cached ones
         self.reported_refusals = OnceAMinute(REFUSALS_A_MINUTE)
 
-    def kind(self, name: str) -> CredentialKind:
-        return next(kind for kind in self.kinds if kind.name == name)
-
     def extract(self, headers: Headers) -> list[Sent]:
         """The credentials of a request, of every kind."""
         sent = []
@@ -167,27 +164,25 @@ def credentials_of(connection: HTTPConnection) -> Credentials:
     return context_of(connection).app.state.credentials  # type: ignore[no-any-return]
 
 
-def challenge(kind: CredentialKind, status: int, error: str = "", detail: str | None = None, **extra: str) -> Problem:
-    """A refusal with its RFC 6750 challenge: no error code where no credential was sent (section 3.1)."""
-    parameters = {"realm": "api", **({"error": error} if error else {}), **extra}
-    value = ", ".join(f'{name}="{text}"' for name, text in parameters.items())
-    return Problem(status, detail=detail, headers={"WWW-Authenticate": f"{kind.challenge} {value}"})
-
-
-def refuse(connection: HTTPConnection, problem: Problem, reason: str) -> Problem:
-    """Log why a caller is refused, and return what to raise."""
-    context = context_of(connection)
+def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, error: str = "", **extra: str) -> Problem:
+    """Log why a caller is refused, and return what to raise, with its RFC 6750 challenge: no error code where no
+    credential was sent (section 3.1).
+    """
+    context, credentials = context_of(connection), credentials_of(connection)
     context.reason = reason
-    if problem.status_code == 403:
+    if status == 403:
         name = f"{context.actor} {context.route} {reason}"
-        credentials_of(connection).reported_refusals.record(name, Event.AUTHZ_FAIL, reason=reason)
-    return problem
+        credentials.reported_refusals.record(name, Event.AUTHZ_FAIL, reason=reason)
+    kind = context.sent[0].kind if context.sent else credentials.kinds[0]
+    parameters = {"realm": "api", "error": error, **extra}
+    value = ", ".join(f'{name}="{text}"' for name, text in parameters.items() if text)
+    return Problem(status, detail=detail, headers={"WWW-Authenticate": f"{kind.challenge} {value}"})
 
 
 async def identify(connection: HTTPConnection) -> Principal:
     """The caller behind a request or a WebSocket. Raises: Problem 401 without a valid credential, 400 with two."""
     context, credentials = context_of(connection), credentials_of(connection)
-    sent = _only_one(connection, context, credentials)
+    sent = _only_one(connection)
     cache = credentials.cache
     principal = cache.get(sent.key)
     if principal is None:
@@ -206,26 +201,30 @@ async def identify(connection: HTTPConnection) -> Principal:
 
 async def identify_again(connection: HTTPConnection) -> Principal:
     """Verify the credential of an open connection once more, past the cache. Raises: as `identify`."""
-    sent = _only_one(connection, context_of(connection), credentials_of(connection))
-    principal, _ = await _verify(sent, connection)
+    principal, _ = await _verify(_only_one(connection), connection)
     return principal
 
 
-def _only_one(connection: HTTPConnection, context: RequestContext, credentials: Credentials) -> Sent:
-    if len(context.sent) == 1:
-        return context.sent[0]
-    if context.sent:
-        raise refuse(connection, Problem(400, detail="Send one credential, not two."), "two_credentials")
-    none = challenge(credentials.kinds[0], 401, detail="Authentication required.")
-    raise refuse(connection, none, "no_credential")
+def _only_one(connection: HTTPConnection) -> Sent:
+    context = context_of(connection)
+    if not context.sent:
+        raise refuse(connection, 401, "no_credential", "Authentication required.")
+    if len(context.sent) > 1:
+        context.reason = "two_credentials"
+        raise Problem(400, detail="Send one credential, not two.")
+    return context.sent[0]
 
 
 async def _verify(sent: Sent, connection: HTTPConnection) -> tuple[Principal, datetime]:
     try:
         return await sent.kind.verify(sent.text, connection)
     except InvalidCredential as error:
-        problem = challenge(sent.kind, 401, "invalid_token", "The credential is invalid or has expired.")
-        raise refuse(connection, problem, str(error)) from None
+        raise invalid(connection, str(error)) from None
+
+
+def invalid(connection: HTTPConnection, reason: str) -> Problem:
+    """401 with one response for every reason."""
+    return refuse(connection, 401, reason, "The credential is invalid or has expired.", "invalid_token")
 
 
 def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID) -> None:

@@ -6,30 +6,22 @@ manages people, sessions or other credentials (ASVS 5.0 V8.2.1, V8.3.1).
 """
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, params
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import database
-from app.database import DbSession
 from app.security.access import credentials
-from app.security.access.accounts import roles_of
-from app.security.access.context import CredentialKind, Principal, RequestContext, context_in, context_of
-from app.security.access.credentials import challenge, credentials_of, identify, refuse
+from app.security.access.context import Principal, RequestContext, context_in, context_of
+from app.security.access.credentials import identify, refuse
 from app.security.access.policy import Declaration, InsecureApp, Policies, Policy, Requirement, hooks_of
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
-from app.security.core.tables import Account, AccountRole, Session
 
-RECENT = timedelta(minutes=15)
 RESPONSE_STARTS = ("http.response.start", "websocket.accept")
 
 
@@ -56,18 +48,9 @@ def _check_scopes(connection: HTTPConnection, policy: Policy | None, scopes: fro
         raise forbidden(connection, "insufficient_scope", scope=needed)
 
 
-def forbidden(connection: HTTPConnection, reason: str, **extra: str) -> Exception:
+def forbidden(connection: HTTPConnection, reason: str, scope: str = "") -> Problem:
     """403 for an authenticated caller; the event names the reason."""
-    present = {name: value for name, value in extra.items() if value}
-    detail = "This credential may not do that."
-    problem = challenge(_kind_of_caller(connection), 403, "insufficient_scope", detail, **present)
-    return refuse(connection, problem, reason)
-
-
-def _kind_of_caller(connection: HTTPConnection) -> CredentialKind:
-    principal = context_of(connection).principal
-    assert principal is not None  # noqa: S101  # nosec B101  # callers are authenticated first
-    return credentials_of(connection).kind(principal.credential.kind)
+    return refuse(connection, 403, reason, "This credential may not do that.", "insufficient_scope", scope=scope)
 
 
 authenticate = Authenticate()
@@ -95,77 +78,6 @@ class RequireScope(Authenticate):
 def require_scope(scope: str) -> Any:
     """This route requires a permission, named `resource:action`. It stands in `dependencies=[…]`."""
     return Depends(RequireScope(scope))
-
-
-class RequireRecentLogin(Authenticate):
-    """The login must be at most 15 minutes old; refreshing does not renew it (RFC 9470)."""
-
-    def declare(self, policy: Policy) -> None:
-        super().declare(policy)
-        policy.fresh_login = True
-
-    async def check(self, connection: HTTPConnection) -> Principal:
-        principal = await super().check(connection)
-        authenticated_at = principal.credential.authenticated_at
-        if authenticated_at is not None and datetime.now(UTC) - authenticated_at <= RECENT:
-            return principal
-        age = str(int(RECENT.total_seconds()))
-        error = "insufficient_user_authentication"
-        problem = challenge(_kind_of_caller(connection), 401, error, "Log in again first.", max_age=age)
-        raise refuse(connection, problem, error)
-
-
-recent_login = Depends(RequireRecentLogin())
-"""The caller of this route logged in at most 15 minutes ago."""
-
-
-async def confirm_caller(connection: HTTPConnection, db: AsyncSession, role: str | None = None) -> None:
-    """Check the caller again in the transaction that grants power: account, token version, session and role.
-
-    Nothing cached is used. The caller's account, and with a role the account of everyone who has it, are locked in one
-    order until the transaction ends: a revocation has either committed before, and is seen here, or waits.
-    Raises: Problem 401, or 403 when the role is gone.
-    """
-    caller = await authenticate(connection)
-    peers = select(AccountRole.account_id).where(AccountRole.role == role)
-    locked = select(Account).where((Account.id == caller.id) | Account.id.in_(peers)).order_by(Account.id)
-    fresh = locked.with_for_update().execution_options(populate_existing=True)
-    found = {account.id: account for account in await db.scalars(fresh)}
-    account, session = found.get(caller.id), await db.get(Session, caller.credential.id)
-    active = account is not None and account.is_active and account.token_version == caller.credential.version
-    if not active or session is None or session.ended_at is not None or session.expires_at <= datetime.now(UTC):
-        detail = "The credential is invalid or has expired."
-        problem = challenge(_kind_of_caller(connection), 401, "invalid_token", detail)
-        raise refuse(connection, problem, "session_ended")
-    if role is not None and role not in await roles_of(db, caller.id):
-        raise forbidden(connection, "insufficient_role")
-
-
-class ConfirmCaller:
-    """The dependency behind `GrantingSession`; a role is one that the caller must still have."""
-
-    def __init__(self, role: str | None = None) -> None:
-        self.role = role
-
-    async def __call__(
-        self, connection: HTTPConnection, db: DbSession, caller: Annotated[Principal, recent_login]
-    ) -> AsyncSession:
-        await confirm_caller(connection, db, self.role)
-        return db
-
-
-GrantingSession = Annotated[AsyncSession, Depends(ConfirmCaller())]
-"""`DbSession` for a route that grants power, such as a key: the caller logged in recently, and is confirmed in it."""
-
-
-def _unconfirmed(app: FastAPI, policies: Policies) -> list[str]:
-    """Routes that require a recent login and change the database without confirming their caller."""
-    return [
-        f"{policy.name} requires a recent login and uses DbSession: use GrantingSession, which confirms the caller"
-        for policy in policies.all
-        if policy.fresh_login and not policy.methods <= {"GET", "HEAD"} and database.session in policy.calls
-        if not any(isinstance(call, ConfirmCaller) for call in policy.calls)
-    ]
 
 
 class _Public(Declaration):
@@ -263,7 +175,7 @@ def _unreachable(app: FastAPI, policies: Policies) -> list[str]:
 
 def install(app: FastAPI) -> None:
     credentials.install(app)
-    hooks_of(app).checks += [_unreachable, _unconfirmed]
+    hooks_of(app).checks.append(_unreachable)
 
 
 def add_access_layer(app: FastAPI) -> None:

@@ -17,9 +17,10 @@ from app.database import DbSession
 from app.security.access import accounts
 from app.security.access.accounts import AccountExists, BadName, configured_roles
 from app.security.access.credentials import forget_on_commit
-from app.security.access.identity import Caller, ConfirmCaller
+from app.security.access.identity import Caller
 from app.security.access.roles import ADMIN, Role, first_role, require_role
 from app.security.administration import invitations
+from app.security.authentication.recent_login import ConfirmCaller
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem

@@ -7,11 +7,12 @@ every number.
 from fastapi import FastAPI
 
 from app.security.access import credentials
-from app.security.authentication import passwords, routes
+from app.security.authentication import passwords, recent_login, routes
 from app.security.authentication.tokens import BearerToken
 
 
 def install(app: FastAPI) -> None:
     credentials.add_kind(app, BearerToken())
     passwords.install(app)
+    recent_login.install(app)
     routes.install(app)

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import DbSession
 from app.security.access.context import context_of
 from app.security.access.credentials import Principal, forget_on_commit
-from app.security.access.identity import Caller, GrantingSession
+from app.security.access.identity import Caller
+from app.security.authentication.recent_login import GrantingSession
 from app.security.core.problems import Problem
 from app.security.core.tables import ApiKey, is_displayable
 from app.security.keys import store

@@ -10,10 +10,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
-from app.security.access import accounts, identity
-from app.security.access.identity import GrantingSession, recent_login
+from app.security.access import accounts
 from app.security.access.policy import InsecureApp
 from app.security.access.roles import ADMIN
+from app.security.authentication.recent_login import GrantingSession, RequireRecentLogin, recent_login
 from app.security.core.settings import ROOT
 from app.security.core.tables import Account, AccountRole, ApiKey, OneTimeToken, Session, utc_now
 from app.security.operations.start_up import check_app
@@ -69,7 +69,7 @@ CASES += [pytest.param("create", revoke, "0", marks=pytest.mark.slow) for revoke
 @contextmanager
 def revoked_meanwhile(caller: Person, revoke: Revocation, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Another process revokes after every dependency has passed, and before the transaction grants."""
-    checked = identity.RequireRecentLogin.__call__
+    checked = RequireRecentLogin.__call__
     database = caller.app.state.database  # type: ignore[attr-defined]
 
     async def check_then_revoke(self: Any, connection: Any) -> Any:
@@ -79,7 +79,7 @@ def revoked_meanwhile(caller: Person, revoke: Revocation, monkeypatch: pytest.Mo
         return principal
 
     with monkeypatch.context() as patch:
-        patch.setattr(identity.RequireRecentLogin, "__call__", check_then_revoke)
+        patch.setattr(RequireRecentLogin, "__call__", check_then_revoke)
         yield
 
 

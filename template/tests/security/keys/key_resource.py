@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.access.identity import Caller, recent_login, require_scope
+from app.security.access.identity import Caller, require_scope
 from app.security.core.tables import Account, ApiKey, utc_now
 from tests.security.build_app import assemble
 from tests.security.fixtures import Database
@@ -26,10 +26,6 @@ async def read(caller: Caller) -> dict[str, Any]:
 
 @vault.put("", dependencies=[require_scope("vault:write")])
 async def write(caller: Caller) -> None: ...
-
-
-@vault.delete("", dependencies=[require_scope("vault:write"), recent_login])
-async def empty(caller: Caller) -> None: ...
 
 
 def app_with_a_vault() -> FastAPI:

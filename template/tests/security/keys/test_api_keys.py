@@ -76,11 +76,6 @@ def test_a_key_has_the_roles_that_its_owner_has_now(client: TestClient, as_progr
     assert (before, program.get("/vault").json()["roles"]) == (["auditor"], [])
 
 
-@pytest.mark.slow
-def test_a_key_is_never_a_recent_login(as_program: AsProgram) -> None:
-    assert as_program(scope="vault:write").delete("/vault").status_code == 401
-
-
 @pytest.mark.parametrize("place", ["query", "cookie", "bearer"])
 def test_a_key_is_read_from_its_header_alone(client: TestClient, as_program: AsProgram, place: str) -> None:
     key = as_program().key

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.security.access.identity import require_scope
+from app.security.authentication.recent_login import recent_login
+from tests.security.build_app import assemble, forgotten
 from tests.security.callers import CallerClient, client_from
 from tests.security.every_route import guarded_calls
 from tests.security.fixtures import MakeClient
@@ -66,6 +69,15 @@ def test_issuing_and_rotating_need_a_recent_login(alice: Person) -> None:
     assert [response.status_code for response in responses] == [401, 401]
     assert 'error="insufficient_user_authentication"' in responses[0].headers["www-authenticate"]
     assert ended.status_code == 204
+
+
+@pytest.mark.slow
+def test_a_key_is_never_a_recent_login(make_client: MakeClient, as_person: AsPerson) -> None:
+    guard = [require_scope("vault:read"), recent_login]
+    client = make_client(build=lambda: assemble(lambda app: app.get("/vault", dependencies=guard)(forgotten)))
+    alice = as_person(client=client)
+
+    assert (alice.get("/vault").status_code, status(client, issue(alice))) == (200, 401)
 
 
 @pytest.mark.slow

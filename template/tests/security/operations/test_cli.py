@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.main import create_app
-from app.security.access.identity import Authenticate, public, recent_login, require_scope
+from app.security.access.identity import Authenticate, public, require_scope
 from app.security.access.policy import Policy
 from app.security.admission.request_guard import accepts, deadline
 from app.security.core.secret_keys import decode_secret
@@ -107,6 +107,12 @@ class ForKeepers(Authenticate):
         policy.roles.add(frozenset({"keeper", "admin"}))
 
 
+class AfterLogin(Authenticate):
+    def declare(self, policy: Policy) -> None:
+        super().declare(policy)
+        policy.fresh_login = True
+
+
 @pytest.mark.parametrize(
     ("dependencies", "callers"),
     [
@@ -114,7 +120,7 @@ class ForKeepers(Authenticate):
         ([Depends(Authenticate())], "people"),
         ([require_scope("scratch:read")], "callers, scope scratch:read"),
         ([Depends(ForKeepers())], "people, role admin or keeper"),
-        ([require_scope("scratch:read"), recent_login], "people, scope scratch:read, recent login"),
+        ([require_scope("scratch:read"), Depends(AfterLogin())], "people, scope scratch:read, recent login"),
         ([public, deadline(None)], "everyone; no deadline"),
         ([public, accepts("text/csv", max_bytes=5000)], "everyone; accepts text/csv, bodies up to 5000 bytes"),
     ],
