@@ -34,7 +34,7 @@ checks.unsupported_method.enabled = false
 """
 # Whoever calls these may have ended the own session: so each has a person of its own, and its answers count alone.
 LEAVING = ("^/auth/logout$", "^/auth/sessions$", r"^/auth/sessions/\{", r"^/users/\{")
-VARIANTS = {"all": ALL, "keys only": SMALLEST["keys alone"], "log-ins only": COMBINATIONS["no_api_keys"]}
+VARIANTS = {"all": ALL, "keys only": SMALLEST["keys alone"], "logins only": COMBINATIONS["no_api_keys"]}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ SCAN = ".github/security/zap_scan.py"
 VARIANTS = {
     "all": ALL,
     "keys only": SMALLEST["keys alone"] | {"zap": True},
-    "log-ins only": COMBINATIONS["no_api_keys"],
+    "logins only": COMBINATIONS["no_api_keys"],
 }
 ROUTE = """
 from fastapi import FastAPI, Request, Response

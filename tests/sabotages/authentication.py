@@ -28,7 +28,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "authentication/routes",
-        "authentication/test_narrowed_log_in",
+        "authentication/test_narrowed_login",
         "narrowed = granted is not None or requested is not None",
         "narrowed = granted is not None",
     ),

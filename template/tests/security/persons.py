@@ -89,7 +89,7 @@ def refresh(client: TestClient, refresh_token: str, **form: str) -> Any:
 
 
 def log_in_quietly(person: Person, scope: str = "") -> dict[str, Any]:
-    """What a log-in answers, without the time that hashing takes."""
+    """The response to a login, without the time that hashing takes."""
     policies = person.app.state.policies  # type: ignore[attr-defined]
     place = Client(person.address, "testclient")
 

@@ -1,4 +1,4 @@
-"""The administration of people: who may, after which log-in, and what can never happen."""
+"""Administration of people: administrators after a recent login alone, and the changes that are always refused."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -60,7 +60,7 @@ def test_the_last_administrator_stays(boss: Person) -> None:
     assert boss.get("/users").status_code == 200
 
 
-def test_power_over_people_needs_a_recent_log_in(make_client: MakeClient, as_person: AsPerson) -> None:
+def test_power_over_people_needs_a_recent_login(make_client: MakeClient, as_person: AsPerson) -> None:
     client = make_client(AUTH_CACHE_SECONDS="0")
     boss, person = as_person(role=ADMIN, client=client), as_person(client=client)
     calls: list[tuple[str, str, dict[str, Any] | None]] = [

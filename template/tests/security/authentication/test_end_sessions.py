@@ -38,7 +38,7 @@ def ended(recorded: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
-def test_everybody_is_out_and_may_log_in_again(
+def test_ending_every_session_logs_everybody_out(
     end_sessions: Manage, two: tuple[Person, Person], recorded: list[dict[str, Any]]
 ) -> None:
     result = end_sessions("--all")

@@ -1,4 +1,4 @@
-"""A log-in that ends is forgotten in that moment here, and after the cached seconds elsewhere."""
+"""The end of a session holds at once in this process, and after the cached seconds in every other one."""
 
 from collections.abc import Callable
 

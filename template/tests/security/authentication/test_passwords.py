@@ -24,7 +24,7 @@ REFUSED = {
     "a sequence": "abcdefghijklmnop",
     "digits in order": "1234567890123456",
     "a common word and digits": "Password1234567",
-    "the log-in name": "alice.wonderland@example.com",
+    "the login name": "alice.wonderland@example.com",
     "the name with signs": "!!Alice-Wonderland-2026!!",
     "parts of the name": "wonderland.alice.1234",
 }

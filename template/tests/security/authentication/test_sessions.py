@@ -43,7 +43,7 @@ def test_an_access_token_ends_after_ten_minutes(alice: Person) -> None:
 
 
 @pytest.mark.slow
-def test_the_eleventh_log_in_ends_the_first_at_once(
+def test_the_eleventh_login_ends_the_first_at_once(
     client: TestClient, make_client: MakeClient, as_person: AsPerson
 ) -> None:
     alice = as_person()

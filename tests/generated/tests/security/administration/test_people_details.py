@@ -1,4 +1,4 @@
-"""The administration of people: who may, after which log-in, and what can never happen."""
+"""Administration of people: administrators after a recent login alone, and the changes that are always refused."""
 
 from functools import partial
 from itertools import permutations

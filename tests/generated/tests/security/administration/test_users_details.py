@@ -98,7 +98,7 @@ def test_of_two_changes_at_once_one_holds(as_person: AsPerson) -> None:
     assert works == [status == 200 for status in statuses]
 
 
-def test_a_log_in_that_is_under_way_when_the_password_changes_fails(
+def test_a_login_that_is_under_way_when_the_password_changes_fails(
     as_person: AsPerson, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, new = as_person(), hash_of(NEW)

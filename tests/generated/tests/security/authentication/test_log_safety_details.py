@@ -43,7 +43,7 @@ def test_nothing_that_is_sent_makes_a_second_line(client: TestClient, capsys: Ca
     written(capsys)
 
     client.get("/users/me", headers=agent)  # a request
-    client.post("/auth/token", data=form, headers=agent)  # a failed log-in, and a request
+    client.post("/auth/token", data=form, headers=agent)  # a failed login, and a request
     client.request("G\r\n\x1bT", "/users/me")
 
     lines = written(capsys).splitlines()

@@ -112,7 +112,7 @@ def test_a_refused_login_takes_as_long_for_an_unknown_name(client: TestClient, c
     assert min(spreads) < 1.25
 
 
-def test_two_log_ins_are_two_sessions_with_tokens_of_their_own(client: TestClient, database: Database) -> None:
+def test_two_logins_are_two_sessions_with_tokens_of_their_own(client: TestClient, database: Database) -> None:
     person_in_state(client, "alice@example.com")
 
     tokens = [log_in(client, "alice@example.com").json()["refresh_token"] for _ in range(5)]
@@ -136,7 +136,7 @@ def test_a_text_that_is_slow_to_normalise_delays_no_other_request(client: TestCl
 
 
 @pytest.mark.parametrize("name", ["disabled@example.com", "nobody@example.com"])
-def test_every_failed_log_in_is_one_event(client: TestClient, recorded: list[dict[str, Any]], name: str) -> None:
+def test_every_failed_login_is_one_event(client: TestClient, recorded: list[dict[str, Any]], name: str) -> None:
     person_in_state(client, "disabled@example.com", is_active=False)
 
     log_in(client, name)

@@ -25,7 +25,7 @@ def test_successes_count_too(at: From) -> None:
     assert [log_in(known, ALICE).status_code for _ in range(11)] == [200] * 10 + [429]
 
 
-def test_one_address_has_a_hundred_log_ins_an_hour(at: From) -> None:
+def test_one_address_has_a_hundred_logins_an_hour(at: From) -> None:
     patient = at("203.0.113.1")
     for minute in range(10):
         with later(minutes=2 * minute):
@@ -61,7 +61,7 @@ def test_one_address_has_ten_changes_of_password_a_minute(service: TestClient, a
     assert [bob.post("/users/me/password", json=weak).status_code for _ in range(11)] == [422] * 10 + [429]
 
 
-def test_a_wrong_current_password_counts_like_a_log_in(service: TestClient, as_person: AsPerson) -> None:
+def test_a_wrong_current_password_counts_like_a_login(service: TestClient, as_person: AsPerson) -> None:
     bob = as_person(client=service)
     wrong = {"current_password": "wrong", "new_password": "seven quiet lamps behind"}
 
@@ -160,7 +160,7 @@ def test_a_proxy_is_never_a_known_address(make_client: MakeClient) -> None:
     assert log_in(proxy, ALICE).status_code == 429
 
 
-def test_a_refused_log_in_is_recorded_as_a_lock(at: From, recorded: list[dict[str, Any]]) -> None:
+def test_a_refused_login_is_recorded_as_a_lock(at: From, recorded: list[dict[str, Any]]) -> None:
     guesses(at("203.0.113.1"), 6)
 
     assert [event["event"] for event in recorded if event["event"] != "request"][-1] == "authn_login_lock"

@@ -118,7 +118,7 @@ def test_two_spellings_of_one_character_are_the_same_and_nothing_else_is(client:
 
 @pytest.mark.usefixtures("real_hashing")
 @pytest.mark.parametrize(("memory", "iterations"), [(8192, 1), (19456, 1), (8192, 3), (65536, 2)])
-def test_a_hash_of_other_costs_is_renewed_by_the_next_log_in(
+def test_a_hash_of_other_costs_is_renewed_by_the_next_login(
     client: TestClient, database: Database, memory: int, iterations: int
 ) -> None:
     old = argon2.PasswordHasher(iterations, memory, parallelism=1).hash(PASSWORD)

@@ -76,7 +76,7 @@ def test_a_disabled_person_refreshes_nothing(uncached: TestClient, alice: Person
     assert works(alice, alice.tokens) == (False, False)
 
 
-def test_log_ins_that_end_the_oldest_sessions_let_them_be_refreshed_meanwhile(alice: Person) -> None:
+def test_logins_that_end_the_oldest_sessions_let_them_be_refreshed_meanwhile(alice: Person) -> None:
     tokens = [log_in_quietly(alice)["refresh_token"] for _ in range(10)]
 
     def log_in_often() -> set[int]:

@@ -23,7 +23,7 @@ def test_rows_of_anonymous_buckets_are_bounded(service: TestClient, at: From, mo
 
     database = Database(service)
     of_nobody = database.rows("SELECT count(*) FROM throttle_buckets WHERE NOT permanent")[0][0]
-    assert of_nobody <= 6 + 4  # the last log-in adds its own
+    assert of_nobody <= 6 + 4  # the last login adds its own
     assert guesses(at("203.0.113.200"), 1) == [429]  # a flood of made-up names frees nobody's account
 
 

@@ -88,7 +88,7 @@ def test_a_form_is_bounded(client: TestClient) -> None:
     assert post(client, "grant_type=password&username=alice&password=" + "x" * 70_000).status_code == 413
 
 
-def test_a_log_in_with_a_credential_that_does_not_hold_is_only_a_log_in(client: TestClient) -> None:
+def test_an_invalid_credential_does_not_disturb_a_login(client: TestClient) -> None:
     """A client that still sends its ended token can log in again."""
     create_person(client, "alice@example.com")
     client.headers["Authorization"] = "Bearer ended"

@@ -51,7 +51,7 @@ def reach(person: Person) -> list[int]:
     return [person.request(method, path).status_code for method, path in calls]
 
 
-def test_a_log_in_reaches_what_it_asked_for(lamps: TestClient, as_person: AsPerson) -> None:
+def test_a_login_reaches_the_scopes_that_it_requested(lamps: TestClient, as_person: AsPerson) -> None:
     everything = as_person(client=lamps)
     reader = as_person(client=lamps, scope="lamps:read")
     both = as_person(client=lamps, scope="lamps:read lamps:write")
@@ -96,7 +96,7 @@ def test_a_refresh_may_ask_for_less_and_the_next_one_for_everything_again(
     assert reach(person) == [200, 200, 200, 200]
 
 
-def test_a_refresh_for_more_than_the_log_in_asked_for_is_refused_and_costs_nothing(
+def test_a_refresh_for_more_scopes_than_the_login_is_refused_and_leaves_the_token_unused(
     lamps: TestClient, as_person: AsPerson
 ) -> None:
     person = as_person(client=lamps, scope="lamps:read")
