@@ -31,7 +31,7 @@ SABOTAGES = [
     Sabotage(
         "administration/pruning",
         "administration/test_pruning",
-        "        (KnownAddress.address_hash, KnownAddress.last_login_at < now - KNOWN_ADDRESS_LIFE),\n",
+        "        (KnownAddress.address_hash, KnownAddress.last_login_at < now - throttle.KNOWN_ADDRESS_LIFE),\n",
         "",
     ),
     Sabotage(

@@ -78,7 +78,7 @@ SABOTAGES = [
         ".offset(10**9)",
     ),
     Sabotage(
-        "authentication/settings",
+        "authentication/throttle",
         "authentication/test_login_throttle",
         "Limit(1, HOUR, after_failures=100)",
         "Limit(100, HOUR, after_failures=100)",

@@ -12,10 +12,9 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.authentication import passwords, sessions
-from app.security.authentication.passwords import PasswordHasher
+from app.security.authentication.passwords import PasswordHasher, PasswordSettings
 from app.security.authentication.routes import token_response
 from app.security.authentication.sessions import Grant
-from app.security.authentication.settings import PasswordSettings
 from app.security.authentication.throttle import Client
 from app.security.core.tables import Account
 from tests.security.callers import CallerClient, client_from

@@ -12,8 +12,7 @@ from app.security.access import accounts
 from app.security.access.accounts import UnknownAccount
 from app.security.administration import invitations
 from app.security.authentication import throttle
-from app.security.authentication.passwords import PasswordHasher, WeakPassword
-from app.security.authentication.settings import PasswordSettings
+from app.security.authentication.passwords import PasswordHasher, PasswordSettings, WeakPassword
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.tables import UNUSABLE_PASSWORD, Account

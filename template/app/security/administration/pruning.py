@@ -18,7 +18,6 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.database import Database, changed_rows
 from app.security.access.policy import hooks_of
 from app.security.authentication import throttle
-from app.security.authentication.settings import KNOWN_ADDRESS_LIFE
 from app.security.core.tables import KnownAddress, OneTimeToken, Session, ThrottleBucket, utc_now
 
 EVERY = timedelta(days=1)
@@ -35,7 +34,7 @@ def _expired() -> list[tuple[InstrumentedAttribute[Any], ColumnElement[bool]]]:
     return [
         (Session.id, or_(Session.ended_at < ended, Session.expires_at < ended)),
         (OneTimeToken.id, OneTimeToken.expires_at < ended),
-        (KnownAddress.address_hash, KnownAddress.last_login_at < now - KNOWN_ADDRESS_LIFE),
+        (KnownAddress.address_hash, KnownAddress.last_login_at < now - throttle.KNOWN_ADDRESS_LIFE),
         (ThrottleBucket.key_hash, throttle.is_stale()),
     ]
 

@@ -1,7 +1,7 @@
 """Authentication of people: the OAuth2 password grant, access tokens, sessions, and the login throttle.
 
-Read `login.py` first: it is the order in which a login is checked. `routes.py` is its HTTP side, and `settings.py` has
-every number.
+Read `login.py` first: it is the order in which a login is checked. `routes.py` is its HTTP side. The settings and
+numbers of passwords, tokens, sessions and the throttle are at the top of the modules of that name.
 """
 
 from fastapi import FastAPI

@@ -11,8 +11,7 @@ from app.database import Database
 from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
 from app.security.authentication.sessions import Grant
-from app.security.authentication.settings import Purpose
-from app.security.authentication.throttle import Attempt, Client, Throttled
+from app.security.authentication.throttle import Attempt, Client, Purpose, Throttled
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.tables import Account, normalise_login

@@ -21,12 +21,12 @@ from typing import TypeVar
 from fastapi import FastAPI
 from passlib.context import CryptContext
 from passlib.exc import UnknownHashError
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access.policy import Policies, hooks_of
-from app.security.authentication.settings import PasswordSettings
 from app.security.core.problems import Problem
-from app.security.core.settings import NAME, SLUG
+from app.security.core.settings import NAME, SLUG, SecuritySettings
 from app.security.core.tables import UNUSABLE_PASSWORD, normalise_login
 
 T = TypeVar("T")
@@ -36,6 +36,19 @@ QUEUE = 32  # jobs that may wait for a thread
 MINIMUM_OWN_LETTERS = 5  # letters that a password has besides the names in it
 SCORED_LENGTH = 32  # zxcvbn takes quadratic time
 MINIMUM_SCORE = 3  # of zxcvbn's 0 to 4
+
+
+class PasswordSettings(SecuritySettings):
+    """The costs of Argon2id, with the OWASP minimum as their floor, and the minimum length."""
+
+    argon2_memory_kib: int = Field(19456, ge=19456)
+    argon2_iterations: int = Field(2, ge=2)
+    argon2_parallelism: int = Field(1, ge=1)
+    allow_8_char_passwords: bool = False
+
+    @property
+    def minimum_length(self) -> int:
+        return 8 if self.allow_8_char_passwords else 15
 
 
 class WeakPassword(ValueError):

@@ -19,7 +19,6 @@ from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle, tokens
 from app.security.authentication.login import LoginFailed, PasswordLogin
 from app.security.authentication.sessions import Grant
-from app.security.authentication.settings import TokenSettings
 from app.security.authentication.throttle import ClientInfo
 from app.security.core.problems import Problem
 
@@ -104,7 +103,7 @@ def token_response(grant: Grant, known: frozenset[str], requested: frozenset[str
     scopes = scopes if requested is None else requested
     narrowed = granted is not None or requested is not None
     access_token = tokens.issue(session, grant.account.token_version, grant.roles, scopes, narrowed=narrowed)
-    lifetime, scope = TokenSettings.current().lifetime_seconds, " ".join(sorted(scopes))
+    lifetime, scope = tokens.TokenSettings.current().lifetime_seconds, " ".join(sorted(scopes))
     return TokenOut(access_token=access_token, expires_in=lifetime, scope=scope, refresh_token=grant.refresh_token)
 
 

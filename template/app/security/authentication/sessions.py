@@ -9,19 +9,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
 from app.security.access.accounts import lock, random_token, roles_of, token_hash
-from app.security.authentication.settings import SessionSettings
 from app.security.authentication.throttle import Client
 from app.security.authentication.tokens import CLIENT_ID
 from app.security.core import events
 from app.security.core.events import Event
+from app.security.core.settings import SecuritySettings
 from app.security.core.tables import Account, RefreshToken, Session, utc_now
 
 REUSES_REFUSED = 3  # the session ends at this many refusals without a refresh outside the leeway between them
+
+
+class SessionSettings(SecuritySettings):
+    session_idle_days: int = Field(7, ge=1, le=7)
+    session_days: int = Field(30, ge=1, le=30)
+    sessions_per_account: int = Field(10, ge=1, le=100)
+    refresh_reuse_leeway_seconds: int = Field(10, ge=0, le=60)
 
 
 @dataclass(frozen=True, slots=True)

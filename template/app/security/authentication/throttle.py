@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from itertools import count as counter
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -23,13 +23,37 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
 from app.security.access.context import context_of
-from app.security.authentication import settings
-from app.security.authentication.settings import Limit, Purpose
 from app.security.core.problems import Problem
 from app.security.core.secret_keys import keys_for
 from app.security.core.tables import KnownAddress, ThrottleBucket, normalise_login, utc_now
 from app.security.http.client_address import UNKNOWN, ProxySettings, client_ip, client_prefix, contains, parse_network
 
+
+class Limit(NamedTuple):
+    """At most `attempts` in `seconds`; with `after_failures`, only once so many attempts in a row have failed."""
+
+    attempts: int
+    seconds: int
+    after_failures: int = 0
+
+
+MINUTE, HOUR = 60, 3600
+Purpose = Literal["token", "refresh", "password"]
+
+# Per source (an IPv4 address or an IPv6 /64), over all accounts. Successful attempts count too.
+SOURCE_LIMITS: dict[Purpose, tuple[Limit, ...]] = {
+    "token": (Limit(10, MINUTE), Limit(100, HOUR)),
+    "refresh": (Limit(30, MINUTE),),
+    "password": (Limit(10, MINUTE),),
+}
+SITE_FACTOR = 4  # an IPv6 /48 may hold many customers, so it is allowed more than one /64
+
+# Per account. Only failures count: a successful login takes its own attempt back.
+FAILURES_PER_SOURCE = Limit(5, 15 * MINUTE)
+FAILURES_FROM_UNKNOWN_SOURCES = Limit(20, HOUR)
+AFTER_100_FAILURES = Limit(1, HOUR, after_failures=100)  # NIST SP 800-63B-4 section 3.2.2
+
+KNOWN_ADDRESS_LIFE = timedelta(days=30)  # since the last login from there
 MAX_ANONYMOUS_BUCKETS = 50_000  # rows for sources and for names that do not exist
 EVICT_EVERY = 20  # transactions
 EVICTED_AT_ONCE = 1000
@@ -131,9 +155,7 @@ async def unlock(db: AsyncSession, login: str) -> None:
 
 def is_stale() -> ColumnElement[bool]:
     """Rows to prune: unused for a month. The hundred failures of an account stay until a success or an unlock."""
-    kept = and_(
-        ThrottleBucket.permanent, ThrottleBucket.failures_in_a_row >= settings.AFTER_100_FAILURES.after_failures
-    )
+    kept = and_(ThrottleBucket.permanent, ThrottleBucket.failures_in_a_row >= AFTER_100_FAILURES.after_failures)
     return and_(ThrottleBucket.updated_at < utc_now() - STALE_AFTER, not_(kept))
 
 
@@ -141,19 +163,19 @@ def is_stale() -> ColumnElement[bool]:
 
 
 def _source_limits(client: Client, purpose: Purpose) -> Limits:
-    limits = settings.SOURCE_LIMITS[purpose]
+    limits = SOURCE_LIMITS[purpose]
     found: Limits = dict.fromkeys(_keys("source", purpose, client.prefix), limits)
     if client.site:
-        site = tuple(Limit(limit.attempts * settings.SITE_FACTOR, limit.seconds) for limit in limits)
+        site = tuple(Limit(limit.attempts * SITE_FACTOR, limit.seconds) for limit in limits)
         found |= dict.fromkeys(_keys("site", purpose, client.site), site)
     return found
 
 
 def _account_limits(login: str, client: Client, known: bool) -> Limits:
-    found: Limits = dict.fromkeys(_keys("pair", login, client.prefix), (settings.FAILURES_PER_SOURCE,))
-    found |= dict.fromkeys(_keys("streak", login, client.prefix if known else ""), (settings.AFTER_100_FAILURES,))
+    found: Limits = dict.fromkeys(_keys("pair", login, client.prefix), (FAILURES_PER_SOURCE,))
+    found |= dict.fromkeys(_keys("streak", login, client.prefix if known else ""), (AFTER_100_FAILURES,))
     if not known:
-        found |= dict.fromkeys(_keys("account", login), (settings.FAILURES_FROM_UNKNOWN_SOURCES,))
+        found |= dict.fromkeys(_keys("account", login), (FAILURES_FROM_UNKNOWN_SOURCES,))
     return found
 
 
@@ -243,7 +265,7 @@ async def _is_known(db: AsyncSession, account: UUID, client: Client) -> bool:
     known = select(KnownAddress.account_id).where(
         KnownAddress.account_id == account,
         KnownAddress.address_hash.in_(_keys("address", client.prefix)),
-        KnownAddress.last_login_at > utc_now() - settings.KNOWN_ADDRESS_LIFE,
+        KnownAddress.last_login_at > utc_now() - KNOWN_ADDRESS_LIFE,
     )
     return await db.scalar(known) is not None
 

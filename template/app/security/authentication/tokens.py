@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from jose import jwk, jws
 from jose.backends.base import Key
 from jose.exceptions import JWSError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import bindparam, select
 from starlette.requests import HTTPConnection
 
@@ -25,9 +25,8 @@ from app.database import Database
 from app.security.access.accounts import configured_roles
 from app.security.access.context import Headers
 from app.security.access.credentials import Credential, InvalidCredential, Principal
-from app.security.authentication.settings import TokenSettings
 from app.security.core.secret_keys import keys_for
-from app.security.core.settings import SLUG, ServiceSettings
+from app.security.core.settings import SLUG, SecuritySettings, ServiceSettings
 from app.security.core.tables import Account, AccountRole, Session
 
 ALGORITHM = "HS256"
@@ -37,6 +36,14 @@ LONGEST_LIFE_SECONDS = 15 * 60
 
 # The last of the signature's 43 characters has two unused bits, which must be zero: one spelling for one token.
 _TOKEN = re.compile(r"[\w-]{1,512}\.[\w-]{1,3072}\.[\w-]{42}[AEIMQUYcgkosw048]\Z", re.ASCII)
+
+
+class TokenSettings(SecuritySettings):
+    access_token_minutes: int = Field(10, ge=1, le=15)
+
+    @property
+    def lifetime_seconds(self) -> int:
+        return self.access_token_minutes * 60
 
 
 class Claims(BaseModel):
