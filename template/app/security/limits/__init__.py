@@ -1,4 +1,4 @@
-"""Rate limits: one for each caller, `@limiter.limit` for single routes, and the counters of both."""
+"""Rate limits: one for each caller with its settings and counters, and `@limiter.limit` for single routes."""
 
 from fastapi import FastAPI
 

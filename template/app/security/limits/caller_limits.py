@@ -3,17 +3,30 @@
 A caller verified in the last minutes is counted as an account from every address. Any other is counted as an address
 (IPv4, or the /64 of an IPv6 customer), so that a noisy neighbour behind the same address locks no known caller out
 (ASVS 5.0 V2.4.1, V15.2.2; OWASP API4:2023).
+
+Counters are sliding windows: in the memory of this process, or in Redis for all processes together. While Redis is
+unavailable each process enforces its share of a limit: neither everything nor nothing is allowed.
 """
 
 import hashlib
 import hmac
+import logging
+import math
+import multiprocessing
+import time
+from collections import OrderedDict
 from functools import lru_cache
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import FastAPI
-from limits import RateLimitItem
+from limits import RateLimitItem, parse, parse_many
+from pydantic import Field, SecretStr, field_validator
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.database import LOOPBACK, DatabaseSettings
 from app.security.access.context import RequestContext, context_in, context_of
 from app.security.access.credentials import Credentials, Principal
 from app.security.access.policy import hooks_of
@@ -21,9 +34,163 @@ from app.security.admission.request_guard import HEALTH_PATHS
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.secret_keys import keys_for
+from app.security.core.settings import SLUG, SecuritySettings
 from app.security.http import errors
-from app.security.limits.counters import RETRY_SECONDS, Counters
-from app.security.limits.settings import RateLimitSettings
+
+log = logging.getLogger(__name__)
+MIN_BURST = 20  # requests in one second
+BURST_FACTOR = 4  # times the average of RATE_LIMIT
+CAPACITY = 50_000  # counters in one process; the least recently used is dropped first
+TIMEOUT_SECONDS = 0.25  # for Redis to connect, and to respond
+RETRY_SECONDS = 5  # between attempts to reach an unavailable Redis
+
+
+class RateLimitSettings(SecuritySettings):
+    rate_limit: str = "300/minute"
+    rate_limit_burst: str = ""  # counted in each process; empty: see `burst`
+    rate_limit_storage_url: SecretStr = SecretStr("memory://")  # or redis://…, rediss://… to count together
+    web_concurrency: int = Field(1, ge=1)  # number of processes that serve
+
+    @field_validator("rate_limit", "rate_limit_burst")
+    @classmethod
+    def _is_one_limit(cls, value: str) -> str:
+        try:
+            if not value or [limit.amount > 0 for limit in parse_many(value)] == [True]:
+                return value
+        except ValueError:
+            pass
+        raise ValueError("write a limit such as 300/minute")
+
+    @field_validator("rate_limit_storage_url")
+    @classmethod
+    def _is_supported(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        try:
+            url = urlsplit(text)
+            complete = text == "memory://" or bool(url.hostname and url.port)
+        except ValueError:  # its message quotes the value
+            complete = False
+        if not complete or not text.startswith(("memory://", "redis://", "rediss://")):  # redis-py: lower case only
+            raise ValueError("write memory:// or rediss://user:password@host:6379/0") from None
+        for name, path in parse_qsl(url.query, keep_blank_values=True):  # redis-py reads ssl_cert_reqs=none from here
+            if name != "ssl_ca_certs" or url.scheme != "rediss" or not Path(path).is_file():
+                raise ValueError("the only parameter is ssl_ca_certs, with rediss: the path of an existing file")
+        return value
+
+    @property
+    def url(self) -> str:
+        return self.rate_limit_storage_url.get_secret_value()
+
+    @property
+    def limit(self) -> RateLimitItem:
+        return parse(self.rate_limit)
+
+    @property
+    def burst(self) -> RateLimitItem:
+        """Requests of one caller in one second: as set, or a multiple of the average of RATE_LIMIT."""
+        average = self.limit.amount / self.limit.get_expiry()
+        return parse(self.rate_limit_burst or f"{max(MIN_BURST, math.ceil(BURST_FACTOR * average))}/second")
+
+    def weaknesses(self) -> list[str]:
+        if self.url == "memory://":
+            # `uvicorn --workers 2` spawns its workers and sets no variable.
+            spawned = isinstance(multiprocessing.current_process(), SpawnProcess)
+            several = "RATE_LIMIT_STORAGE_URL: several processes need a Redis to count together"
+            return [several] if spawned or self.web_concurrency > 1 else []
+        private = (*LOOPBACK, *DatabaseSettings.current().plaintext_hosts)
+        plain = self.url.startswith("redis:") and urlsplit(self.url).hostname not in private
+        return ["RATE_LIMIT_STORAGE_URL: needs rediss://, or its host among PLAINTEXT_HOSTS"] if plain else []
+
+
+class Memory:
+    """Counters of this process: an attacker with many addresses can neither fill the memory nor slow a hit down."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+
+    async def add(self, key: str, window: int, seconds: int, cost: int) -> tuple[int, int]:
+        """Add `cost` to the counter of a window. Returns the counts of the previous window and of this one."""
+        counted, previous, current = self._counts.pop(key, (window, 0, 0))
+        if counted != window:
+            previous, current = (current if counted == window - 1 else 0), 0
+        self._counts[key] = window, previous, current + cost
+        if len(self._counts) > CAPACITY:
+            self._counts.popitem(last=False)
+        return previous, current + cost
+
+
+class Redis:
+    """Counters in Redis; each call is one round trip."""
+
+    def __init__(self, url: str) -> None:
+        from redis.asyncio import Redis as Client  # here, because this import takes half as long as FastAPI's
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        no_retry, seconds = Retry(NoBackoff(), 0), TIMEOUT_SECONDS
+        self.client = Client.from_url(url, retry=no_retry, socket_timeout=seconds, socket_connect_timeout=seconds)
+
+    async def add(self, key: str, window: int, seconds: int, cost: int) -> tuple[int, int]:
+        before, current = (f"{SLUG}:{{{key}}}:{number}" for number in (window - 1, window))
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.get(before)
+            pipe.incrby(current, cost)
+            pipe.expire(current, 2 * seconds)
+            previous, count, _ = await pipe.execute()
+        return int(previous or 0), int(count)
+
+
+class Counters:
+    """Counts hits against limits. `url` is memory:// or a Redis; `processes` is how many share a limit without it."""
+
+    def __init__(self, url: str, processes: int) -> None:
+        self.redis_is_down = False
+        self._redis = None if url == "memory://" else Redis(url)
+        self._memory = Memory()
+        self._processes = processes
+        self._retry_at = 0.0
+
+    async def hit(self, limit: RateLimitItem, key: str, cost: int = 1) -> int:
+        """Count a hit. Returns 0, or the whole seconds to wait where it exceeds the limit; then it is not counted."""
+        if self._redis is None:
+            return await _hit(self._memory, limit, key, limit.amount, cost)
+        if not self.redis_is_down or time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + RETRY_SECONDS  # while Redis is down, one request alone retries
+            try:
+                wait = await _hit(self._redis, limit, key, limit.amount, cost)
+            except Exception as error:  # requests must still be served and limited
+                self._set_down(type(error).__name__)
+            else:
+                self._set_down("")
+                return wait
+        return await _hit(self._memory, limit, key, max(1, limit.amount // self._processes), cost)
+
+    def _set_down(self, error: str) -> None:
+        if error and not self.redis_is_down:
+            log.error("Redis is unavailable (%s): each process enforces its share of the limits", error)
+        elif self.redis_is_down and not error:
+            log.warning("Redis is available again: all processes count together")
+        self.redis_is_down = bool(error)
+
+    async def close(self) -> None:
+        if self._redis is not None:
+            await self._redis.client.aclose()
+
+
+async def _hit(storage: Memory | Redis, limit: RateLimitItem, key: str, amount: int, cost: int) -> int:
+    key, seconds = limit.key_for(key), limit.get_expiry()
+    window, passed = divmod(time.time(), seconds)
+    left = seconds - passed
+    previous, current = await storage.add(key, int(window), seconds, cost)
+    # The previous window counts for the part of it that the sliding window still covers.
+    if math.ceil(previous * left / seconds) + current <= amount:
+        return 0
+    await storage.add(key, int(window), seconds, -cost)
+    if current <= amount:  # until enough of the previous window has slid out
+        wait = left - (amount - current) * seconds / previous
+    else:  # until this window is the previous one, and enough of it has slid out
+        wait = left + max(0.0, seconds - (amount - cost) * seconds / max(1, current - cost))
+    return max(1, math.floor(wait) + 1)
 
 
 @lru_cache(maxsize=10_000)

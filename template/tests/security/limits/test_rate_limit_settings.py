@@ -6,7 +6,7 @@ from multiprocessing.context import SpawnProcess
 import pytest
 
 from app.security.core import settings
-from app.security.limits.settings import RateLimitSettings
+from app.security.limits.caller_limits import RateLimitSettings
 from tests.security.fixtures import MakeClient
 
 URL = "RATE_LIMIT_STORAGE_URL"
