@@ -29,7 +29,7 @@ SABOTAGES = [
         "pass",
     ),
     Sabotage(
-        "administration/pruning",
+        "administration/__init__",
         "administration/test_pruning",
         "        (KnownAddress.address_hash, KnownAddress.last_login_at < now - throttle.KNOWN_ADDRESS_LIFE),\n",
         "",
@@ -71,13 +71,13 @@ SABOTAGES = [
         '@router.patch("/{person_id}"',
     ),
     Sabotage(
-        "administration/invitations",
+        "administration/self_service",
         "administration/test_people",
         "issuer.is_active & (issuer.token_version == OneTimeToken.issuer_version)",
         "issuer.is_active",
     ),
     Sabotage(
-        "administration/invitations",
+        "administration/self_service",
         "administration/test_invitations",
         "    await withdraw_invitations(db, account.id)\n    issued",
         "    issued",

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access import accounts
 from app.security.access.accounts import UnknownAccount
-from app.security.administration import invitations
+from app.security.administration import self_service
 from app.security.authentication import throttle
 from app.security.authentication.passwords import PasswordHasher, PasswordSettings, WeakPassword
 from app.security.core import events
@@ -41,7 +41,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
             account = await accounts.by_name(db, name)
         except UnknownAccount:
             account = await accounts.create(db, name, roles=roles)
-        token = await invitations.invite(db, account)
+        token = await self_service.invite(db, account)
         typer.echo("It sets a password at POST /auth/activate, once, within 24 hours.", err=True)
         return token
 

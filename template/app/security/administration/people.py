@@ -19,7 +19,7 @@ from app.security.access.accounts import AccountExists, BadName, configured_role
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller
 from app.security.access.roles import ADMIN, Role, first_role, require_role
-from app.security.administration import invitations
+from app.security.administration.self_service import invite
 from app.security.authentication.recent_login import ConfirmCaller
 from app.security.core import events
 from app.security.core.events import Event
@@ -90,7 +90,7 @@ async def create_person(new: PersonCreate, caller: Caller, db: AdministratorSess
         errors = [{"pointer": "/body/name", "detail": str(error), "code": "bad_name"}]
         raise Problem(422, detail="The request is not valid.", errors=errors) from None
     events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="created")
-    return InvitationOut(id=account.id, activation_token=await invitations.invite(db, account, caller.id))
+    return InvitationOut(id=account.id, activation_token=await invite(db, account, caller.id))
 
 
 @router.post("/{person_id:uuid}/invite")
@@ -100,7 +100,7 @@ async def invite_person(person_id: UUID, caller: Caller, db: AdministratorSessio
     if ADMIN in await accounts.roles_of(db, account.id):
         raise Problem(403, detail="Administrators are invited at the terminal: uv run manage users invite NAME")
     events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="invited")
-    return InvitationOut(id=account.id, activation_token=await invitations.invite(db, account, caller.id))
+    return InvitationOut(id=account.id, activation_token=await invite(db, account, caller.id))
 
 
 @router.patch("/{person_id:uuid}")

@@ -1,18 +1,25 @@
-"""A person's own account over HTTP: show it, change the password, choose the first password with an invitation."""
+"""A person's own account: show it, change the password, and choose one with an invitation.
 
+An invitation is a one-time token that sets a password, the first one or a forgotten one. It is as powerful as a
+password. So it stores its issuer, and ends with the issuer's power: when they are disabled or get another password
+(ASVS 5.0 V6.4.1, V7.4.3).
+"""
+
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app.database import Database, changed_rows
 from app.security.access import accounts
+from app.security.access.accounts import NotAPerson, random_token, token_hash, withdraw_invitations
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller, public
-from app.security.administration import invitations
 from app.security.authentication import sessions, throttle
 from app.security.authentication.login import PasswordLogin
 from app.security.authentication.passwords import PasswordHasher, WeakPassword
@@ -21,10 +28,12 @@ from app.security.authentication.throttle import ClientInfo
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem
-from app.security.core.tables import Account
+from app.security.core.tables import Account, OneTimeToken, utc_now
 
 router = APIRouter(prefix="/users/me", tags=["users"])
 activation = APIRouter(prefix="/auth/activate", tags=["auth"])
+
+INVITATION_LIFE = timedelta(hours=24)
 
 # The password policy, not the model, judges it: a weak password gets a reason.
 Password = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "password", "writeOnly": True})]
@@ -75,14 +84,10 @@ async def change_password(request: Request, change: PasswordChange, caller: Call
     new_hash = await _checked_hash(request, "/body/new_password", change.new_password, account.name)
     async with database.begin() as db:
         changed = await _set_password(db, account, new_hash)
-        await accounts.withdraw_invitations(db, caller.id)
+        await withdraw_invitations(db, caller.id)
         if not change.keep_other_sessions:
             await accounts.end_sessions(db, caller.id, keep=caller.credential.id)
-        ends_keys = True
-        # {% if features.api_keys.enabled %}
-        ends_keys = not change.keep_api_keys
-        # {% endif %}
-        if ends_keys:
+        if not getattr(change, "keep_api_keys", False):  # also in a project that has no keys any more
             await accounts.revoke_keys(db, caller.id)
         grant = await sessions.renew(db, changed, caller.credential.id, client)
         events.record_change(db, Event.PASSWORD_CHANGE, actor=caller.id)
@@ -96,12 +101,12 @@ async def activate(request: Request, activation: Activation, client: ClientInfo)
     database: Database = request.state.database
     await throttle.count_source(database, client, "token")
     async with database.begin() as db:
-        account = await invitations.invited(db, activation.token)
+        account = await db.scalar(_invited(activation.token))
     if account is None:
         raise _invalid_token()
     new_hash = await _checked_hash(request, "/body/password", activation.password, account.name)
     async with database.begin() as db:
-        if await invitations.use(db, activation.token) is None:
+        if await _use(db, activation.token) is None:
             raise _invalid_token()
         await _set_password(db, account, new_hash)
         await accounts.end_sessions(db, account.id)
@@ -109,6 +114,58 @@ async def activate(request: Request, activation: Activation, client: ClientInfo)
         await throttle.unlock(db, account.login)
         events.record_change(db, Event.INVITATION_USED, actor=account.id)
         forget_on_commit(request, db, account.id)
+
+
+async def invite(db: AsyncSession, account: Account, issuer: UUID | None = None) -> str:
+    """A token for 24 hours; earlier invitations are withdrawn. Raises: NotAPerson."""
+    if account.kind != "person":
+        raise NotAPerson("This is a service account: it has keys, but no password.")
+    await withdraw_invitations(db, account.id)
+    issued = None if issuer is None else await db.get_one(Account, issuer)
+    token = random_token("ot")
+    db.add(
+        OneTimeToken(
+            account_id=account.id,
+            token_hash=token_hash(token),
+            expires_at=utc_now() + INVITATION_LIFE,
+            issuer_id=issuer,
+            issuer_version=None if issued is None else issued.token_version,
+        )
+    )
+    events.record_change(db, Event.INVITATION_CREATED, subject=account.id)
+    return token
+
+
+async def _use(db: AsyncSession, token: str) -> Account | None:
+    """Use up an invitation; of two requests at once, one gets the account."""
+    row = await db.scalar(select(OneTimeToken).where(OneTimeToken.token_hash == token_hash(token)))
+    if row is None:
+        return None
+    # Both accounts in one order, so that revoking the issuer's power commits before, and is seen, or waits.
+    concerned = select(Account.id).where(Account.id.in_([row.account_id, row.issuer_id])).order_by(Account.id)
+    await db.execute(concerned.with_for_update())
+    account = await db.scalar(_invited(token).execution_options(populate_existing=True))
+    if account is not None:
+        await withdraw_invitations(db, account.id)
+    return account
+
+
+def _invited(token: str) -> Select[Account]:
+    """The account of a valid invitation."""
+    issuer = aliased(Account)
+    joined = select(Account).join(OneTimeToken, OneTimeToken.account_id == Account.id)
+    joined = joined.outerjoin(issuer, OneTimeToken.issuer_id == issuer.id)
+    return joined.where(
+        OneTimeToken.token_hash == token_hash(token),
+        OneTimeToken.used_at.is_(None),
+        OneTimeToken.expires_at > utc_now(),
+        Account.is_active,
+        Account.kind == "person",
+        or_(
+            OneTimeToken.issuer_id.is_(None),
+            issuer.is_active & (issuer.token_version == OneTimeToken.issuer_version),
+        ),
+    )
 
 
 def _invalid_token() -> Problem:

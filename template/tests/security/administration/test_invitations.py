@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.administration import invitations
+from app.security.administration import self_service
 from tests.security.fixtures import Database
 from tests.security.persons import log_in
 from tests.security.timing import later
@@ -24,7 +24,7 @@ def invite(client: TestClient, name: str = ALICE) -> str:
             account = await accounts.by_name(db, name)
         except accounts.UnknownAccount:
             account = await accounts.create(db, name)
-        return await invitations.invite(db, account)
+        return await self_service.invite(db, account)
 
     return Database(client).run(work)
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.administration import invitations
+from app.security.administration import self_service
 from tests.security.fixtures import Database, MakeClient
 
 ALICE = "alice.wonderland@example.com"
@@ -39,7 +39,7 @@ def choose(client: TestClient, password: str) -> tuple[int, str]:
             alice = await accounts.by_name(db, ALICE)
         except accounts.UnknownAccount:
             alice = await accounts.create(db, ALICE)
-        return await invitations.invite(db, alice)
+        return await self_service.invite(db, alice)
 
     database.rows("DELETE FROM throttle_buckets")  # it is not guessing that is tested here
     answer = client.post("/auth/activate", json={"token": database.run(invite), "password": password})

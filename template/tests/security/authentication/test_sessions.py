@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from app.database import Base
 from app.security.access import accounts
-from app.security.administration import invitations
+from app.security.administration import self_service
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, log_in, refresh
 from tests.security.timing import later
@@ -85,7 +85,7 @@ def test_the_database_holds_no_credential_in_clear(client: TestClient, database:
     newest = refresh(alice, alice.tokens["refresh_token"]).json()
 
     async def invite(db: AsyncSession) -> str:
-        return await invitations.invite(db, await accounts.by_name(db, alice.name))
+        return await self_service.invite(db, await accounts.by_name(db, alice.name))
 
     async def dump(db: AsyncSession) -> str:
         return "".join([repr((await db.execute(select(table))).all()) for table in Base.metadata.sorted_tables])

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access import accounts
 from app.security.access.identity import Caller, require_scope
-from app.security.administration import invitations
+from app.security.administration import self_service
 from app.security.core.events import Event
 from tests.security.build_app import assemble
 from tests.security.fixtures import Database, MakeClient
@@ -42,7 +42,7 @@ def change_password(alice: Person, current: str) -> None:
 
 def invite(alice: Person) -> str:
     async def work(db: AsyncSession) -> str:
-        return await invitations.invite(db, await accounts.by_name(db, alice.name))
+        return await self_service.invite(db, await accounts.by_name(db, alice.name))
 
     return str(in_database(alice, work))
 
