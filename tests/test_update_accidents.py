@@ -129,7 +129,7 @@ def test_an_answer_that_was_edited_by_hand_brings_nothing_and_loses_nothing(
     mine = theirs(lived_in)
 
     by_hand = update(lived_in, template)
-    brought = lived_in.file("app/security/audit/log.py").exists()
+    brought = lived_in.file("app/security/audit/chain.py").exists()
     lived_in.must("git", "checkout", "--quiet", ".")
     lived_in.replace(".copier-answers.yml", "audit_log: true", "audit_log: false")
     lived_in.commit("Edit it back")
@@ -137,7 +137,7 @@ def test_an_answer_that_was_edited_by_hand_brings_nothing_and_loses_nothing(
 
     assert by_hand.returncode == 0
     assert not brought
-    assert lived_in.file("app/security/audit/log.py").exists()
+    assert lived_in.file("app/security/audit/chain.py").exists()
     assert theirs(lived_in) == mine
 
 

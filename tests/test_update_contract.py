@@ -124,17 +124,17 @@ def test_a_file_of_yours_where_a_new_one_of_ours_goes_is_left_to_decide(fork: Te
 def test_what_was_changed_in_an_unticked_feature_goes_with_it_and_comes_back_new(
     fork: Template, lived_in: Project
 ) -> None:
-    lived_in.append("app/security/audit/log.py", "# ours\n")
+    lived_in.append("app/security/audit/chain.py", "# ours\n")
     lived_in.commit()
 
     fork.update(lived_in, audit_log=False)
-    gone = not lived_in.file("app/security/audit/log.py").exists()
+    gone = not lived_in.file("app/security/audit/chain.py").exists()
     lived_in.commit()
     fork.update(lived_in, audit_log=True)
 
     assert gone
     assert unresolved(lived_in) == ""
-    assert not lived_in.read("app/security/audit/log.py").endswith("# ours\n")
+    assert not lived_in.read("app/security/audit/chain.py").endswith("# ours\n")
 
 
 def test_code_that_uses_what_is_unticked_fails_at_start_up_and_is_named(fork: Template, lived_in: Project) -> None:

@@ -3,10 +3,10 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("audit/log", "audit/test_audit_log", "        raise NotRecorded from error\n", ""),
-    Sabotage("audit/log", "audit/test_audit_log", "MAX_WAITING // 2 if", "MAX_WAITING if"),
-    Sabotage("audit/log", "audit/test_audit_log", "not event.startswith(NEVER_WAITING)", "True"),
-    Sabotage("audit/log", "audit/test_audit_log", "while self._waiting and await self.write():", "while False:"),
+    Sabotage("audit/__init__", "audit/test_audit_log", "        raise NotRecorded from error\n", ""),
+    Sabotage("audit/__init__", "audit/test_audit_log", "MAX_WAITING // 2 if", "MAX_WAITING if"),
+    Sabotage("audit/__init__", "audit/test_audit_log", "not event.startswith(NEVER_WAITING)", "True"),
+    Sabotage("audit/__init__", "audit/test_audit_log", "while self._waiting and await self.write():", "while False:"),
     Sabotage("audit/chain", "audit/test_audit_tampering", "before + text.encode()", "text.encode()"),
     Sabotage(
         "audit/chain", "audit/test_audit_tampering", 'if value is not None and name != "hash"', 'if name == "seq"'
@@ -25,7 +25,7 @@ SABOTAGES = [
     Sabotage("audit/chain", "audit/test_audit_keys", " or list(keys).index(signer) > age:", ":"),
     Sabotage("audit/chain", "audit/test_audit_keys", "if not set(self.roots()).isdisjoint(", "if False and ("),
     Sabotage("audit/chain", "audit/test_audit_restart", "(?:, [0-9]+ rows)?", ""),
-    Sabotage("audit/commands", "audit/test_audit_commands", "    events.listen(log.keep)\n", ""),
+    Sabotage("audit/commands", "audit/test_audit_commands", "    events.listen(keep)\n", ""),
     Sabotage("audit/commands", "audit/test_audit_commands", "    _run(chain.verify)\n", ""),
     Sabotage("audit/commands", "audit/test_audit_restart", "if last.seq > start.seq:", "if True:"),
     Sabotage("audit/commands", "audit/test_audit_restart", "EVENTS.c.seq > PLAUSIBLE", "EVENTS.c.seq > 2**63 - 1"),

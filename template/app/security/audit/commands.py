@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
-from app.security.audit import RETENTION_DAYS, chain, log
+from app.security.audit import RETENTION_DAYS, chain, keep
 from app.security.audit.chain import EVENTS, ORIGIN, BrokenChain, Position
 from app.security.core import events
 from app.security.core.events import Event
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 def commands() -> typer.Typer:
     """The commands. The changes of all other commands are written to the audit log, too."""
-    events.listen(log.keep)
+    events.listen(keep)
     audit = typer.Typer(no_args_is_help=True)
     for command in (verify, prune, restart):
         audit.command()(command)

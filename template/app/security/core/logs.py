@@ -51,9 +51,6 @@ def write(fields: MutableMapping[str, Any], *, flush: bool = True) -> None:
         stream.flush()
 
 
-app_version = version
-
-
 def flush() -> None:
     Output.stream().flush()
 

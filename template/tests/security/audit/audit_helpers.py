@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 from app.database import DbSession
 from app.manage import cli
+from app.security import audit
 from app.security.access import accounts
 from app.security.access.identity import public
-from app.security.audit import log
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem
@@ -58,7 +58,7 @@ def app_of_changes() -> FastAPI:
 @pytest.fixture(name="client")
 def client_of_changes(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """Waiting rows stay in memory until `written`."""
-    monkeypatch.setattr(log, "WRITE_EVERY_SECONDS", 3600)
+    monkeypatch.setattr(audit, "WRITE_EVERY_SECONDS", 3600)
     return make_client(build=app_of_changes)
 
 
@@ -75,7 +75,7 @@ def change(client: TestClient, **query: Any) -> int:
 def write(client: TestClient) -> bool:
     """Write the waiting rows of the newest app now."""
     assert client.portal is not None
-    return client.portal.call(log.writers[-1].write)
+    return client.portal.call(audit.writers[-1].write)
 
 
 def kept(client: TestClient) -> list[AuditEvent]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.security.audit import log
+from app.security import audit
 from app.security.core.events import Event
 from tests.security.audit.audit_helpers import (
     app_of_changes,
@@ -68,7 +68,7 @@ def test_a_change_that_cannot_be_recorded_is_not_made_but_a_login_is(
 def test_a_flood_of_failures_fills_half_of_the_bounded_memory(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(log, "MAX_WAITING", 6)
+    monkeypatch.setattr(audit, "MAX_WAITING", 6)
     write(client)
 
     for path in [*["/failures"] * 9, *["/logins"] * 4]:
