@@ -17,14 +17,14 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from pydantic import SecretStr, ValidationError, field_validator
+from pydantic import SecretStr, ValidationError
 from sqlalchemy import Table, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import after_commit, changed_rows
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.secret_keys import SecretSettings, decode_secret, derive, listed
+from app.security.core.secret_keys import SecretSettings, StrongSecrets, decode_secret, derive, listed
 from app.security.core.settings import SecuritySettings, in_production, read
 from app.security.core.tables import AuditChain, AuditEvent
 
@@ -34,15 +34,8 @@ Row = dict[str, Any]
 
 
 class AuditSettings(SecuritySettings):
-    audit_key: SecretStr = SecretStr("")  # empty: derived from SECRET_KEY, which production refuses
-    audit_key_fallbacks: SecretStr = SecretStr("")  # comma separated, newest first: the rows they signed still verify
-
-    @field_validator("audit_key", "audit_key_fallbacks")
-    @classmethod
-    def _all_strong(cls, value: SecretStr) -> SecretStr:
-        for text in listed(value):
-            decode_secret(text)
-        return value
+    audit_key: StrongSecrets = SecretStr("")  # empty: derived from SECRET_KEY, which production refuses
+    audit_key_fallbacks: StrongSecrets = SecretStr("")  # newest first: the rows they signed still verify
 
     def roots(self) -> list[bytes]:
         return [decode_secret(text) for text in (*listed(self.audit_key), *listed(self.audit_key_fallbacks))]

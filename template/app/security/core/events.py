@@ -26,6 +26,7 @@ Outcome = Literal["success", "failure"]
 Fields = dict[str, object]
 EVERY_SECONDS = 60
 MOST_NAMES = 20
+OF_THE_REQUEST = ("client_ip", "client_request_id", "method", "request_id", "route", "user_agent")
 
 
 class Event(StrEnum):
@@ -103,11 +104,6 @@ def listen(listener: Listener) -> None:
         _listeners.append(listener)
 
 
-def _notify(db: AsyncSession | None, fields: Fields) -> None:
-    for listener in _listeners:
-        listener(db, dict(fields))
-
-
 class Details(TypedDict, total=False):
     outcome: Outcome
     actor: UUID | None  # by default the caller of this request
@@ -117,38 +113,30 @@ class Details(TypedDict, total=False):
 
 def record(event: Event, **details: Unpack[Details]) -> None:
     """Write one event."""
-    fields = _fields(event, details)
-    _notify(None, fields)
-    logs.write(fields)
+    logs.write(_announce(None, event, details))
 
 
 def record_change(db: AsyncSession, event: Event, **details: Unpack[Details]) -> None:
     """Write one event once its change is committed, and not if it is rolled back."""
-    fields = _fields(event, details)
-    _notify(db, fields)
+    fields = _announce(db, event, details)
     after_commit(db, lambda: logs.write(fields))
 
 
-def _fields(event: Event, details: Details) -> Fields:
+def _announce(db: AsyncSession | None, event: Event, details: Details) -> Fields:
+    """The fields of an event, once every listener has them."""
     context, actor, subject = current.get(), details.get("actor"), details.get("subject")
-    fields: Fields = {
+    values = {
         "event": event,
         "outcome": details.get("outcome", "success"),
-        "actor": str(actor) if actor else "system",
+        "actor": str(actor or (context.actor if context else "system")),
         "subject": str(subject) if subject else None,
         "reason": details.get("reason"),
+        **{name: getattr(context, name, None) for name in OF_THE_REQUEST},
     }
-    if context is not None:
-        fields |= {
-            "actor": str(actor) if actor else context.actor,
-            "client_ip": context.client_ip,
-            "client_request_id": context.client_request_id,
-            "method": context.method,
-            "request_id": context.request_id,
-            "route": context.route,
-            "user_agent": context.user_agent,
-        }
-    return {name: value for name, value in fields.items() if value is not None}
+    fields: Fields = {name: value for name, value in values.items() if value is not None}
+    for listener in _listeners:
+        listener(db, dict(fields))
+    return fields
 
 
 def name_digest(login: str) -> str:

@@ -8,10 +8,11 @@ import base64
 import binascii
 import secrets
 from functools import cache
+from typing import Annotated
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr
 
 from app.security.core.settings import SecuritySettings
 
@@ -44,37 +45,34 @@ def _base64url(text: str) -> bytes:
         raise ValueError("must be hex or base64url; make one with: uv run manage secrets new") from None
 
 
-class SecretSettings(SecuritySettings):
-    secret_key: SecretStr = Field(description="make one with: uv run manage secrets new --write")
-    secret_key_fallbacks: SecretStr = SecretStr("")  # comma separated, newest first
+def listed(value: SecretStr) -> list[str]:
+    """The parts of a comma-separated secret."""
+    return [text.strip() for text in value.get_secret_value().split(",") if text.strip()]
 
-    @field_validator("secret_key")
-    @classmethod
-    def _strong(cls, value: SecretStr) -> SecretStr:
-        decode_secret(value.get_secret_value())
-        return value
 
-    @field_validator("secret_key_fallbacks")
-    @classmethod
-    def _strong_fallbacks(cls, value: SecretStr) -> SecretStr:
-        for text in listed(value):
+def _all_strong(value: SecretStr) -> SecretStr:
+    if value.get_secret_value():
+        for text in listed(value) or [""]:  # a comma alone is no secret
             decode_secret(text)
-        return value
+    return value
+
+
+StrongSecrets = Annotated[SecretStr, AfterValidator(_all_strong)]
+"""Secrets separated by commas, each of which is checked."""
+
+
+class SecretSettings(SecuritySettings):
+    secret_key: StrongSecrets = Field(description="make one with: uv run manage secrets new --write")
+    secret_key_fallbacks: StrongSecrets = SecretStr("")  # newest first
 
     def roots(self) -> list[bytes]:
         """Every root secret, the signing one first."""
-        texts = [self.secret_key.get_secret_value(), *listed(self.secret_key_fallbacks)]
-        return [decode_secret(text) for text in texts]
+        return [decode_secret(text) for text in (*listed(self.secret_key), *listed(self.secret_key_fallbacks))]
 
     def weaknesses(self) -> list[str]:
         roots = self.roots()
         repeated = len(set(roots)) != len(roots)
         return ["SECRET_KEY_FALLBACKS: a secret stands there twice; remove one"] if repeated else []
-
-
-def listed(value: SecretStr) -> list[str]:
-    """The parts of a comma-separated secret."""
-    return [text.strip() for text in value.get_secret_value().split(",") if text.strip()]
 
 
 @cache

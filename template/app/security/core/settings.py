@@ -9,7 +9,6 @@ import os
 import sys
 import tomllib
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
 from urllib.parse import urlsplit
@@ -28,11 +27,9 @@ Environment = Literal["production", "development"]
 
 @cache
 def version() -> str:
-    """The version in pyproject.toml, or of the installed package where that file is absent."""
-    with contextlib.suppress(OSError, KeyError, ValueError):
+    """The version in pyproject.toml."""
+    with contextlib.suppress(OSError, KeyError):
         return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(f"{SLUG}-service")
     return "0"
 
 
@@ -56,16 +53,10 @@ def refuse(reasons: list[str]) -> NoReturn:
 
 def environment() -> Environment:
     """The environment, read from the process alone: unset means production. Raises: SystemExit 78."""
-    if wrong := wrong_environment():
-        refuse(wrong)
-    return cast(Environment, os.environ.get("FASTAPI_ENV") or "production")
-
-
-def wrong_environment() -> list[str]:
-    """The problem with FASTAPI_ENV, if there is one."""
-    if os.environ.get("FASTAPI_ENV", "") in ("", "production", "development"):
-        return []
-    return ['FASTAPI_ENV: leave it unset for production, or set it to "development"']
+    chosen = os.environ.get("FASTAPI_ENV") or "production"
+    if chosen not in ("production", "development"):
+        refuse(['FASTAPI_ENV: leave it unset for production, or set it to "development"'])
+    return cast(Environment, chosen)
 
 
 def in_production() -> bool:
@@ -159,15 +150,6 @@ def _explain(cls: type[SecuritySettings], error: ValidationError) -> list[str]:
 
 def _classes(base: type[SecuritySettings] = SecuritySettings) -> list[type[SecuritySettings]]:
     return [cls for sub in base.__subclasses__() for cls in (sub, *_classes(sub))]
-
-
-def known_names() -> set[str]:
-    """Every variable that a settings class reads, your own included."""
-    return {
-        str(field.validation_alias or f"{cls.model_config.get('env_prefix', '')}{name}").upper()
-        for cls in _classes()
-        for name, field in cls.model_fields.items()
-    }
 
 
 def problems() -> list[str]:
