@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import FastAPI
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
 from app.database import Database, changed_rows
@@ -20,17 +19,14 @@ from app.security.access import credentials
 from app.security.access.accounts import configured_roles, token_hash
 from app.security.access.context import Headers
 from app.security.access.credentials import Credential, InvalidCredential, Principal
-from app.security.access.policy import Policies, hooks_of
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.settings import environment
 from app.security.core.tables import Account, AccountRole, ApiKey, utc_now
-from app.security.keys.store import MODES, is_live, parse
+from app.security.keys.store import MODES, parse
 
 HEADER = "X-API-Key"
 USE_WRITTEN_EVERY = timedelta(minutes=5)
-UNUSED_FOR = timedelta(days=30)
-SEE = "look with uv run manage keys list, and end them with uv run manage keys revoke"
 _DUMMY_HASH = token_hash("")  # compared with where there is no row
 
 # Built once: building this statement costs as much as executing it.
@@ -102,14 +98,5 @@ async def _note_use(database: Database, row: Any) -> None:
                 events.record_change(db, Event.KEY_FIRST_USE, actor=row.account_id, subject=row.id)
 
 
-async def _unused(db: AsyncSession, policies: Policies) -> list[str]:
-    """For `manage doctor`: live keys that are not in use, such as those from before `api_keys` was switched off."""
-    last_use = func.coalesce(ApiKey.last_used_at, ApiKey.created_at)
-    unused = select(Account.name, func.count()).join(ApiKey).where(*is_live(), last_use < utc_now() - UNUSED_FOR)
-    found = (await db.execute(unused.group_by(Account.name).order_by(Account.name))).all()
-    return [f"{number} API keys of {name} were not used for {UNUSED_FOR.days} days; {SEE}" for name, number in found]
-
-
 def install(app: FastAPI) -> None:
     credentials.add_kind(app, KeyInHeader())
-    hooks_of(app).hints.append(_unused)

@@ -1,4 +1,4 @@
-"""Rows of API keys: expiry, maximum, rotation, races, and the note about keys that are not in use."""
+"""Rows of API keys: expiry, maximum, rotation and races."""
 
 from collections.abc import Callable
 from typing import Any
@@ -117,25 +117,6 @@ def test_a_busy_database_does_not_refuse_a_valid_key(
     monkeypatch.setattr(client.app.state.database, "begin", busy)  # type: ignore[attr-defined]
 
     assert program.get("/vault").status_code == 200
-
-
-def test_doctor_names_the_owners_of_unused_keys_alone(client: TestClient, as_program: AsProgram) -> None:
-    hooks, policies = client.app.state.hooks, client.app.state.policies  # type: ignore[attr-defined]
-    as_program(name="billing")
-    revoke(as_program(name="gone"))
-
-    async def hints(db: AsyncSession) -> str:
-        return str([line for hint in hooks.hints for line in await hint(db, policies)])
-
-    new = Database(client).run(hints)
-    with later(days=31):
-        as_program(name="shipping").get("/vault")
-        old = Database(client).run(hints)
-
-    assert "not used" not in new
-    assert "1 API keys of billing were not used for 30 days" in old
-    assert "gone" not in old
-    assert "shipping" not in old
 
 
 def test_revoking_every_key_of_an_account_revokes_no_other(client: TestClient, as_program: AsProgram) -> None:
