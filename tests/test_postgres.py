@@ -115,7 +115,7 @@ def test_a_role_of_less_power_serves_with_what_the_page_grants(project: Callable
 
     service.must("python", "-m", "app.manage", "migrate", **both)
     assert psql(database, "CREATE ROLE api LOGIN").returncode == 0
-    assert "lacks a privilege" in service.run("python", "-m", "app.manage", "doctor", **alone).stdout
+    assert "InsufficientPrivilegeError" in service.run("python", "-m", "app.manage", "doctor", **alone).stdout
     assert psql(database, found[1]).stderr == ""
 
     service.must("python", "-m", "app.manage", "doctor", **alone)

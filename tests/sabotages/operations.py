@@ -25,7 +25,7 @@ SABOTAGES = [
         "False",
     ),
     Sabotage(
-        "operations/health",
+        "operations/start_up",
         "operations/test_health",
         'detail="Not ready."',
         "detail=str(request.state.database.engine.url)",
@@ -33,16 +33,16 @@ SABOTAGES = [
     Sabotage(
         "operations/migrations",
         "operations/test_migrations",
-        'kind != "table" or item.key not in SECURITY_TABLES | {SECURITY_VERSIONS}',
+        'kind != "table" or (item.key in SECURITY_TABLES | {SECURITY_VERSIONS}) == ours',
         "True",
     ),
     Sabotage(
         "operations/migrations",
         "operations/test_migrations",
-        "found.is_empty and not in_production()",
-        "found.is_empty",
+        "is_empty and not in_production()",
+        "is_empty",
     ),
-    Sabotage("operations/migrations", "operations/test_migrations", "elif found.behind:", "elif False:"),
+    Sabotage("operations/migrations", "operations/test_migrations", "elif behind:", "elif False:"),
     Sabotage("operations/doctor", "operations/test_doctor", "if in_production() and chosen.weaknesses():", "if False:"),
     Sabotage("operations/doctor", "operations/test_doctor", "path.stat().st_mode & 0o077", "False"),
     Sabotage(

@@ -10,7 +10,6 @@ import typer
 from alembic.util import CommandError
 from fastapi import FastAPI
 
-from app.database import DatabaseSettings
 from app.security.access.policy import InsecureApp, Policies
 from app.security.core import logs, secret_keys, settings
 from app.security.core.settings import ROOT
@@ -36,7 +35,6 @@ from app.security.keys import commands as key_commands
 # {% endif %}
 # isort: on
 
-MIGRATED_ELSEWHERE = "A newer checkout has migrated this database, or a file of migrations/ is missing: see git."
 LoadApp = Callable[[], FastAPI]
 
 
@@ -50,7 +48,7 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(user_commands.commands(), name="users", help="People who may log in.")
     # {% endif %}
     # {% if features.api_keys.enabled %}
-    keys = key_commands.commands(lambda: _inspect(load_app)[1].scopes())
+    keys = key_commands.commands(lambda: _inspect(load_app).scopes())
     cli.add_typer(keys, name="keys", help="API keys of service accounts.")
     # {% endif %}
     cli.add_typer(_secrets(), name="secrets", help="Secrets of this service.")
@@ -69,12 +67,11 @@ def migrate() -> None:
 
 
 async def _migrate() -> None:
-    owner = DatabaseSettings.current().migration_database_url
-    await reach(migrations.new_engine(), "MIGRATION_DATABASE_URL" if owner else "DATABASE_URL")
+    await reach(migrations.new_engine())
     try:
         await migrations.migrate()
     except CommandError as error:
-        fail(f"Nothing was migrated: {error}. {MIGRATED_ELSEWHERE if 'locate' in str(error) else ''}".rstrip())
+        fail(f"Nothing was migrated: {error}.")
 
 
 def _secrets() -> typer.Typer:
@@ -105,11 +102,8 @@ def _add_reports(cli: typer.Typer, load_app: LoadApp) -> None:
     @cli.command()
     def routes() -> None:
         """The routes of this app, and who may call each."""
-        app, policies = _inspect(load_app)
-        people = not all(kind.always_limited for kind in app.state.credentials.kinds)
-        for policy in sorted(policies.all, key=lambda policy: policy.path):
-            words = filter(None, [doctor.callers(policy, people=people), doctor.exceptions(policy)])
-            typer.echo(f"{policy.name:<40} {'; '.join(words)}")
+        for policy in sorted(_inspect(load_app).all, key=lambda policy: policy.path):
+            typer.echo(f"{policy.name:<40} {doctor.callers(policy)}")
 
     @cli.command("doctor")
     def check(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
@@ -120,11 +114,10 @@ def _add_reports(cli: typer.Typer, load_app: LoadApp) -> None:
         raise typer.Exit(1 if report.problems else 0)
 
 
-def _inspect(load_app: LoadApp) -> tuple[FastAPI, Policies]:
-    """The app and its policies. Weak settings do not stop this, and such an app never serves."""
+def _inspect(load_app: LoadApp) -> Policies:
+    """The policies of the app. Weak settings do not stop this, and such an app never serves."""
     settings.looking_only = True
-    app = load_app()
     try:
-        return app, start_up.check_app(app)
+        return start_up.check_app(load_app())
     except InsecureApp as error:
         fail(str(error))

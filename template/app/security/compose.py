@@ -18,7 +18,7 @@ from app.security.access.policy import Declared, hooks_of
 from app.security.admission import request_guard
 from app.security.core import logs, settings
 from app.security.http import api_docs, client_address, errors, headers, request_log, websockets
-from app.security.operations import health, migrations, start_up
+from app.security.operations import migrations, start_up
 
 # Each stands in its condition.
 # isort: off
@@ -104,7 +104,7 @@ def _add_callers(app: FastAPI) -> None:
     authentication.install(app)
     administration.install(app)
     # {% endif %}
-    health.install(app)
+    start_up.add_health_routes(app)
     accounts.install(app)
     # {% if features.roles.enabled %}
     people.install(app)

@@ -11,11 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WHAT_TO_DO = """
-Between the marks are your lines and, below "=======", those of the template as it is now. Write the lines that do both,
-remove the three marks, and `git add` the file. Never keep one side of a whole file: yours lacks a fix, the template's
-lacks your change. Write the changes of a .rej file into the file of that name by hand, then delete the .rej file.
-As long as you have neither committed the update nor changed anything since, this undoes all of it:
-git reset --hard && git clean -d --force
+Write the lines that do what both sides do, remove the three marks, and `git add` the file. Write the changes of a .rej
+file into the file of that name, then delete it. To undo the update: git reset --hard && git clean -d --force
 """
 MARKERS = (b"<<<<<<< ", b">>>>>>> ")  # before one side, and after the other
 SKIPPED = {".git", ".venv", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache"}

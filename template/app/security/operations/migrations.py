@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,7 +15,6 @@ from alembic import command, context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from fastapi import FastAPI
 from sqlalchemy import URL, Connection, MetaData, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,6 +29,7 @@ from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
 log = logging.getLogger(__name__)
 LOCK = 0x5EC0_0001  # any constant, the same in every process
 LOCK_SECONDS = 300
+VERSION_TABLES = (SECURITY_VERSIONS, "alembic_version")  # of the template's chain, and of yours
 
 
 def migration_url() -> URL:
@@ -85,39 +84,34 @@ async def _locked(connection: AsyncConnection) -> AsyncIterator[None]:
     yield  # closing the connection releases the lock
 
 
-@dataclass(frozen=True)
-class State:
-    is_empty: bool  # the database has no table
-    behind: int  # revisions of both chains that are not applied
-
-
-async def state() -> State:
-    """Compare the database with the revisions of this checkout. Raises: OSError, SQLAlchemyError, TimeoutError."""
+async def waiting() -> int:
+    """How many revisions of both chains are not applied. Raises: OSError, SQLAlchemyError, TimeoutError."""
     async with new_engine().connect() as connection:
-        return await connection.run_sync(_state)
+        return await connection.run_sync(_waiting)
 
 
-def _state(connection: Connection) -> State:
-    behind = 0
-    for scripts, table in zip(_scripts(), (SECURITY_VERSIONS, "alembic_version"), strict=True):
+def _waiting(connection: Connection) -> int:
+    number = 0
+    for scripts, table in zip(_scripts(), VERSION_TABLES, strict=True):
         found = MigrationContext.configure(connection, opts={"version_table": table}).get_current_heads()
         if set(found) <= {script.revision for script in scripts.walk_revisions()}:  # or a newer release migrated it
-            behind += sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
-    return State(not inspect(connection).get_table_names(), behind)
+            number += sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
+    return number
 
 
 async def _at_start(app: FastAPI) -> None:
     """In development, migrate an empty SQLite database. Otherwise only log that migrations are missing."""
     try:
         async with app.state.database.read() as connection:
-            found = await connection.run_sync(_state)
+            is_empty = not await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            behind = await connection.run_sync(_waiting)
     except (OSError, SQLAlchemyError, TimeoutError) as error:
         log.error("the state of the migrations cannot be read: %s", type(error).__name__)
         return
-    if found.is_empty and not in_production() and migration_url().get_backend_name() == "sqlite":
+    if is_empty and not in_production() and migration_url().get_backend_name() == "sqlite":
         await migrate()
-    elif found.behind:
-        log.warning("%s migrations are waiting: run `uv run manage migrate`", found.behind)
+    elif behind:
+        log.warning("%s migrations are waiting: run `uv run manage migrate`", behind)
 
 
 def install(app: FastAPI) -> None:
@@ -127,29 +121,25 @@ def install(app: FastAPI) -> None:
 # Shared by the two env.py files.
 
 
-def _only_security(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
-    return kind != "table" or item.key in SECURITY_TABLES
-
-
-def _not_security(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
-    return kind != "table" or item.key not in SECURITY_TABLES | {SECURITY_VERSIONS}
-
-
 def _render(kind: str, item: Any, autogenerate: Any) -> str | bool:
     return "sa.DateTime(timezone=True)" if isinstance(item, UtcDateTime) else False
 
 
 def run_security_chain() -> None:
-    _run(Base.metadata, include_object=_only_security, version_table=SECURITY_VERSIONS)
+    _run(Base.metadata, ours=True)
 
 
 def run_your_chain(metadata: MetaData) -> None:
     """Your tables. They may refer to the template's tables; your revisions never create, change or drop those."""
-    _run(metadata, before=_require_security, include_object=_not_security)
+    _run(metadata, ours=False)
 
 
-def _run(metadata: MetaData, before: Callable[[Connection], None] | None = None, **options: Any) -> None:
-    options |= {"target_metadata": metadata, "render_as_batch": True, "render_item": _render}
+def _run(metadata: MetaData, *, ours: bool) -> None:
+    def is_of_this_chain(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
+        return kind != "table" or (item.key in SECURITY_TABLES | {SECURITY_VERSIONS}) == ours
+
+    options: dict[str, Any] = {"target_metadata": metadata, "include_object": is_of_this_chain}
+    options |= {"version_table": VERSION_TABLES[0 if ours else 1], "render_as_batch": True, "render_item": _render}
 
     def run(connection: Connection | None = None, **offline: Any) -> None:
         context.configure(connection=connection, **options, **offline)
@@ -161,24 +151,9 @@ def _run(metadata: MetaData, before: Callable[[Connection], None] | None = None,
     elif (given := context.config.attributes.get("connection")) is not None:
         run(given)
     else:
-        asyncio.run(_from_command_line(run, before))
+        asyncio.run(_from_command_line(run))
 
 
-async def _from_command_line(run: Callable[[Connection], None], before: Callable[[Connection], None] | None) -> None:
-    logging.basicConfig(format="%(levelname)s  %(message)s")
-    logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
+async def _from_command_line(run: Callable[[Connection], None]) -> None:
     async with new_engine().connect() as connection:
-        if before is not None:
-            await connection.run_sync(before)
         await connection.run_sync(run)
-
-
-def _require_security(connection: Connection) -> None:
-    """On an empty database, fail before any of your tables is made. Raises: CommandError."""
-    if getattr(context.config.cmd_opts, "cmd", [None])[0] is command.current:
-        return
-    versions = MigrationContext.configure(connection, opts={"version_table": SECURITY_VERSIONS})
-    found = versions.get_current_heads()
-    connection.rollback()  # or Alembic sees an outer transaction and never commits
-    if set(found) != set(_scripts()[0].get_heads()):
-        raise CommandError("The security tables are not up to date: run `uv run manage migrate` first.")

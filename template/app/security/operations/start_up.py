@@ -1,20 +1,28 @@
-"""What must be true before the first response, checked when the app starts, or by the first request where it did not.
+"""Whether the app may serve, and whether it can: start-up checks and health routes.
 
-An app that leaves something unprotected does not serve: the check names it and every request is refused.
+The checks run when the app starts, or at the first request where it did not. An app that leaves something unprotected
+does not serve: the check names it and every request is refused.
 """
 
+import asyncio
 import logging
 import re
+import time
+from typing import Literal
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
+from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.database import Database
 from app.security.access.context import context_in
+from app.security.access.identity import public
 from app.security.access.policy import Declared, InsecureApp, Policies, hooks_of
 from app.security.core import events, logs
 from app.security.core.events import Event
@@ -24,6 +32,7 @@ from app.security.http import errors
 
 log = logging.getLogger(__name__)
 OURS = "app.security."
+CACHED_SECONDS = 1.0  # the readiness
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 NOT_SECURED = "app/main.py never calls secure(app), so nothing protects this app: call it last in create_app()"
 
@@ -151,3 +160,52 @@ def remember_layers(app: FastAPI) -> None:
     """To be called when all middleware of the template is added: middleware outside it is refused."""
     indexes = [index for index, layer in enumerate(app.user_middleware) if layer.cls.__module__.startswith(OURS)]
     app.state.layers = app.user_middleware[: 1 + max(indexes)]
+
+
+# Health: liveness and readiness, without any detail (ASVS 5.0 V13.4.5).
+
+router = APIRouter(prefix="/health", tags=["health"], dependencies=[public])
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness:
+    """Queries the database at most once a second, and once at a time, for any number of requests."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = asyncio.Lock()
+        self._checked = -CACHED_SECONDS
+        self._ready = False
+
+    async def ready(self) -> bool:
+        async with self._lock:
+            if time.monotonic() - self._checked < CACHED_SECONDS:
+                return self._ready
+            try:
+                async with asyncio.timeout(2), self._database.read() as connection:
+                    await connection.execute(text("SELECT 1 FROM accounts WHERE 1 = 0"))
+                self._ready = True
+            except Exception:  # any error means: not ready
+                self._ready = False
+            self._checked = time.monotonic()
+            return self._ready
+
+
+@router.get("/live")
+async def live() -> Health:
+    return Health()
+
+
+@router.get("/ready")
+async def ready(request: Request) -> Health:
+    if not await request.state.readiness.ready():
+        raise Problem(503, detail="Not ready.", headers={"Retry-After": "1"})
+    return Health()
+
+
+def add_health_routes(app: FastAPI) -> None:
+    app.state.readiness = Readiness(app.state.database)
+    app.routes.extend(router.routes)

@@ -40,7 +40,7 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
     async def transaction() -> T:
         database = Database()
         try:
-            await reach(database.engine, "DATABASE_URL")
+            await reach(database.engine)
             async with database.begin() as db:
                 return await work(db)
         finally:
@@ -56,13 +56,13 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         fail(NOT_READY)
 
 
-async def reach(engine: AsyncEngine, variable: str) -> None:
+async def reach(engine: AsyncEngine) -> None:
     """Connect once, so that a lost database is never mistaken for a missing table."""
     try:
         async with engine.connect():
             pass
     except Exception as error:  # the driver's message may hold the address
-        fail(f"The database cannot be reached ({await kind_of(error)}): check {variable}.")
+        fail(f"The database cannot be reached ({await kind_of(error)}): check (MIGRATION_)DATABASE_URL.")
 
 
 async def kind_of(error: Exception) -> str:

@@ -69,21 +69,21 @@ def test_weak_settings_do_not_stop_migrations(manage: Manage, environment: Envir
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "url", "message"),
+    ("name", "url", "cause"),
     [
-        ("DATABASE_URL", "postgresql://api:hunter2@127.0.0.1:1/api", "(ConnectionRefusedError): check DATABASE_URL."),
-        ("MIGRATION_DATABASE_URL", "sqlite:////no/such/hunter2", "(OperationalError): check MIGRATION_DATABASE_URL."),
+        ("DATABASE_URL", "postgresql://api:hunter2@127.0.0.1:1/api", "(ConnectionRefusedError)"),
+        ("MIGRATION_DATABASE_URL", "sqlite:////no/such/hunter2", "(OperationalError)"),
     ],
 )
 def test_a_database_that_cannot_be_reached_is_one_line_without_its_address(
-    manage: Manage, environment: Environment, name: str, url: str, message: str
+    manage: Manage, environment: Environment, name: str, url: str, cause: str
 ) -> None:
     environment(**{name: url})
 
     result = manage("migrate")
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"The database cannot be reached {message}\n"
+    assert result.stderr == f"The database cannot be reached {cause}: check (MIGRATION_)DATABASE_URL.\n"
 
 
 # Routes
@@ -121,8 +121,8 @@ class AfterLogin(Authenticate):
         ([require_scope("scratch:read")], "callers, scope scratch:read"),
         ([Depends(ForKeepers())], "people, role admin or keeper"),
         ([require_scope("scratch:read"), Depends(AfterLogin())], "people, scope scratch:read, recent login"),
-        ([public, deadline(None)], "everyone; no deadline"),
-        ([public, accepts("text/csv", max_bytes=5000)], "everyone; accepts text/csv, bodies up to 5000 bytes"),
+        ([public, deadline(None)], "everyone, seconds=None"),
+        ([public, accepts("text/csv", max_bytes=5000)], "everyone, media_types=('text/csv',), max_bytes=5000"),
     ],
 )
 def test_the_requirements_of_a_route_are_shown(manage: Manage, dependencies: list[Any], callers: str) -> None:
@@ -132,7 +132,7 @@ def test_the_requirements_of_a_route_are_shown(manage: Manage, dependencies: lis
         return app
 
     result = manage("routes", load=load)
-    assert re.search(rf"^GET /a +{callers}$", result.stdout, re.MULTILINE)
+    assert re.search(rf"^GET /a +{re.escape(callers)}$", result.stdout, re.MULTILINE)
 
 
 def test_an_unprotected_route_is_named_instead_of_the_list(manage: Manage) -> None:

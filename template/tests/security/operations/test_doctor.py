@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from app.security.access.identity import public
-from app.security.admission.request_guard import accepts, deadline
 from app.security.core import settings
 from tests.security.build_app import assemble, forgotten
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT
@@ -42,38 +40,11 @@ def test_every_weakness_is_named_and_no_value_is_shown(manage: Manage, environme
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", ["prod", " "])
-def test_an_unknown_environment_is_one_problem_among_those_of_production(
-    manage: Manage, environment: Environment, wrong: str
-) -> None:
-    environment(FASTAPI_ENV=wrong)
-
-    report = json.loads(manage("doctor", "--json").stdout)
-
-    found = [problem.partition(":")[0] for problem in report["problems"]]
-    assert report["environment"] == "unknown"
-    assert found.count("FASTAPI_ENV") == found.count("PUBLIC_BASE_URL") == found.count("TRUSTED_HOSTS") == 1
-    assert report["hints"] == []
-    assert f'"{wrong}"' not in str(report)
-
-
-@pytest.mark.slow
 def test_an_unprotected_route_is_a_problem(manage: Manage) -> None:
     result = manage("doctor", load=lambda: assemble(lambda app: app.get("/forgotten")(forgotten)))
 
     assert result.exit_code == 1
     assert "/forgotten" in result.stdout
-
-
-@pytest.mark.slow
-def test_declared_exceptions_are_listed(manage: Manage) -> None:
-    upload = [public, accepts("multipart/form-data", max_bytes=5_000_000), deadline(None)]
-
-    result = manage("doctor", load=lambda: assemble(lambda app: app.post("/upload", dependencies=upload)(forgotten)))
-
-    assert "Public: POST /upload" in result.stdout
-    allowed = "accepts multipart/form-data, bodies up to 5000000 bytes, no deadline"
-    assert f"Exception: POST /upload: {allowed}\n" in result.stdout
 
 
 @pytest.mark.slow
@@ -87,7 +58,7 @@ def test_waiting_migrations_and_a_lost_database_are_problems(
 
     assert (waiting.exit_code, lost.exit_code) == (1, 1)
     assert "manage migrate" in waiting.stdout
-    assert "cannot be reached" in lost.stdout
+    assert "cannot be used" in lost.stdout
     assert "no/such/folder" not in lost.output
 
 
@@ -149,21 +120,3 @@ def test_an_env_file_and_a_sqlite_file_that_others_can_read_are_named(
 
     counts = [printed.count(f"chmod 600 {tmp_path / name}\n") for name in (".env", "app.sqlite3")]
     assert counts == [notes, notes]
-
-
-@pytest.mark.slow
-def test_unknown_names_in_the_env_file_are_named(
-    manage: Manage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / ".env").write_text("MAX_URL_BYTES=5000\nFASTAPI_ENV=production\nexport SECRET_KYE='hunter2'\n")
-    (tmp_path / ".env").chmod(0o600)
-    monkeypatch.setattr(settings, "env_file", tmp_path / ".env")
-
-    result = manage("doctor", "--json")
-
-    hints = [hint for hint in json.loads(result.stdout)["hints"] if ".env" in hint]
-    assert result.exit_code == 0
-    assert hints == [
-        "FASTAPI_ENV in .env has no effect: set it in the process",
-        "SECRET_KYE in .env is no setting of this service: is it misspelt?",
-    ]

@@ -152,15 +152,6 @@ def test_your_revisions_change_your_tables_alone(migrated: Copy) -> None:
     assert migrated.rows("SELECT * FROM sqlite_master ORDER BY name") == ours
 
 
-@pytest.mark.slow
-def test_your_chain_alone_fails_on_an_empty_database(copy: Copy) -> None:
-    result = copy.run("alembic", "upgrade", "head")
-
-    assert result.returncode != 0
-    assert "manage migrate" in result.stderr + result.stdout
-    assert "accounts" not in copy.tables()
-
-
 def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'started.sqlite3'}"
 

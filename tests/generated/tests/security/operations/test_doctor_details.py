@@ -1,33 +1,14 @@
-"""`manage doctor`: database roles, unreachable databases, the order of the report, and the note about a proxy."""
+"""`manage doctor`: unreachable databases, the order of the report, and the note about a proxy."""
 
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy.exc import ProgrammingError
 
 from app.security.core import settings
-from app.security.operations import migrations
 from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
 from tests.security.terminal import Manage
 
 Environment = Callable[..., None]
-
-
-def test_a_database_role_without_privileges_is_no_lost_database(
-    manage: Manage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refusal = OSError("permission denied for table hunter2")
-    refusal.sqlstate = "42501"  # type: ignore[attr-defined]  # as asyncpg says it
-
-    async def refuse() -> None:
-        raise ProgrammingError("SELECT", {}, refusal)
-
-    monkeypatch.setattr(migrations, "state", refuse)
-    printed = manage("doctor").stdout
-
-    assert "Problem: the database role lacks a privilege: docs/security/operations.md lists what to grant" in printed
-    assert "cannot be reached" not in printed
-    assert "hunter2" not in printed
 
 
 def test_a_database_that_only_migrations_can_reach_is_a_problem(
@@ -41,18 +22,17 @@ def test_a_database_that_only_migrations_can_reach_is_a_problem(
     result = manage("doctor")
 
     assert result.exit_code == 1
-    assert "Problem: the database cannot be reached (OperationalError)\n" in result.stdout
+    assert "Problem: the database cannot be used (OperationalError)\n" in result.stdout
 
 
-def test_problems_come_first_then_notes(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_come_before_public_routes(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FASTAPI_ENV")
     settings.forget()
 
     printed = manage("doctor").stdout
 
     kinds = [line.partition(":")[0] for line in printed.splitlines()]
-    assert list(dict.fromkeys(kinds)) == ["Environment", "Problem", "Note"]
-    assert "for development: FASTAPI_ENV=development uv run manage doctor\n" in printed
+    assert list(dict.fromkeys(kinds)) == ["Environment", "Problem", "Public"]
 
 
 @pytest.mark.parametrize(("proxies", "notes"), [("", 1), ("10.0.0.5", 0)])
