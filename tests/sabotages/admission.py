@@ -59,11 +59,11 @@ SABOTAGES = [
     Sabotage(
         "admission/request_body", "admission/test_request_body", "if body.startswith(NOT_UTF_8) or", "if False and"
     ),
-    Sabotage("admission/capacity", "admission/test_capacity", "if used >= self.per_client:", "if False:"),
-    Sabotage("admission/capacity", "admission/test_capacity", "if self._used >= self.total:", "if False:"),
-    Sabotage("admission/capacity", "admission/test_capacity", "return work if late else None", "return None"),
+    Sabotage("admission/request_body", "admission/test_capacity", "if used >= self.per_client:", "if False:"),
+    Sabotage("admission/request_body", "admission/test_capacity", "if self._used >= self.total:", "if False:"),
+    Sabotage("admission/request_guard", "admission/test_capacity", "return work if late else None", "return None"),
     Sabotage(
-        "admission/capacity",
+        "admission/request_guard",
         "admission/test_request_guard",
         "asyncio.timeout(seconds) as limit",
         "asyncio.timeout(None) as limit",

@@ -6,7 +6,6 @@ SABOTAGES = [
     Sabotage("compose", "access/test_access", "    identity.add_access_layer(app)\n", ""),
     Sabotage("compose", "access/test_access", "[Middleware(start_up.NotSecured)]", "[]"),
     Sabotage("compose", "http/test_telemetry", 'options["telemetry"] = NO_TELEMETRY', "pass"),
-    Sabotage("compose", "http/test_headers", "    headers.install(app)\n", ""),
     Sabotage("compose", "admission/test_forms", '"form_limits": forms, ', ""),
     Sabotage("compose", "limits/test_rate_limits", "    limits.install(app)\n", ""),
     Sabotage(

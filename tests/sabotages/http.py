@@ -3,11 +3,11 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("http/errors", "admission/test_known_names", "isinstance(part, int) or part in known", "True"),
+    Sabotage("http/errors", "http/test_pointers", 'if kind == "extra_forbidden":', "if False:"),
     Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
     Sabotage("http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
-    Sabotage("http/errors", "admission/test_known_names", '    "zoneinfo_str",\n', ""),
+    Sabotage("http/errors", "http/test_pointers", '    "zoneinfo_str",\n', ""),
     Sabotage(
         "http/request_log",
         "authentication/test_log_safety",
@@ -29,14 +29,14 @@ SABOTAGES = [
         "document = FastAPI.openapi(app)",
         'document = FastAPI.openapi(app) | {"info": {"title": app.title}}',
     ),
-    Sabotage("http/headers", "http/test_headers", '    "X-Frame-Options": "DENY",\n', ""),
+    Sabotage("http/request_log", "http/test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(
-        "http/headers",
+        "http/request_log",
         "http/test_headers",
-        'self._over_https if scope["scheme"] in ("https", "wss") else',
-        "self._over_https or",
+        'self.over_https if scope["scheme"] in ("https", "wss") else',
+        "self.over_https or",
     ),
-    Sabotage("http/headers", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
+    Sabotage("http/request_log", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     Sabotage("http/cors", "http/test_cors", "allow_origins=origins", 'allow_origins=["*"]'),
     Sabotage("http/errors", "http/test_errors", "if kind in _QUOTES_INPUT else", "if False else"),
     Sabotage(

@@ -1,8 +1,8 @@
 """Assembles what protects the app.
 
-The way of a request: client address and request id, access log, security headers, CORS, start-up check, admission
-control (where the policy of its route is looked up), rate limit, WebSocket guard, error documents, access (no policy,
-no entry; its requirements are checked before FastAPI reads anything), your middleware, routing, the route.
+The way of a request: client address, request id, access log and security headers, CORS, start-up check, admission
+control (where the policy of its route is looked up; it guards WebSockets too), rate limit, error documents, access (no
+policy, no entry; its requirements are checked before FastAPI reads anything), your middleware, routing, the route.
 """
 
 import os
@@ -17,7 +17,7 @@ from app.security.access import accounts, identity
 from app.security.access.policy import Declared, hooks_of
 from app.security.admission import request_guard
 from app.security.core import logs, settings
-from app.security.http import api_docs, client_address, errors, headers, request_log, websockets
+from app.security.http import api_docs, client_address, errors, request_log
 from app.security.operations import migrations, start_up
 
 # Each stands in its condition.
@@ -124,7 +124,6 @@ def _add_middleware(app: FastAPI, declared: Declared) -> None:
     """Innermost first: a request passes them from the last to the first."""
     identity.add_access_layer(app)
     errors.install(app)
-    websockets.install(app)
     # {% if features.rate_limits.enabled %}
     limits.install(app)
     # {% endif %}
@@ -133,7 +132,6 @@ def _add_middleware(app: FastAPI, declared: Declared) -> None:
     # {% if features.cors.enabled %}
     cors.install(app)
     # {% endif %}
-    headers.install(app)
     request_log.install(app)
     client_address.install(app)
     start_up.remember_layers(app)

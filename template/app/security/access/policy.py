@@ -13,13 +13,15 @@ from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, params
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 from starlette.routing import Mount, Route, Router, WebSocketRoute, compile_path
 
-from app.security.access import parameters
-
+JSON = ("application/json",)
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 NO_CALLER = "requires no authentication: add Caller, require_scope(…) or public to it"
 UNDECLARED = "takes no dependencies: name its path in secure(app, public=[…]) or secure(app, guarded={…})"
 UNKNOWN_KIND = "is a kind of route whose paths cannot be listed: serve it by an app of its own"
@@ -85,18 +87,25 @@ class Policy:
 
     @cached_property
     def media_types(self) -> tuple[str, ...]:
-        """The media types of its body: as declared by accepts(…), or else what FastAPI would parse."""
-        return self.limits.get("media_types") or parameters.media_types(self.dependant)
-
-    @cached_property
-    def known_names(self) -> frozenset[str]:
-        """The names of parameters and body members that an error may repeat."""
-        return parameters.known_names(self.dependant)
+        """The media types of its body: as declared by accepts(…), or else forms only where it declares `Form()`, files
+        only where it declares `File()`, and JSON everywhere else.
+        """
+        kinds = {type(field.field_info) for field in _fields(self.dependant, "body_params")}
+        if "media_types" in self.limits:
+            return tuple(self.limits["media_types"])
+        if any(issubclass(kind, params.File) for kind in kinds):
+            return FORMS[1:]
+        return FORMS if any(issubclass(kind, params.Form) for kind in kinds) else JSON
 
     @cached_property
     def single_parameters(self) -> frozenset[str]:
-        """Query parameters that take one value."""
-        return parameters.single_query_names(self.dependant)
+        """Query parameters that take one value, those of a model in `Query()` among them."""
+        found: set[str] = set()
+        for parameter in _fields(self.dependant, "query_params"):
+            schema = _schema(parameter)
+            members = schema.get("properties") or {parameter.alias: schema}
+            found.update(name for name, member in members.items() if not _is_list(member))
+        return frozenset(found)
 
     @cached_property
     def uses_threads(self) -> bool:
@@ -201,6 +210,24 @@ def _dependencies(dependant: Any) -> Iterator[Any]:
 def _is_async(call: Any) -> bool:
     function = unwrap(call) if isroutine(call) else type(call).__call__
     return iscoroutinefunction(function) or isasyncgenfunction(function)
+
+
+def _fields(dependant: Any, kind: str) -> Iterator[Any]:
+    if dependant is not None:
+        yield from getattr(dependant, kind)
+        for dependency in dependant.dependencies:
+            yield from _fields(dependency, kind)
+
+
+def _schema(field: Any) -> dict[str, Any]:
+    try:
+        return TypeAdapter(field.field_info.annotation).json_schema()
+    except PydanticUserError:  # a type that JSON Schema cannot describe
+        return {}
+
+
+def _is_list(member: dict[str, Any]) -> bool:
+    return any(kind.get("type") == "array" for kind in (member, *member.get("anyOf", ())))
 
 
 LifeHook = Callable[[FastAPI], Awaitable[None]]

@@ -13,7 +13,6 @@ from typing import Any
 from starlette.types import Message, Receive, Scope
 
 from app.security.access.context import Headers
-from app.security.admission.capacity import Slots
 from app.security.core.problems import Problem
 
 SINGLE_HEADERS = frozenset(
@@ -94,6 +93,34 @@ def _check_media_type(headers: Headers, allowed: Allowed) -> None:
 def _is_json(headers: Headers) -> bool:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     return media_type.endswith((b"/json", b"+json"))
+
+
+class Slots:
+    """How many may be in progress at once: in total, and of each client (OWASP API4:2023). A client is an account where
+    the credential is known, or else an address.
+    """
+
+    def __init__(self, total: int, per_client: int) -> None:
+        self.total = total
+        self.per_client = per_client
+        self._used = 0
+        self._used_by: dict[object, int] = {}
+
+    def acquire(self, client: object) -> None:
+        """Raises: Problem 503 when all slots are in use, 429 when this client has its share."""
+        if self._used >= self.total:
+            raise Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
+        used = self._used_by.get(client, 0)
+        if used >= self.per_client:
+            raise Problem(429, detail="Too many of your requests are open.", headers={"Retry-After": "1"})
+        self._used += 1
+        self._used_by[client] = used + 1
+
+    def release(self, client: object) -> None:
+        self._used -= 1
+        self._used_by[client] -= 1
+        if not self._used_by[client]:
+            del self._used_by[client]
 
 
 class Body:

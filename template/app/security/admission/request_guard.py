@@ -3,20 +3,19 @@
 A route declares what it needs beyond the general limits: `accepts("application/pdf", max_bytes=…)`, `deadline(None)`.
 """
 
+import asyncio
 import re
 from functools import lru_cache
 from typing import Any
 
 from fastapi import Depends, FastAPI, params
 from pydantic import Field, field_validator
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.access.context import Headers, RequestContext, context_in
 from app.security.access.credentials import Credentials
-from app.security.access.parameters import JSON
-from app.security.access.policy import Declaration, Policy
-from app.security.admission.capacity import Deadline, Slots
-from app.security.admission.request_body import Allowed, Body, check_body, check_target, read_headers
+from app.security.access.policy import JSON, Declaration, Policy
+from app.security.admission.request_body import Allowed, Body, Slots, check_body, check_target, read_headers
 from app.security.core.problems import Problem
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
 from app.security.http.client_address import (
@@ -28,11 +27,13 @@ from app.security.http.client_address import (
     strip_untrusted_headers,
 )
 from app.security.http.errors import respond
+from app.security.http.websockets import WebSocketGuard
 
 UNREAD_BODY_SHARE = 4  # one slot in so many may be used by a body that has not arrived
 HEALTH_PATHS = ("/health/live", "/health/ready")  # probes use neither the host name nor TLS
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 LOOPBACK = [parse_network("127.0.0.0/8"), parse_network("::1")]
+Work = asyncio.Task[Any]
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?\Z")
 
 
@@ -71,6 +72,10 @@ class RequestGuardSettings(SecuritySettings):
         return [] if self.trusted_hosts else ["TRUSTED_HOSTS: is missing; name the hosts of this service"]
 
 
+def _late() -> Problem:
+    return Problem(504, detail="The response took too long.")
+
+
 class _Limits(Declaration):
     def __init__(self, **limits: Any) -> None:
         self.limits = limits
@@ -104,7 +109,7 @@ class RequestGuard:
         self.slots = {kind: Slots(total, per_client) for kind in ("http", "websocket")}
         self.unread_bodies = Slots(total // UNREAD_BODY_SHARE, per_client // UNREAD_BODY_SHARE)
         self.usual = Allowed(JSON, settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
-        self.deadline = Deadline(app)
+        self.sockets = WebSocketGuard(app, shared, settings.max_body_bytes)
         self._allowed: dict[Policy | None, Allowed] = {None: self.usual}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,12 +126,12 @@ class RequestGuard:
                 slots.acquire(client)
                 holder = client
             if scope["type"] == "websocket":
-                return await self.app(scope, receive, send)
+                return await self.sockets(scope, receive, send)
             body = Body(receive, headers, allowed, self.unread_bodies, client)
             if context.policy is not None and context.policy.uses_threads:
-                running = await self.deadline.run_in_thread(allowed.response_seconds, scope, body.receive, send)
+                running = await self._run_in_thread(allowed.response_seconds, scope, body.receive, send)
             else:
-                await self.deadline.run(allowed.response_seconds, scope, body.receive, send)
+                await self._run(allowed.response_seconds, scope, body.receive, send)
         except Problem as problem:
             known = problem.slug != "about:blank"
             context.reason = problem.slug.replace("-", "_") if known else "request_guard"
@@ -136,6 +141,45 @@ class RequestGuard:
                 running.add_done_callback(lambda _: slots.release(holder))
             elif holder is not None:
                 slots.release(holder)
+
+    async def _run(self, seconds: float | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond with 504 when the app has started no response in time. The proxy gives up slow clients."""
+        context = context_in(scope)
+        try:
+            async with asyncio.timeout(seconds) as limit:
+
+                async def in_time(message: Message) -> None:
+                    await send(message)
+                    if message["type"] == "http.response.start":
+                        limit.reschedule(None)
+
+                await self.app(scope, receive, in_time)
+        except TimeoutError:
+            if context.status or not limit.expired():
+                raise
+            await respond(_late(), context.request_id)(scope, receive, send)
+
+    async def _run_in_thread(self, seconds: float | None, scope: Scope, receive: Receive, send: Send) -> Work | None:
+        """The same for a route with `def` functions. No thread can be ended: returns the task that waits for it."""
+        context = context_in(scope)
+        late = False
+
+        async def unless_late(message: Message) -> None:
+            if not late:
+                await send(message)
+
+        work = asyncio.ensure_future(self.app(scope, receive, unless_late))
+        try:
+            await asyncio.wait({work}, timeout=seconds)
+            late = not work.done() and not context.status
+            if not late:
+                await work
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if late:
+            await respond(_late(), context.request_id)(scope, receive, send)
+        return work if late else None
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Headers, Allowed]:
         """Raises: Problem."""

@@ -9,7 +9,6 @@ import json
 import logging
 import re
 import socket
-from itertools import takewhile
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -30,8 +29,7 @@ from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
 
-DEEPEST_POINTER = 32  # names and indexes in a pointer
-PARTS_OF_A_REQUEST = frozenset(("body", "query", "path", "header", "cookie"))
+LONGEST_POINTER = 500
 # Kinds of validation errors whose message quotes a piece of the input.
 _QUOTES_INPUT = (
     "uuid_parsing",
@@ -107,21 +105,19 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     error = cast(ValidationException, error)
     context, reported = context_of(request), request.scope["state"]["invalid_requests_reported"]
     reported.record(f"{context.client_ip} {context.route}", Event.INPUT_VALIDATION_FAIL)
-    known = PARTS_OF_A_REQUEST | (context.policy.known_names if context.policy else frozenset())
-    found = [_explain(problem, known) for problem in error.errors()[:20]]
+    found = [_explain(problem) for problem in error.errors()[:20]]
     if all(problem.get("type") == "json_invalid" for problem in error.errors()):
         return respond(Problem(400, detail="The body is not valid JSON."), _request_id(request))
     return respond(Problem(422, detail="The request is not valid.", errors=found), _request_id(request))
 
 
-def _explain(problem: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
+def _explain(problem: dict[str, Any]) -> dict[str, str]:
     """Where and what, without the input: neither its value nor the name of an undeclared member."""
-    kind, location = str(problem["type"]), list(problem["loc"][:DEEPEST_POINTER])
-    if kind in ("extra_forbidden", "invalid_key"):
+    kind, location = str(problem["type"]), problem["loc"]
+    if kind == "extra_forbidden":
         location = location[:-1]
-    location = list(takewhile(lambda part: isinstance(part, int) or part in known, location))
     detail = "is not valid" if kind in _QUOTES_INPUT else str(problem["msg"])
-    return {"pointer": "/" + "/".join(map(str, location)), "detail": detail, "code": kind}
+    return {"pointer": f"/{'/'.join(map(str, location))}"[:LONGEST_POINTER], "detail": detail, "code": kind}
 
 
 class CatchAll:

@@ -14,7 +14,6 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.context import context_in
 from app.security.access.credentials import CacheSettings, credentials_of, happens, identify_again
-from app.security.admission.request_guard import RequestGuardSettings
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import POLICY_VIOLATION, Problem
 from app.security.http.errors import respond
@@ -24,16 +23,14 @@ SHORTEST_INTERVAL = 1.0
 
 
 class WebSocketGuard:
-    def __init__(self, app: ASGIApp, shared: FastAPI, seconds: float, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, shared: FastAPI, max_bytes: int) -> None:
         self.app = app
         self.shared = shared
-        self.seconds = seconds
+        self.seconds = max(CacheSettings.current().auth_cache_seconds, SHORTEST_INTERVAL)
         self.max_bytes = max_bytes
         self.reported = OnceAMinute()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            return await self.app(scope, receive, send)
         self._check_origin(scope)
         socket = _Socket(scope, receive, send, self.max_bytes)
         route = asyncio.ensure_future(self.app(scope, socket.receive, socket.send))
@@ -120,9 +117,3 @@ class _Socket:
 
 def _size(message: Message) -> int:
     return len(message.get("bytes") or b"") or len((message.get("text") or "").encode("utf-8", "surrogatepass"))
-
-
-def install(app: FastAPI) -> None:
-    seconds = max(CacheSettings.current().auth_cache_seconds, SHORTEST_INTERVAL)
-    max_bytes = RequestGuardSettings.current().max_body_bytes
-    app.add_middleware(WebSocketGuard, shared=app, seconds=seconds, max_bytes=max_bytes)
