@@ -15,7 +15,6 @@ import math
 import multiprocessing
 import time
 from collections import OrderedDict
-from functools import lru_cache
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -159,18 +158,16 @@ class Counters:
             try:
                 wait = await _hit(self._redis, limit, key, limit.amount, cost)
             except Exception as error:  # requests must still be served and limited
-                self._set_down(type(error).__name__)
+                if not self.redis_is_down:
+                    name = type(error).__name__
+                    log.error("Redis is unavailable (%s): each process enforces its share of the limits", name)
+                self.redis_is_down = True
             else:
-                self._set_down("")
+                if self.redis_is_down:
+                    log.warning("Redis is available again: all processes count together")
+                self.redis_is_down = False
                 return wait
         return await _hit(self._memory, limit, key, max(1, limit.amount // self._processes), cost)
-
-    def _set_down(self, error: str) -> None:
-        if error and not self.redis_is_down:
-            log.error("Redis is unavailable (%s): each process enforces its share of the limits", error)
-        elif self.redis_is_down and not error:
-            log.warning("Redis is available again: all processes count together")
-        self.redis_is_down = bool(error)
 
     async def close(self) -> None:
         if self._redis is not None:
@@ -193,7 +190,6 @@ async def _hit(storage: Memory | Redis, limit: RateLimitItem, key: str, amount: 
     return max(1, math.floor(wait) + 1)
 
 
-@lru_cache(maxsize=10_000)
 def rate_limit_key(caller: object) -> str:
     """The pseudonym under which a caller is counted: Redis and the log hold no address and no account."""
     return hmac.new(keys_for("limits")[0], str(caller).encode(), hashlib.sha256).hexdigest()[:32]
