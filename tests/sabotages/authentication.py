@@ -35,23 +35,23 @@ SABOTAGES = [
     Sabotage(
         "authentication/routes",
         "administration/test_own_sessions",
-        "    return claims.sub, claims.sid",
-        "    return None",
+        "(claims.sub, claims.sid)",
+        "None",
     ),
     Sabotage(
         "authentication/login",
         "authentication/test_login",
-        '"token")\n        right = await self._verify',
-        '"token")\n        right = account is not None and await self._verify',
+        "await self._passwords.verify(password, account.password_hash if account else None)",
+        "account and await self._passwords.verify(password, account.password_hash)",
     ),
     Sabotage(
         "authentication/login",
         "authentication/test_log_safety",
-        "events.name_digest(normalise_login(login))",
+        "events.name_digest(login)",
         "login",
     ),
     Sabotage(
-        "authentication/login", "administration/test_users", "Account.password_hash == verified.password_hash, ", ""
+        "authentication/login", "administration/test_users", "Account.password_hash == account.password_hash, ", ""
     ),
     Sabotage(
         "authentication/throttle",
@@ -120,7 +120,7 @@ SABOTAGES = [
     Sabotage(
         "authentication/passwords",
         "authentication/test_passwords",
-        "for text in (_letters(password), _letters_and_digits(password)):",
-        "for text in (password,):",
+        'text = rest = re.sub(SIGNS, "", normalise_login(password))',
+        "text = rest = password",
     ),
 ]

@@ -26,8 +26,8 @@ _hashes: dict[tuple[str, object], str] = {}
 _real_context = passwords._context
 
 
-def _cheap_context(*costs: int) -> object:
-    return _real_context(8, 1, 1)
+def _cheap_context(settings: PasswordSettings) -> object:
+    return _real_context(settings.model_copy(update={"argon2_memory_kib": 8, "argon2_iterations": 1}))
 
 
 @pytest.fixture

@@ -75,7 +75,6 @@ async def _end(app: FastAPI) -> None:
 
 
 def install(app: FastAPI) -> None:
-    app.routes.extend(self_service.activation.routes)
     app.routes.extend(self_service.router.routes)
     hooks_of(app).at_start.append(_start)
     hooks_of(app).at_end.append(_end)

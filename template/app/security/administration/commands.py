@@ -1,6 +1,5 @@
 """`manage users …`: create, invite, list, and end access. A password is asked for, never an argument."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
@@ -12,11 +11,11 @@ from app.security.access import accounts
 from app.security.access.accounts import UnknownAccount
 from app.security.administration import self_service
 from app.security.authentication import throttle
-from app.security.authentication.passwords import PasswordHasher, PasswordSettings, WeakPassword
+from app.security.authentication.passwords import PasswordHasher, PasswordSettings
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.tables import UNUSABLE_PASSWORD, Account
-from app.security.operations.terminal import command, fail, run
+from app.security.operations.terminal import command, fail
 
 Name = Annotated[str, typer.Argument(help="The name to log in with, such as an e-mail address.")]
 Role = Annotated[list[str] | None, typer.Option(help="A role of a new person; may be repeated.")]
@@ -26,13 +25,15 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
     """The commands of a project with these roles; a new person gets the first ones unless others are named."""
     users = typer.Typer(no_args_is_help=True)
 
-    @users.command()
-    def create(name: Name, role: Role = None) -> None:
+    async def create(db: AsyncSession, name: Name, role: Role = None) -> str:
         """Create a person; asks for the password."""
-        roles = _checked(role, known_roles, first_roles)
-        password_hash = _ask_password(name)
-        run(lambda db: accounts.create(db, name, password_hash=password_hash, roles=roles))
-        typer.echo(f"Created {name}.")
+        roles, settings = _checked(role, known_roles, first_roles), PasswordSettings.current()
+        prompt = f"Password ({settings.minimum_length} characters or more)"
+        password = typer.prompt(prompt, hide_input=True, confirmation_prompt="Repeat it")
+        hasher = PasswordHasher(settings)
+        await hasher.check_strength(password, name)
+        await accounts.create(db, name, password_hash=await hasher.hash(password), roles=roles)
+        return f"Created {name}."
 
     async def invite(db: AsyncSession, name: Name, role: Role = None) -> str:
         """Print a one-time token to set a password with; for a new person, or a forgotten password."""
@@ -53,7 +54,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
         before, _, after = (await accounts.set_roles(db, person.id, chosen)).partition("->")
         return f"Roles of {person.name}: {after} (before: {before or 'none'})."
 
-    for work in (invite, disable, enable, unlock, end_sessions, withdraw_invitations):
+    for work in (create, invite, disable, enable, unlock, end_sessions, withdraw_invitations):
         users.command()(command(work))
     if known_roles:
         users.command()(command(roles))
@@ -63,8 +64,13 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
 
 async def list_people(db: AsyncSession) -> str:
     """Everyone who may log in."""
-    people = await db.scalars(select(Account).where(Account.kind == "person").order_by(Account.login))
-    return "\n".join([await _line(db, person) for person in people])
+    lines = []
+    for person in await db.scalars(select(Account).where(Account.kind == "person").order_by(Account.login)):
+        invited = person.password_hash == UNUSABLE_PASSWORD
+        state = "disabled" if not person.is_active else "invited" if invited else "active"
+        roles = ", ".join(sorted(await accounts.roles_of(db, person.id)))
+        lines.append(f"{person.name:<40} {state:<10} {roles}".rstrip())
+    return "\n".join(lines)
 
 
 async def disable(db: AsyncSession, name: Name) -> str:
@@ -122,27 +128,3 @@ def _checked(roles: list[str] | None, known: Iterable[str], otherwise: Iterable[
     if any(role not in known for role in roles or ()):
         fail(f"The roles of this project: {', '.join(known) or 'none'}.")
     return list(otherwise if roles is None else roles)
-
-
-def _ask_password(name: str) -> str:
-    """The hash of a strong new password, typed twice."""
-    settings = PasswordSettings.current()
-    prompt = f"Password ({settings.minimum_length} characters or more)"
-    password = typer.prompt(prompt, hide_input=True, confirmation_prompt="Repeat it")
-    hasher = PasswordHasher(settings)
-
-    async def checked_hash() -> str:
-        await hasher.check_strength(password, name)
-        return await hasher.hash(password)
-
-    try:
-        return asyncio.run(checked_hash())
-    except WeakPassword as weak:
-        fail(str(weak))
-
-
-async def _line(db: AsyncSession, person: Account) -> str:
-    invited = person.password_hash == UNUSABLE_PASSWORD
-    state = "disabled" if not person.is_active else "invited" if invited else "active"
-    roles = ", ".join(sorted(await accounts.roles_of(db, person.id)))
-    return f"{person.name:<40} {state:<10} {roles}".rstrip()

@@ -30,8 +30,7 @@ from app.security.core.events import Event
 from app.security.core.problems import Problem
 from app.security.core.tables import Account, OneTimeToken, utc_now
 
-router = APIRouter(prefix="/users/me", tags=["users"])
-activation = APIRouter(prefix="/auth/activate", tags=["auth"])
+router = APIRouter()
 
 INVITATION_LIFE = timedelta(hours=24)
 
@@ -63,12 +62,12 @@ class Activation(BaseModel):
     password: Password
 
 
-@router.get("")
+@router.get("/users/me", tags=["users"])
 async def read_me(caller: Caller) -> UserSelf:
     return UserSelf(id=caller.id, name=caller.name, roles=sorted(caller.roles))
 
 
-@router.post("/password")
+@router.post("/users/me/password", tags=["users"])
 async def change_password(request: Request, change: PasswordChange, caller: Caller, client: ClientInfo) -> TokenOut:
     """Needs the current password too. Ends every other session and API key unless asked to keep them.
 
@@ -95,7 +94,7 @@ async def change_password(request: Request, change: PasswordChange, caller: Call
     return token_response(grant, known_scopes(request))
 
 
-@activation.post("", status_code=204, dependencies=[public])
+@router.post("/auth/activate", tags=["auth"], status_code=204, dependencies=[public])
 async def activate(request: Request, activation: Activation, client: ClientInfo) -> None:
     """Set a password with an invitation: the first one, or after it was forgotten. It does not log in."""
     database: Database = request.state.database

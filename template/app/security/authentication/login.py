@@ -5,7 +5,6 @@ work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashe
 """
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
 from app.security.authentication import sessions, throttle
@@ -39,23 +38,29 @@ class PasswordLogin:
         account = await self._find(name)
         login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes quadratic time
         attempt = await self._count(login, account, client, "token")
-        right = await self._verify(password, account)
-        if account is None or not right or not account.is_active or account.kind != "person":
+        verified = await self._passwords.verify(password, account.password_hash if account else None)
+        if account is None or verified is None or not account.is_active or account.kind != "person":
             events.record(Event.LOGIN_FAIL, outcome="failure", subject=_subject(account, login))
             raise LoginFailed
-        outdated = self._passwords.is_outdated(account.password_hash or "")
-        new_hash = await self._passwords.hash(password) if outdated else account.password_hash
+        # The password may have been changed, or the account disabled, while the hash was computed.
+        unchanged = (Account.id == account.id, Account.password_hash == account.password_hash, Account.is_active)
         async with self._database.begin() as db:
-            return await self._start(db, account, new_hash, attempt, scopes)
+            account = await db.scalar(select(Account).where(*unchanged).with_for_update())
+            if account is None:
+                raise LoginFailed
+            account.password_hash = verified
+            await throttle.record_success(db, attempt, account.id)
+            events.record_change(db, Event.LOGIN_SUCCESS, actor=account.id)
+            return await sessions.start(db, account, client, scopes)
 
     async def check(self, account: Account, password: str, client: Client) -> bool:
         """Whether this is the account's password; counted like a login. Raises: Throttled, Problem 503."""
-        attempt = await self._count(account.name, account, client, "password")
-        right = await self._verify(password, account)
-        if right:
-            async with self._database.begin() as db:
-                await throttle.record_success(db, attempt, account.id)
-        return right
+        attempt = await self._count(account.login, account, client, "password")
+        if await self._passwords.verify(password, account.password_hash) is None:
+            return False
+        async with self._database.begin() as db:
+            await throttle.record_success(db, attempt, account.id)
+        return True
 
     async def _find(self, name: str) -> Account | None:
         if len(name) > LONGEST_LOGIN or not name.isprintable():  # a database refuses NUL and unpaired surrogates
@@ -72,23 +77,7 @@ class PasswordLogin:
             self._locks_reported.record(subject, Event.LOGIN_LOCK, subject=subject)
             raise
 
-    async def _verify(self, password: str, account: Account | None) -> bool:
-        return await self._passwords.verify(password, account.password_hash if account else None)
-
-    async def _start(
-        self, db: AsyncSession, verified: Account, new_hash: str | None, attempt: Attempt, scopes: frozenset[str] | None
-    ) -> Grant:
-        # The password may have been changed, or the account disabled, while the hash was computed.
-        unchanged = (Account.id == verified.id, Account.password_hash == verified.password_hash, Account.is_active)
-        account = await db.scalar(select(Account).where(*unchanged).with_for_update())
-        if account is None:
-            raise LoginFailed
-        account.password_hash = new_hash
-        await throttle.record_success(db, attempt, account.id)
-        events.record_change(db, Event.LOGIN_SUCCESS, actor=account.id)
-        return await sessions.start(db, account, attempt.client, scopes)
-
 
 def _subject(account: Account | None, login: str) -> str:
     """How an event names the account; a name that does not exist, which may be a password, only as a digest."""
-    return str(account.id) if account else events.name_digest(normalise_login(login))
+    return str(account.id) if account else events.name_digest(login)

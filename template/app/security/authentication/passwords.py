@@ -9,30 +9,29 @@ import asyncio
 import contextlib
 import os
 import re
-import secrets
 import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import TypeVar
 
 from fastapi import FastAPI
 from passlib.context import CryptContext
-from passlib.exc import UnknownHashError
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.security.access.accounts import AccountError
 from app.security.access.policy import Policies, hooks_of
 from app.security.core.problems import Problem
 from app.security.core.settings import NAME, SLUG, SecuritySettings
-from app.security.core.tables import UNUSABLE_PASSWORD, normalise_login
+from app.security.core.tables import normalise_login
 
 T = TypeVar("T")
 SHORT_PASSWORDS = "passwords of 8 characters are accepted (ALLOW_8_CHAR_PASSWORDS)"
 MAXIMUM_LENGTH = 128  # code points
 QUEUE = 32  # jobs that may wait for a thread
+SIGNS, SIGNS_AND_DIGITS = r"[\W_]", r"[\W_\d]"
 MINIMUM_OWN_LETTERS = 5  # letters that a password has besides the names in it
 SCORED_LENGTH = 32  # zxcvbn takes quadratic time
 MINIMUM_SCORE = 3  # of zxcvbn's 0 to 4
@@ -51,7 +50,7 @@ class PasswordSettings(SecuritySettings):
         return 8 if self.allow_8_char_passwords else 15
 
 
-class WeakPassword(ValueError):
+class WeakPassword(AccountError):
     """A new password that the policy refuses. The message gives the reason and quotes nothing."""
 
 
@@ -61,8 +60,7 @@ class PasswordHasher:
     def __init__(self, settings: PasswordSettings, *service_names: str) -> None:
         self._settings = settings
         self._service_names = service_names
-        costs = (settings.argon2_memory_kib, settings.argon2_iterations, settings.argon2_parallelism)
-        self._passlib, self._dummy_hash = _context(*costs)
+        self._passlib = _context(settings)
         self._threads = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, "passwords", _lower_priority)
         self._jobs = 0
@@ -71,22 +69,24 @@ class PasswordHasher:
         """The PHC string of a new password. Raises: Problem 503 when the queue is full."""
         return await self._in_thread(lambda: str(self._passlib.hash(_normalise(password))))
 
-    async def verify(self, password: str, stored: str | None) -> bool:
-        """Compare a password with a stored hash. Without a usable hash: False, after the same time."""
-        return await self._in_thread(lambda: self._verify(_normalise(password), stored))
+    async def verify(self, password: str, stored: str | None) -> str | None:
+        """The hash to store from now on, or None if the password is wrong. Without a hash: None, after the same time.
 
-    def is_outdated(self, stored: str) -> bool:
-        """Whether this hash has other costs than the current settings."""
-        return bool(self._passlib.needs_update(stored))
+        Raises: Problem 503 when the queue is full.
+        """
+        password = _normalise(password)
+        return await self._in_thread(lambda: self._verify(password, stored))
 
     async def check_strength(self, password: str, *names: str) -> None:
         """Check a new password against the policy; `names` are those of its owner. Raises: WeakPassword."""
-        password = _normalise(password)
-        minimum = self._settings.minimum_length
-        if not minimum <= len(password) <= MAXIMUM_LENGTH or not _is_encodable(password):
+        password, minimum = _normalise(password), self._settings.minimum_length
+        if not minimum <= len(password) <= MAXIMUM_LENGTH:
             raise WeakPassword(f"Use {minimum} to {MAXIMUM_LENGTH} characters.")
         words = _words((NAME, SLUG, *self._service_names, *names))
-        if _consists_of(words, password):
+        text = rest = re.sub(SIGNS, "", normalise_login(password))
+        for word in sorted(words, key=len, reverse=True):
+            rest = rest.replace(word, "")
+        if rest != text and sum(map(str.isalpha, rest)) < MINIMUM_OWN_LETTERS:
             raise WeakPassword("Too easy to guess: built from this service's or your own name.")
         if await self._in_thread(lambda: _score(password, words)) < MINIMUM_SCORE:
             raise WeakPassword("This is easy to guess; several unrelated words are not.")
@@ -95,12 +95,13 @@ class PasswordHasher:
         """End the threads."""
         self._pool.shutdown(wait=False)
 
-    def _verify(self, password: str, stored: str | None) -> bool:
-        if stored not in (None, UNUSABLE_PASSWORD) and len(password) <= MAXIMUM_LENGTH and _is_encodable(password):
-            with contextlib.suppress(UnknownHashError, ValueError):  # a stored hash that passlib cannot read
-                return bool(self._passlib.verify(password, stored))
-        self._passlib.verify("dummy", self._dummy_hash)
-        return False
+    def _verify(self, password: str, stored: str | None) -> str | None:
+        known = stored if len(password) <= MAXIMUM_LENGTH else None  # passlib takes as long for None
+        try:
+            right, renewed = self._passlib.verify_and_update(password, known)
+        except ValueError:  # a hash that passlib cannot read, such as that of an account without a password
+            right, renewed = self._passlib.verify_and_update(password, None)
+        return renewed or stored if right else None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._jobs >= self._threads + QUEUE:
@@ -114,17 +115,14 @@ class PasswordHasher:
         self._jobs -= 1
 
 
-@lru_cache(maxsize=4)
-def _context(memory: int, iterations: int, parallelism: int) -> tuple[CryptContext, str]:
-    """The hashing context, and a dummy hash of the same cost."""
-    context = CryptContext(
+def _context(settings: PasswordSettings) -> CryptContext:
+    return CryptContext(
         ["argon2"],
         argon2__type="ID",
-        argon2__memory_cost=memory,
-        argon2__time_cost=iterations,
-        argon2__parallelism=parallelism,
+        argon2__memory_cost=settings.argon2_memory_kib,
+        argon2__time_cost=settings.argon2_iterations,
+        argon2__parallelism=settings.argon2_parallelism,
     )
-    return context, context.hash(secrets.token_hex(16))
 
 
 def _normalise(password: str) -> str:
@@ -132,34 +130,18 @@ def _normalise(password: str) -> str:
     return unicodedata.normalize("NFC", password) if len(password) <= 4 * MAXIMUM_LENGTH else password
 
 
-def _is_encodable(password: str) -> bool:
-    """Whether it is valid Unicode: no unpaired surrogate."""
-    return not any("\ud800" <= character <= "\udfff" for character in password)
-
-
 def _lower_priority() -> None:
     """Run this hashing thread below the event loop; on Linux, each thread has a priority of its own."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # a sandbox may forbid it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def _words(names: Iterable[str]) -> frozenset[str]:
     """The words in these names, with and without their digits: a customer number is a name, too."""
-    parts = [part for name in names for part in (name, *re.split(r"[@.\s_-]", name))]
-    found = {word for part in parts for word in (_letters(part), _letters_and_digits(part))}
+    parts = [normalise_login(part) for name in names for part in (name, *re.split(r"[@.\s_-]", name))]
+    found = {re.sub(removed, "", part) for part in parts for removed in (SIGNS, SIGNS_AND_DIGITS)}
     return frozenset(word for word in found if len(word) >= 3)
-
-
-def _consists_of(words: Iterable[str], password: str) -> bool:
-    """Whether hardly any letter is left without these words."""
-    for text in (_letters(password), _letters_and_digits(password)):
-        rest = text
-        for word in sorted(words, key=len, reverse=True):
-            rest = rest.replace(word, "")
-        if rest != text and len(_letters(rest)) < MINIMUM_OWN_LETTERS:
-            return True
-    return False
 
 
 def _score(password: str, words: Iterable[str]) -> int:
@@ -167,14 +149,6 @@ def _score(password: str, words: Iterable[str]) -> int:
     import zxcvbn  # 25 MiB of common words, for the processes that set a password
 
     return int(zxcvbn.zxcvbn(password[:SCORED_LENGTH], user_inputs=list(words))["score"])
-
-
-def _letters(text: str) -> str:
-    return "".join(filter(str.isalpha, normalise_login(text)))
-
-
-def _letters_and_digits(text: str) -> str:
-    return "".join(filter(str.isalnum, normalise_login(text)))
 
 
 def install(app: FastAPI) -> None:

@@ -103,7 +103,7 @@ def token_response(grant: Grant, known: frozenset[str], requested: frozenset[str
     scopes = scopes if requested is None else requested
     narrowed = granted is not None or requested is not None
     access_token = tokens.issue(session, grant.account.token_version, grant.roles, scopes, narrowed=narrowed)
-    lifetime, scope = tokens.TokenSettings.current().lifetime_seconds, " ".join(sorted(scopes))
+    lifetime, scope = 60 * tokens.TokenSettings.current().access_token_minutes, " ".join(sorted(scopes))
     return TokenOut(access_token=access_token, expires_in=lifetime, scope=scope, refresh_token=grant.refresh_token)
 
 
@@ -154,20 +154,14 @@ async def revoke(request: Request, form: Form, client: ClientInfo) -> Response:
     await throttle.count_source(request.state.database, client, "refresh")
     database: Database = request.state.database
     async with database.begin() as db:
-        found = await _session_of(db, presented)
+        try:
+            claims = tokens.verify(presented)
+            found: tuple[UUID, UUID] | None = (claims.sub, claims.sid)
+        except InvalidCredential:
+            found = await sessions.by_refresh_token(db, presented)
         if found is not None and await sessions.end(db, *found):
             forget_on_commit(request, db, found[0])
     return Response()
-
-
-async def _session_of(db: DbSession, presented: str) -> tuple[UUID, UUID] | None:
-    """The account and session that a token belongs to."""
-    try:
-        claims = tokens.verify(presented)
-    except InvalidCredential:
-        session = await sessions.by_refresh_token(db, presented)
-        return (session.account_id, session.id) if session else None
-    return claims.sub, claims.sid
 
 
 @router.post("/logout", status_code=204)

@@ -102,10 +102,10 @@ async def renew(db: AsyncSession, account: Account, session: UUID, client: Clien
     return await _grant(db, account, found)
 
 
-async def by_refresh_token(db: AsyncSession, token: str) -> Session | None:
-    """The live session that a refresh token belongs to, used or not."""
+async def by_refresh_token(db: AsyncSession, token: str) -> tuple[UUID, UUID] | None:
+    """The account and the session that a refresh token belongs to, used or not."""
     row = (await db.execute(_lookup(token))).one_or_none()
-    return row[1] if row is not None and row[1].ended_at is None else None
+    return None if row is None else (row[2].id, row[1].id)
 
 
 async def live_sessions(db: AsyncSession, account: UUID) -> list[Session]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
-from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, delete, not_, select, update
+from sqlalchemy import ColumnElement, Row, Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,7 +25,7 @@ from app.database import Database
 from app.security.access.context import context_of
 from app.security.core.problems import Problem
 from app.security.core.secret_keys import keys_for
-from app.security.core.tables import KnownAddress, ThrottleBucket, normalise_login, utc_now
+from app.security.core.tables import KnownAddress, ThrottleBucket, utc_now
 from app.security.http.client_address import UNKNOWN, ProxySettings, client_ip, client_prefix, contains, parse_network
 
 
@@ -119,11 +119,10 @@ async def count_source(database: Database, client: Client, purpose: Purpose) -> 
 async def count_attempt(
     database: Database, login: str, client: Client, account: UUID | None, purpose: Purpose
 ) -> Attempt:
-    """Count one attempt at the password of `login`, whether or not it exists, for its source and for the account.
+    """Count one attempt at the password of a normalised `login`, which need not exist, for its source and for itself.
 
     Committed at once, so that a refusal later does not undo it. Raises: Throttled, and nothing is counted.
     """
-    login = normalise_login(login)
     async with database.begin() as db:
         # The same statement for a name that does not exist: it must take as long.
         known = await _is_known(db, account or UUID(int=0), client)
@@ -142,7 +141,8 @@ async def record_success(db: AsyncSession, attempt: Attempt, account: UUID) -> N
     rows = [{"key": key, "attempts": attempts, "failures_in_a_row": 0} for key, attempts in left.items()]
     if rows:
         await db.execute(_STORE, rows)
-    if _may_become_known(client):
+    proxies = [parse_network(item) for item in ProxySettings.current().trusted_proxies]
+    if client.prefix != UNKNOWN and not contains(proxies, client.address):  # from a proxy, anyone may come
         newest = _keys("address", client.prefix)[0]
         await db.merge(KnownAddress(account_id=account, address_hash=newest, last_login_at=utc_now()))
 
@@ -155,8 +155,17 @@ async def unlock(db: AsyncSession, login: str) -> None:
 
 def is_stale() -> ColumnElement[bool]:
     """Rows to prune: unused for a month. The hundred failures of an account stay until a success or an unlock."""
-    kept = and_(ThrottleBucket.permanent, ThrottleBucket.failures_in_a_row >= AFTER_100_FAILURES.after_failures)
-    return and_(ThrottleBucket.updated_at < utc_now() - STALE_AFTER, not_(kept))
+    kept = ThrottleBucket.permanent & (ThrottleBucket.failures_in_a_row >= AFTER_100_FAILURES.after_failures)
+    return (ThrottleBucket.updated_at < utc_now() - STALE_AFTER) & ~kept
+
+
+async def _is_known(db: AsyncSession, account: UUID, client: Client) -> bool:
+    known = select(KnownAddress.account_id).where(
+        KnownAddress.account_id == account,
+        KnownAddress.address_hash.in_(_keys("address", client.prefix)),
+        KnownAddress.last_login_at > utc_now() - KNOWN_ADDRESS_LIFE,
+    )
+    return await db.scalar(known) is not None
 
 
 # Limits and their keys. `login` is normalised.
@@ -256,21 +265,3 @@ async def _evict_anonymous(db: AsyncSession, but: Collection[bytes]) -> None:
     surplus = (await db.scalars(newest.offset(MAX_ANONYMOUS_BUCKETS).limit(EVICTED_AT_ONCE))).all()
     if surplus:
         await db.execute(delete(ThrottleBucket).where(ThrottleBucket.key_hash.in_(surplus)))
-
-
-# Known addresses
-
-
-async def _is_known(db: AsyncSession, account: UUID, client: Client) -> bool:
-    known = select(KnownAddress.account_id).where(
-        KnownAddress.account_id == account,
-        KnownAddress.address_hash.in_(_keys("address", client.prefix)),
-        KnownAddress.last_login_at > utc_now() - KNOWN_ADDRESS_LIFE,
-    )
-    return await db.scalar(known) is not None
-
-
-def _may_become_known(client: Client) -> bool:
-    """Not an unknown address, and not a proxy, from which anyone may come."""
-    proxies = [parse_network(item) for item in ProxySettings.current().trusted_proxies]
-    return client.prefix != UNKNOWN and not contains(proxies, client.address)

@@ -41,10 +41,6 @@ _TOKEN = re.compile(r"[\w-]{1,512}\.[\w-]{1,3072}\.[\w-]{42}[AEIMQUYcgkosw048]\Z
 class TokenSettings(SecuritySettings):
     access_token_minutes: int = Field(10, ge=1, le=15)
 
-    @property
-    def lifetime_seconds(self) -> int:
-        return self.access_token_minutes * 60
-
 
 class Claims(BaseModel):
     """The claims of a verified token. Roles and scopes here only ever limit what the database grants."""
@@ -91,7 +87,7 @@ def issue(session: Session, version: int, roles: frozenset[str], scopes: frozens
         client_id=CLIENT_ID,
         iat=now,
         nbf=now,
-        exp=now + TokenSettings.current().lifetime_seconds,
+        exp=now + 60 * TokenSettings.current().access_token_minutes,
         jti=uuid4(),
         sid=session.id,
         ver=version,

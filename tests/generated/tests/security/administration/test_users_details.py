@@ -105,11 +105,11 @@ def test_a_login_that_is_under_way_when_the_password_changes_fails(
     state = alice.app.state  # type: ignore[attr-defined]
     verify = state.passwords.verify
 
-    async def changed_meanwhile(password: str, stored: str | None) -> bool:
-        right: bool = await verify(password, stored)
+    async def changed_meanwhile(password: str, stored: str | None) -> str | None:
+        verified: str | None = await verify(password, stored)
         async with state.database.begin() as db:
             await db.execute(update(Account).where(Account.id == alice.id).values(password_hash=new))
-        return right
+        return verified
 
     monkeypatch.setattr(state.passwords, "verify", changed_meanwhile)
 
