@@ -11,7 +11,7 @@ from tests.rendering import Project
 from tests.test_waivers import in_days
 
 SCAN = ("python", ".github/security/scan_secrets.py")
-NEW_SECRET = "from app.security.core.secret_keys import new_secret; print(new_secret())"
+NEW_SECRET = "from app.security.core.settings import new_secret; print(new_secret())"
 NEW_KEY = "from app.security.keys.store import new_key; print(new_key('production')[0])"
 
 

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from fastapi import FastAPI
 
 from app.security.access.policy import InsecureApp, Policies
-from app.security.core import logs, secret_keys, settings
+from app.security.core import logs, settings
 from app.security.core.settings import ROOT
 from app.security.operations import doctor, migrations, start_up
 from app.security.operations.terminal import fail, reach
@@ -85,14 +85,14 @@ def _secrets() -> typer.Typer:
     def new(write: Annotated[bool, typer.Option(help="Write it to .env, where that file is missing.")] = False) -> None:
         """Print a new random secret, or write it to a new .env that only you can read."""
         if not write:
-            return typer.echo(secret_keys.new_secret())
+            return typer.echo(settings.new_secret())
         path = ROOT / ".env"
         try:
             path.touch(0o600, exist_ok=False)
         except FileExistsError:
             path.chmod(0o600)
             fail(".env exists and keeps its content. Only you can read it now.")
-        path.write_text(f"SECRET_KEY={secret_keys.new_secret()}\n")
+        path.write_text(f"SECRET_KEY={settings.new_secret()}\n")
         typer.echo("Wrote .env with a new secret.")
 
     return secrets

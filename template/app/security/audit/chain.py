@@ -24,8 +24,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import after_commit, changed_rows
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.secret_keys import SecretSettings, StrongSecrets, decode_secret, derive, listed
-from app.security.core.settings import SecuritySettings, in_production, read
+from app.security.core.settings import (
+    SecretSettings,
+    SecuritySettings,
+    StrongSecrets,
+    decode_secrets,
+    derive,
+    in_production,
+    read,
+)
 from app.security.core.tables import AuditChain, AuditEvent
 
 EVENTS, CHAIN = cast(Table, AuditEvent.__table__), cast(Table, AuditChain.__table__)
@@ -35,13 +42,13 @@ Row = dict[str, Any]
 
 class AuditSettings(SecuritySettings):
     audit_key: StrongSecrets = SecretStr("")  # empty: derived from SECRET_KEY, which production refuses
-    audit_key_fallbacks: StrongSecrets = SecretStr("")  # newest first: the rows they signed still verify
+    audit_key_fallbacks: StrongSecrets = SecretStr("")  # the rows they signed still verify
 
     def roots(self) -> list[bytes]:
-        return [decode_secret(text) for text in (*listed(self.audit_key), *listed(self.audit_key_fallbacks))]
+        return decode_secrets(self.audit_key, self.audit_key_fallbacks)
 
     def weaknesses(self) -> list[str]:
-        if not listed(self.audit_key):
+        if not self.audit_key.get_secret_value():
             return ["AUDIT_KEY: is missing; make one with: uv run manage secrets new"]
         with suppress(ValidationError):  # reported for SECRET_KEY already
             if not set(self.roots()).isdisjoint(cast(SecretSettings, read(SecretSettings)).roots()):

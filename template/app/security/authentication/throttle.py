@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import Database
 from app.security.access.context import context_of
 from app.security.core.problems import Problem
-from app.security.core.secret_keys import keys_for
+from app.security.core.settings import keys_for
 from app.security.core.tables import KnownAddress, ThrottleBucket, utc_now
 from app.security.http.client_address import UNKNOWN, ProxySettings, client_ip, client_prefix, contains, parse_network
 

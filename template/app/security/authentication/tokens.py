@@ -25,8 +25,7 @@ from app.database import Database
 from app.security.access.accounts import configured_roles
 from app.security.access.context import Headers
 from app.security.access.credentials import Credential, InvalidCredential, Principal
-from app.security.core.secret_keys import keys_for
-from app.security.core.settings import SLUG, SecuritySettings, ServiceSettings
+from app.security.core.settings import SLUG, SecuritySettings, ServiceSettings, keys_for
 from app.security.core.tables import Account, AccountRole, Session
 
 ALGORITHM = "HS256"

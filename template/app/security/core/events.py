@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import after_commit
 from app.security.core import logs
-from app.security.core.secret_keys import keys_for
+from app.security.core.settings import keys_for
 
 Outcome = Literal["success", "failure"]
 Fields = dict[str, object]

@@ -1,11 +1,17 @@
-"""Settings that fail at start-up when they are weak, and the project's name and version.
+"""Settings that fail at start-up when they are weak, and the secrets among them (ASVS 5.0 V11.2.2, V11.6.1, V13.3.1).
 
 Each protection declares its own `SecuritySettings`; `problems()` reads all of them, so that a failed start lists
 everything that is wrong. No value is printed: a refused value may be a secret.
+
+One root secret has one derived key for each purpose. `SECRET_KEY` signs; it and `SECRET_KEY_FALLBACKS` verify. To
+rotate: put a new key first and the old one among the fallbacks, deploy, and drop the old one an hour later.
 """
 
+import base64
+import binascii
 import contextlib
 import os
+import secrets
 import sys
 import tomllib
 from functools import cache
@@ -13,7 +19,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ValidationError, field_validator
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -21,6 +29,8 @@ NAME = "{{= project_name }}"
 SLUG = "{{= slug }}"  # in tokens and keys; it stays as it is when the project is renamed
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
+MINIMUM_BYTES = 32  # RFC 7518 section 3.2: at least the size of the hash
+_PLACEHOLDERS = ("change", "placeholder", "example", "secret", "password", "default", "your-", "your_", "insecure")
 
 Environment = Literal["production", "development"]
 
@@ -187,3 +197,69 @@ class ServiceSettings(SecuritySettings):
         elif not self.public_base_url.startswith("https://"):
             found.append("PUBLIC_BASE_URL: must start with https://")
         return found
+
+
+def new_secret() -> str:
+    """A new random secret: 64 bytes, as hex."""
+    return secrets.token_hex(64)
+
+
+def decode_secret(text: str) -> bytes:
+    """The bytes of a secret written as hex or base64url. Raises: ValueError, which never quotes the text."""
+    if any(word in text.lower() for word in _PLACEHOLDERS):
+        raise ValueError("is a placeholder; make a real one with: uv run manage secrets new")
+    try:
+        decoded = bytes.fromhex(text)
+    except ValueError:
+        decoded = _base64url(text)
+    if len(decoded) < MINIMUM_BYTES or len(set(decoded)) < MINIMUM_BYTES // 2:
+        raise ValueError(f"must be at least {MINIMUM_BYTES} random bytes; make one with: uv run manage secrets new")
+    return decoded
+
+
+def _base64url(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("must be hex or base64url; make one with: uv run manage secrets new") from None
+
+
+def decode_secrets(*values: SecretStr) -> list[bytes]:
+    """The bytes of comma-separated secrets. Raises: ValueError, which never quotes them."""
+    texts = [text.strip() for value in values for text in value.get_secret_value().split(",")]
+    return [decode_secret(text) for text in texts if text]
+
+
+def _are_strong(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() and not decode_secrets(value):
+        raise ValueError("is empty; make one with: uv run manage secrets new")
+    return value
+
+
+StrongSecrets = Annotated[SecretStr, AfterValidator(_are_strong)]
+"""Secrets separated by commas, newest first; each of them is checked."""
+
+
+class SecretSettings(SecuritySettings):
+    secret_key: StrongSecrets = Field(description="make one with: uv run manage secrets new --write")
+    secret_key_fallbacks: StrongSecrets = SecretStr("")
+
+    def roots(self) -> list[bytes]:
+        """Every root secret, the signing one first."""
+        return decode_secrets(self.secret_key, self.secret_key_fallbacks)
+
+    def weaknesses(self) -> list[str]:
+        roots = self.roots()
+        repeated = len(set(roots)) != len(roots)
+        return ["SECRET_KEY_FALLBACKS: a secret stands there twice; remove one"] if repeated else []
+
+
+@cache
+def derive(root: bytes, purpose: str) -> bytes:
+    """The 32-byte key for one purpose (HKDF-SHA-256, RFC 5869)."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(root)
+
+
+def keys_for(purpose: str) -> list[bytes]:
+    """The 32-byte keys for one purpose, the current one first. Keys of two purposes have nothing in common."""
+    return [derive(root, purpose) for root in SecretSettings.current().roots()]

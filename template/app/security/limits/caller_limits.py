@@ -32,8 +32,7 @@ from app.security.access.policy import hooks_of
 from app.security.admission.request_guard import HEALTH_PATHS
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
-from app.security.core.secret_keys import keys_for
-from app.security.core.settings import SLUG, SecuritySettings
+from app.security.core.settings import SLUG, SecuritySettings, keys_for
 from app.security.http import errors
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Mount
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import Database
 from app.security.access.context import context_in
@@ -108,7 +108,6 @@ class StartUp:
         return self.policies
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        first = await receive()
         try:
             logs.configure()  # again: the server has set up its own logging by now
             self._check()
@@ -118,13 +117,8 @@ class StartUp:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
         events.record(Event.STARTUP)
-        replayed = [first]
-
-        async def replay() -> Message:
-            return replayed.pop() if replayed else await receive()
-
         try:
-            await self.app(scope, replay, send)
+            await self.app(scope, receive, send)
         finally:
             events.record(Event.SHUTDOWN)
             for hook in reversed(hooks_of(self.shared).at_end):

@@ -8,8 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.security.core import settings
-from app.security.core.secret_keys import SecretSettings, keys_for
-from app.security.core.settings import SecuritySettings, ServiceSettings
+from app.security.core.settings import SecretSettings, SecuritySettings, ServiceSettings, keys_for
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
 
 Environment = Callable[..., None]

@@ -14,8 +14,7 @@ from app.main import create_app
 from app.security.access.identity import Authenticate, public, require_scope
 from app.security.access.policy import Policy
 from app.security.admission.request_guard import accepts, deadline
-from app.security.core.secret_keys import decode_secret
-from app.security.core.settings import ROOT
+from app.security.core.settings import ROOT, decode_secret
 from tests.security.build_app import assemble, caller_of, forgotten
 from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
 from tests.security.terminal import Manage

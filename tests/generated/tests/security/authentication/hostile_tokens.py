@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from app.security.core.secret_keys import keys_for
+from app.security.core.settings import keys_for
 
 REQUIRED = ("iss", "aud", "sub", "client_id", "iat", "nbf", "exp", "jti", "sid", "ver", "auth_time", "scope", "roles")
 NUMBERS = ("iat", "nbf", "exp", "ver", "auth_time")
