@@ -79,7 +79,6 @@ class NotSecured:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await receive()
             await send({"type": "lifespan.startup.failed", "message": NOT_SECURED})
         raise InsecureApp(NOT_SECURED)
 
