@@ -12,7 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 WHAT_TO_DO = """
 Write the lines that do what both sides do, remove the three marks, and `git add` the file. Write the changes of a .rej
-file into the file of that name, then delete it. To undo the update: git reset --hard && git clean -d --force
+file into the file of that name, then delete it. Before you commit or change anything, this undoes the whole update:
+git reset --hard && git clean -d --force
 """
 MARKERS = (b"<<<<<<< ", b">>>>>>> ")  # before one side, and after the other
 SKIPPED = {".git", ".venv", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache"}

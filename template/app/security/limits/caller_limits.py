@@ -15,6 +15,7 @@ import math
 import multiprocessing
 import time
 from collections import OrderedDict
+from functools import lru_cache
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -189,6 +190,7 @@ async def _hit(storage: Memory | Redis, limit: RateLimitItem, key: str, amount: 
     return max(1, math.floor(wait) + 1)
 
 
+@lru_cache(maxsize=10_000)
 def rate_limit_key(caller: object) -> str:
     """The pseudonym under which a caller is counted: Redis and the log hold no address and no account."""
     return hmac.new(keys_for("limits")[0], str(caller).encode(), hashlib.sha256).hexdigest()[:32]
