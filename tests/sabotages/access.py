@@ -64,7 +64,6 @@ SABOTAGES = [
     Sabotage(
         "access/accounts", "administration/test_user_commands", "        await end_sessions(db, account.id)\n", ""
     ),
-    Sabotage("access/accounts", "access/test_roles", "return found & ROLES", "return found"),
-    Sabotage("access/accounts", "access/test_known_roles", "if len(_warned) < MOST_WARNINGS:", "if True:"),
+    Sabotage("access/accounts", "access/test_roles", "stored if role in ROLES", "stored if role"),
     Sabotage("access/roles", "access/test_roles", "if principal.roles.isdisjoint(self.roles):", "if False:"),
 ]

@@ -5,7 +5,6 @@ nothing and is shown nowhere.
 """
 
 import hashlib
-import logging
 import secrets
 import string
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from typing import Literal
 from uuid import UUID
 
 from fastapi import FastAPI
-from sqlalchemy import delete, func, or_, select, true, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,11 +32,8 @@ from app.security.core.tables import (
 )
 
 Kind = Literal["person", "service"]
-MOST_WARNINGS = 20  # about different roles, in one process
 ROLES: set[str] = set()  # of this project; `roles.py` adds them
 _ALPHABET = string.digits + string.ascii_letters
-_warned: set[str] = set()
-log = logging.getLogger(__name__)
 
 
 class AccountError(Exception):
@@ -54,10 +50,6 @@ class AccountExists(AccountError):
 
 class UnknownAccount(AccountError):
     """There is no account with this name."""
-
-
-class NotAPerson(AccountError):
-    """A service account, where only people have what is asked for."""
 
 
 def random_token(prefix: str) -> str:
@@ -103,19 +95,6 @@ async def by_name(db: AsyncSession, name: str) -> Account:
     return account
 
 
-async def person_by_name(db: AsyncSession, name: str) -> Account:
-    """A person, locked until the transaction ends. Raises: UnknownAccount, NotAPerson."""
-    account = _a_person(await by_name(db, name))
-    await lock(db, account.id)
-    return account
-
-
-def _a_person(account: Account) -> Account:
-    if account.kind != "person":
-        raise NotAPerson("This is a service account: it has keys, but no password, sessions or roles.")
-    return account
-
-
 async def lock(db: AsyncSession, account: UUID) -> None:
     """Lock an account until the transaction ends, so that a login or a grant under way commits first."""
     await db.execute(select(Account.id).where(Account.id == account).with_for_update())
@@ -123,12 +102,7 @@ async def lock(db: AsyncSession, account: UUID) -> None:
 
 def configured_roles(stored: Iterable[str | None]) -> frozenset[str]:
     """Those of an account's roles that this project has."""
-    found = frozenset(role for role in stored if role is not None)
-    for role in found - ROLES - _warned:
-        if len(_warned) < MOST_WARNINGS:
-            _warned.add(role)
-            log.warning("The database has the role %r, which this project does not have: it grants nothing.", role)
-    return found & ROLES
+    return frozenset(role for role in stored if role in ROLES)
 
 
 async def roles_of(db: AsyncSession, account: UUID) -> frozenset[str]:
@@ -158,20 +132,10 @@ async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = N
     await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
 
 
-async def end_every_session(db: AsyncSession) -> None:
-    """End every session of everybody, and withdraw what was issued in one; logins under way, which hold their account,
-    commit first.
-    """
-    people = select(Account.id).where(Account.kind == "person").order_by(Account.id)
-    await db.execute(people.with_for_update())
-    await db.execute(update(Session).where(Session.ended_at.is_(None)).values(ended_at=utc_now()))
-    await db.execute(delete(OneTimeToken).where(OneTimeToken.issuer_id.is_not(None)))
-
-
-async def withdraw_invitations(db: AsyncSession, account: UUID | None) -> None:
-    """Withdraw the invitations for a person, and those that this person issued; of everybody with None."""
+async def withdraw_invitations(db: AsyncSession, account: UUID) -> None:
+    """Withdraw the invitations for a person, and those that this person issued."""
     concerned = or_(OneTimeToken.account_id == account, OneTimeToken.issuer_id == account)
-    await db.execute(delete(OneTimeToken).where(true() if account is None else concerned))
+    await db.execute(delete(OneTimeToken).where(concerned))
 
 
 async def revoke_keys(db: AsyncSession, account: UUID) -> int:
@@ -198,7 +162,7 @@ async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
 async def _removed_roles(db: AsyncSession, policies: Policies) -> list[str]:
     """For `manage doctor`: a removed role would grant again what it did if this project had it again."""
     removed = select(AccountRole.role, func.count()).where(AccountRole.role.not_in(sorted(ROLES)))
-    found = await db.execute(removed.group_by(AccountRole.role).order_by(AccountRole.role).limit(MOST_WARNINGS))
+    found = await db.execute(removed.group_by(AccountRole.role).order_by(AccountRole.role).limit(20))
     why = "is none of this project's: it grants nothing until it is"
     return [f"the role {role!r} in the database (accounts: {number}) {why}" for role, number in found]
 

@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -30,7 +29,6 @@ from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.settings import SecuritySettings
 
-T = TypeVar("T")
 CAPACITY = 10_000
 REFUSALS_A_MINUTE = 1000  # different ones: an actor, a route and a reason
 NAME_SECONDS = 600.0  # how long a credential's requests count for its account after its last verification
@@ -46,9 +44,8 @@ class CacheSettings(SecuritySettings):
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry(Generic[T]):
-    value: T
-    account: UUID
+class _Entry:
+    caller: Principal
     until: float
     named_until: float
 
@@ -60,13 +57,13 @@ async def happens(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-class CredentialCache(Generic[T]):
+class CredentialCache:
     """Verified callers by the digest of their credential. The account's id is kept longer: it grants nothing."""
 
     def __init__(self, seconds: float, capacity: int = CAPACITY) -> None:
         self._seconds = seconds
         self._capacity = capacity
-        self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._accounts: dict[UUID, set[bytes]] = {}
         self._revocations = 0
         self._waiting: dict[UUID, set[asyncio.Event]] = {}
@@ -75,27 +72,27 @@ class CredentialCache(Generic[T]):
     def key(kind: str, credential: str) -> bytes:
         return hashlib.sha256(f"{kind} {credential}".encode("utf-8", "surrogatepass")).digest()
 
-    def get(self, key: bytes) -> T | None:
+    def get(self, key: bytes) -> Principal | None:
         entry = self._entries.get(key)
-        return entry.value if entry is not None and entry.until > time.monotonic() else None
+        return entry.caller if entry is not None and entry.until > time.monotonic() else None
 
     def account_of(self, key: bytes) -> UUID | None:
         """The account of this credential when it was last verified, for rate limits alone."""
         entry = self._entries.get(key)
-        return entry.account if entry is not None and entry.named_until > time.monotonic() else None
+        return entry.caller.id if entry is not None and entry.named_until > time.monotonic() else None
 
     def begin(self) -> int:
         """Call this before a verification reads the database, and hand its result to `keep`."""
         return self._revocations
 
-    def keep(self, key: bytes, value: T, account: UUID, lifetime: float, begun: int) -> None:
+    def keep(self, key: bytes, caller: Principal, lifetime: float, begun: int) -> None:
         """Cache a verified caller for at most `lifetime` seconds, unless anything was revoked since `begun`."""
         if lifetime <= 0 or begun != self._revocations:
             return
         self.drop(key)
         now = time.monotonic()
-        self._entries[key] = _Entry(value, account, now + min(self._seconds, lifetime), now + NAME_SECONDS)
-        self._accounts.setdefault(account, set()).add(key)
+        self._entries[key] = _Entry(caller, now + min(self._seconds, lifetime), now + NAME_SECONDS)
+        self._accounts.setdefault(caller.id, set()).add(key)
         if len(self._entries) > self._capacity:
             self.drop(next(iter(self._entries)))
 
@@ -123,10 +120,10 @@ class CredentialCache(Generic[T]):
         entry = self._entries.pop(key, None)
         if entry is None:
             return
-        keys = self._accounts[entry.account]
+        keys = self._accounts[entry.caller.id]
         keys.discard(key)
         if not keys:
-            del self._accounts[entry.account]
+            del self._accounts[entry.caller.id]
 
 
 class Credentials:
@@ -134,7 +131,7 @@ class Credentials:
 
     def __init__(self, cache_seconds: float) -> None:
         self.kinds: list[CredentialKind] = []
-        self.cache = CredentialCache[Principal](cache_seconds)
+        self.cache = CredentialCache(cache_seconds)
         self.on_identified: list[OnIdentified] = []  # awaited for each caller who was verified, not for cached ones
         self.reported_refusals = OnceAMinute(REFUSALS_A_MINUTE)
 
@@ -192,7 +189,7 @@ async def identify(connection: HTTPConnection) -> Principal:
         except Problem:  # refused; any other exception means that it could not be checked
             cache.drop(sent.key)
             raise
-        cache.keep(sent.key, principal, principal.id, (ends - datetime.now(UTC)).total_seconds(), begun)
+        cache.keep(sent.key, principal, (ends - datetime.now(UTC)).total_seconds(), begun)
         for tell in credentials.on_identified:
             await tell(connection, principal)
     context.actor = principal.actor

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access import accounts
-from app.security.access.accounts import UnknownAccount
+from app.security.access.accounts import AccountError, UnknownAccount
 from app.security.administration import self_service
 from app.security.authentication import throttle
 from app.security.authentication.passwords import PasswordHasher, PasswordSettings
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.tables import UNUSABLE_PASSWORD, Account
+from app.security.core.tables import UNUSABLE_PASSWORD, Account, OneTimeToken, Session, utc_now
 from app.security.operations.terminal import command, fail
 
 Name = Annotated[str, typer.Argument(help="The name to log in with, such as an e-mail address.")]
@@ -39,7 +39,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
         """Print a one-time token to set a password with; for a new person, or a forgotten password."""
         roles = _checked(role, known_roles, first_roles)
         try:
-            account = await accounts.by_name(db, name)
+            account = await _person(db, name)
         except UnknownAccount:
             account = await accounts.create(db, name, roles=roles)
         token = await self_service.invite(db, account)
@@ -50,7 +50,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
         db: AsyncSession, name: Name, role: Annotated[list[str], typer.Option(help="A role; may be repeated.")]
     ) -> str:
         """Give a person these roles and no others. It may take the last administrator's."""
-        chosen, person = _checked(role, known_roles), await accounts.person_by_name(db, name)
+        chosen, person = _checked(role, known_roles), await _person(db, name)
         before, _, after = (await accounts.set_roles(db, person.id, chosen)).partition("->")
         return f"Roles of {person.name}: {after} (before: {before or 'none'})."
 
@@ -102,21 +102,40 @@ Somebody = Annotated[str | None, typer.Argument(help="The name to log in with.")
 async def end_sessions(db: AsyncSession, name: Somebody = None, every: Everybody = False) -> str:
     """End every session of a person, or with --all of everybody; they have to log in again."""
     person = await _one_or_all(db, name, every)
-    await (accounts.end_sessions(db, person.id) if person else accounts.end_every_session(db))
+    await (accounts.end_sessions(db, person.id) if person else end_every_session(db))
     return _recorded(db, person, "sessions_ended", "Ended every session of")
 
 
 async def withdraw_invitations(db: AsyncSession, name: Somebody = None, every: Everybody = False) -> str:
     """Withdraw the invitations for a person and those that this person issued, or with --all every invitation."""
     person = await _one_or_all(db, name, every)
-    await accounts.withdraw_invitations(db, person.id if person else None)
+    await (accounts.withdraw_invitations(db, person.id) if person else db.execute(delete(OneTimeToken)))
     return _recorded(db, person, "invitations_withdrawn", "Withdrew the invitations of")
+
+
+async def end_every_session(db: AsyncSession) -> None:
+    """End every session of everybody, and withdraw what was issued in one; logins under way, which hold their account,
+    commit first.
+    """
+    people = select(Account.id).where(Account.kind == "person").order_by(Account.id)
+    await db.execute(people.with_for_update())
+    await db.execute(update(Session).where(Session.ended_at.is_(None)).values(ended_at=utc_now()))
+    await db.execute(delete(OneTimeToken).where(OneTimeToken.issuer_id.is_not(None)))
+
+
+async def _person(db: AsyncSession, name: str) -> Account:
+    """A person, locked until the transaction ends. Raises: AccountError."""
+    account = await accounts.by_name(db, name)
+    if account.kind != "person":
+        raise AccountError("This is a service account: it has keys, but no password, sessions or roles.")
+    await accounts.lock(db, account.id)
+    return account
 
 
 async def _one_or_all(db: AsyncSession, name: str | None, every: bool) -> Account | None:
     if every == (name is not None):
         raise typer.BadParameter("name one person, or everybody with --all")
-    return None if name is None else await accounts.person_by_name(db, name)
+    return None if name is None else await _person(db, name)
 
 
 def _recorded(db: AsyncSession, person: Account | None, reason: str, done: str) -> str:

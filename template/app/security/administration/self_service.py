@@ -17,7 +17,7 @@ from sqlalchemy.orm import aliased
 
 from app.database import Database, changed_rows
 from app.security.access import accounts
-from app.security.access.accounts import NotAPerson, random_token, token_hash, withdraw_invitations
+from app.security.access.accounts import random_token, token_hash, withdraw_invitations
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller, public
 from app.security.authentication import sessions, throttle
@@ -116,9 +116,7 @@ async def activate(request: Request, activation: Activation, client: ClientInfo)
 
 
 async def invite(db: AsyncSession, account: Account, issuer: UUID | None = None) -> str:
-    """A token for 24 hours; earlier invitations are withdrawn. Raises: NotAPerson."""
-    if account.kind != "person":
-        raise NotAPerson("This is a service account: it has keys, but no password.")
+    """A token for 24 hours; earlier invitations are withdrawn."""
     await withdraw_invitations(db, account.id)
     issued = None if issuer is None else await db.get_one(Account, issuer)
     token = random_token("ot")

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             operation = document["paths"].get(_openapi_path(policy.path), {}).get(method.lower())
             if operation is None:
                 continue
-            operation["responses"] = _with_problems(operation, policy)
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = _problems(policy)
             if policy.guarded:
                 operation["security"] = [
                     {kind.name: sorted(policy.scopes)}
@@ -69,19 +69,12 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _with_problems(operation: dict[str, Any], policy: Policy) -> dict[str, Any]:
-    """The responses of an operation, and those of the protections."""
-    statuses = [400, *((401, 403) if policy.guarded else ()), *((404,) if "{" in policy.path else ())]
-    statuses += [413, 415, 422] if "requestBody" in operation else [422] if operation.get("parameters") else []
+def _problems(policy: Policy) -> dict[str, Any]:
+    """Every response that is an error: ours, and that of FastAPI to what is not valid."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     if policy.limits.get("media_types"):  # OAuth 2.0 endpoints (RFC 6749 section 5.2)
         content["application/json"] = content["application/problem+json"]
-    problems = {
-        str(status): {"description": HTTPStatus(status).phrase, "content": content}
-        for status in (*statuses, 429, 500, 503, 504)
-    }
-    own = {status: response for status, response in operation["responses"].items() if status != "422"}
-    return own | problems | {"default": {"description": "A problem (RFC 9457)", "content": content}}
+    return {"description": "A problem (RFC 9457)", "content": content}
 
 
 def _openapi_path(path: str) -> str:

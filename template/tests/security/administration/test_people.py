@@ -8,8 +8,8 @@ import pytest
 import time_machine
 from starlette.testclient import TestClient
 
-from app.security.access import accounts
 from app.security.access.roles import ADMIN, first_role
+from app.security.administration.commands import end_every_session
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, log_in, refresh
 
@@ -121,7 +121,7 @@ def test_an_invitation_ends_with_the_power_of_its_issuer(
     elif lost == "password":
         assert issuer.post("/users/me/password", json=mine).status_code == 200
     elif lost == "all sessions":
-        Database(client).run(accounts.end_every_session)
+        Database(client).run(end_every_session)
     else:
         column = "token_version = token_version + 1" if lost == "version" else "is_active = false"
         Database(client).rows(f"UPDATE accounts SET {column} WHERE name = :name", name=issuer.name)  # noqa: S608

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.access.credentials import CredentialCache, Credentials
+from app.security.access.credentials import Credential, CredentialCache, Credentials, Principal
 from app.security.core.tables import Account
 from tests.security.callers import AsCaller, CallerClient
 from tests.security.fixtures import Database, MakeClient
@@ -88,21 +88,26 @@ def test_a_disabled_account_is_out_where_it_was_done_and_soon_everywhere(
         assert (at_once, elsewhere.get("/things").status_code) == (401, 401)
 
 
+def someone() -> Principal:
+    credential = Credential("bearer", uuid.uuid4(), None)
+    return Principal(uuid.uuid4(), "someone", "person", frozenset(), None, credential)
+
+
 def test_what_is_remembered_never_outlives_the_credential() -> None:
-    cache: CredentialCache[str] = CredentialCache(30)
+    cache, caller = CredentialCache(30), someone()
     key = cache.key("bearer", "token")
 
-    cache.keep(key, "someone", account=uuid.uuid4(), lifetime=0.05, begun=cache.begin())
+    cache.keep(key, caller, lifetime=0.05, begun=cache.begin())
 
-    assert cache.get(key) == "someone"
+    assert cache.get(key) == caller
     time.sleep(0.06)
     assert cache.get(key) is None
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    cache: CredentialCache[int] = CredentialCache(30, capacity=3)
+    cache = CredentialCache(30, capacity=3)
     for number in range(10):
-        cache.keep(cache.key("bearer", str(number)), number, account=uuid.uuid4(), lifetime=30, begun=cache.begin())
+        cache.keep(cache.key("bearer", str(number)), someone(), lifetime=30, begun=cache.begin())
 
     remembered = [number for number in range(10) if cache.get(cache.key("bearer", str(number))) is not None]
 
@@ -136,11 +141,11 @@ def test_a_lost_database_is_never_a_yes(
 
 
 def test_an_account_is_remembered_by_name_longer_than_by_authority() -> None:
-    cache: CredentialCache[str] = CredentialCache(0)
-    key, account = cache.key("bearer", "token"), uuid.uuid4()
+    cache, caller = CredentialCache(0), someone()
+    key = cache.key("bearer", "token")
 
-    cache.keep(key, "someone", account=account, lifetime=30, begun=cache.begin())
+    cache.keep(key, caller, lifetime=30, begun=cache.begin())
 
-    assert (cache.get(key), cache.account_of(key)) == (None, account)
-    cache.forget(account)
+    assert (cache.get(key), cache.account_of(key)) == (None, caller.id)
+    cache.forget(caller.id)
     assert cache.account_of(key) is None
