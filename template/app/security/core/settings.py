@@ -145,6 +145,7 @@ def read(settings: type[SecuritySettings]) -> SecuritySettings:
 def forget() -> None:
     """Read all settings again at their next use (a test changed the environment)."""
     read.cache_clear()
+    keys_for.cache_clear()
 
 
 def _explain(cls: type[SecuritySettings], error: ValidationError) -> list[str]:
@@ -260,6 +261,7 @@ def derive(root: bytes, purpose: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(root)
 
 
-def keys_for(purpose: str) -> list[bytes]:
+@cache
+def keys_for(purpose: str) -> tuple[bytes, ...]:
     """The 32-byte keys for one purpose, the current one first. Keys of two purposes have nothing in common."""
-    return [derive(root, purpose) for root in SecretSettings.current().roots()]
+    return tuple(derive(root, purpose) for root in SecretSettings.current().roots())
