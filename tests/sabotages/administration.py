@@ -82,4 +82,28 @@ SABOTAGES = [
         "    await withdraw_invitations(db, account.id)\n    issued",
         "    issued",
     ),
+    Sabotage(
+        "administration/people",
+        "administration/test_people",
+        "    if ADMIN in await accounts.roles_of(db, account.id):\n        raise Problem(403",
+        "    if False:\n        raise Problem(403",
+    ),
+    Sabotage(
+        "administration/people",
+        "administration/test_people",
+        "            await accounts.withdraw_invitations(db, account.id)  #",
+        "            pass  #",
+    ),
+    Sabotage(
+        "access/accounts",
+        "administration/test_people",
+        "        await withdraw_invitations(db, account.id)\n",
+        "",
+    ),
+    Sabotage(
+        "administration/commands",
+        "administration/test_user_commands",
+        "    for work in (create, invite, disable, enable, unlock, end_sessions, withdraw_invitations):",
+        "    for work in (create, invite, disable, enable, unlock, end_sessions):",
+    ),
 ]

@@ -123,4 +123,10 @@ SABOTAGES = [
         'text = rest = re.sub(SIGNS, "", normalise_login(password))',
         "text = rest = password",
     ),
+    Sabotage(
+        "authentication/login",
+        "authentication/test_login_throttle",
+        "            self._locks_reported.record(subject, Event.LOGIN_LOCK, subject=subject)\n",
+        "",
+    ),
 ]
