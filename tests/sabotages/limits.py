@@ -6,7 +6,7 @@ REPORT = "Event.RATE_LIMIT_EXCEEDED, subject=key"
 
 SABOTAGES = [
     Sabotage("limits/__init__", "limits/test_rate_limits", "    caller_limits.install(app)\n", ""),
-    Sabotage("limits/__init__", "limits/test_route_limits", "    route_limits.install(app)\n", ""),
+    Sabotage("limits/__init__", "limits/test_route_limits", "append(route_limits.ineffective)", "copy()"),
     Sabotage("limits/caller_limits", "limits/test_rate_limits", "+ current <= amount:", "+ current <= 2 * amount:"),
     Sabotage("limits/caller_limits", "limits/test_counters", "math.ceil(previous * left / seconds)", "0"),
     Sabotage("limits/caller_limits", "limits/test_counters", "max(1, limit.amount // self._processes)", "limit.amount"),

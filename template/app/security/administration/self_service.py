@@ -86,7 +86,7 @@ async def change_password(request: Request, change: PasswordChange, caller: Call
         await withdraw_invitations(db, caller.id)
         if not change.keep_other_sessions:
             await accounts.end_sessions(db, caller.id, keep=caller.credential.id)
-        if not getattr(change, "keep_api_keys", False):  # also in a project that has no keys any more
+        if not getattr(change, "keep_api_keys", False):  # a project without keys ends older ones
             await accounts.revoke_keys(db, caller.id)
         grant = await sessions.renew(db, changed, caller.credential.id, client)
         events.record_change(db, Event.PASSWORD_CHANGE, actor=caller.id)

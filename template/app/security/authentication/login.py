@@ -10,7 +10,7 @@ from app.database import Database
 from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
 from app.security.authentication.sessions import Grant
-from app.security.authentication.throttle import Attempt, Client, Purpose, Throttled
+from app.security.authentication.throttle import Attempt, Client, Throttled
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.tables import Account, normalise_login
@@ -37,7 +37,7 @@ class PasswordLogin:
         """A new session. Raises: LoginFailed, Throttled, Problem 503."""
         account = await self._find(name)
         login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes quadratic time
-        attempt = await self._count(login, account, client, "token")
+        attempt = await self._count(login, account, client)
         verified = await self._passwords.verify(password, account.password_hash if account else None)
         if account is None or verified is None or not account.is_active or account.kind != "person":
             events.record(Event.LOGIN_FAIL, outcome="failure", subject=_subject(account, login))
@@ -55,7 +55,7 @@ class PasswordLogin:
 
     async def check(self, account: Account, password: str, client: Client) -> bool:
         """Whether this is the account's password; counted like a login. Raises: Throttled, Problem 503."""
-        attempt = await self._count(account.login, account, client, "password")
+        attempt = await self._count(account.login, account, client)
         if await self._passwords.verify(password, account.password_hash) is None:
             return False
         async with self._database.begin() as db:
@@ -69,9 +69,9 @@ class PasswordLogin:
             row = (await connection.execute(_BY_LOGIN, {"login": normalise_login(name)})).one_or_none()
         return Account(**row._mapping) if row else None
 
-    async def _count(self, login: str, account: Account | None, client: Client, purpose: Purpose) -> Attempt:
+    async def _count(self, login: str, account: Account | None, client: Client) -> Attempt:
         try:
-            return await throttle.count_attempt(self._database, login, client, account.id if account else None, purpose)
+            return await throttle.count_attempt(self._database, login, client, account.id if account else None)
         except Throttled:
             subject = _subject(account, login)
             self._locks_reported.record(subject, Event.LOGIN_LOCK, subject=subject)

@@ -16,19 +16,15 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from fastapi import FastAPI
 from passlib.context import CryptContext
 from pydantic import Field
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access.accounts import AccountError
-from app.security.access.policy import Policies, hooks_of
 from app.security.core.problems import Problem
 from app.security.core.settings import NAME, SLUG, SecuritySettings
 from app.security.core.tables import normalise_login
 
 T = TypeVar("T")
-SHORT_PASSWORDS = "passwords of 8 characters are accepted (ALLOW_8_CHAR_PASSWORDS)"
 MAXIMUM_LENGTH = 128  # code points
 QUEUE = 32  # jobs that may wait for a thread
 SIGNS, SIGNS_AND_DIGITS = r"[\W_]", r"[\W_\d]"
@@ -55,7 +51,7 @@ class WeakPassword(AccountError):
 
 
 class PasswordHasher:
-    """Hash, verify and judge passwords. One per app; `close()` ends its threads."""
+    """Hash, verify and judge passwords. One per app."""
 
     def __init__(self, settings: PasswordSettings, *service_names: str) -> None:
         self._settings = settings
@@ -90,10 +86,6 @@ class PasswordHasher:
             raise WeakPassword("Too easy to guess: built from this service's or your own name.")
         if await self._in_thread(lambda: _score(password, words)) < MINIMUM_SCORE:
             raise WeakPassword("This is easy to guess; several unrelated words are not.")
-
-    def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown(wait=False)
 
     def _verify(self, password: str, stored: str | None) -> str | None:
         known = stored if len(password) <= MAXIMUM_LENGTH else None  # passlib takes as long for None
@@ -149,17 +141,3 @@ def _score(password: str, words: Iterable[str]) -> int:
     import zxcvbn  # 25 MiB of common words, for the processes that set a password
 
     return int(zxcvbn.zxcvbn(password[:SCORED_LENGTH], user_inputs=list(words))["score"])
-
-
-def install(app: FastAPI) -> None:
-    app.state.passwords = PasswordHasher(PasswordSettings.current(), app.title)
-    hooks_of(app).at_end.append(_on_end)
-    hooks_of(app).hints.append(_hints)
-
-
-async def _hints(db: AsyncSession, policies: Policies) -> list[str]:
-    return [SHORT_PASSWORDS] if PasswordSettings.current().allow_8_char_passwords else []
-
-
-async def _on_end(app: FastAPI) -> None:
-    app.state.passwords.close()

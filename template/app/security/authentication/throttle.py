@@ -38,13 +38,12 @@ class Limit(NamedTuple):
 
 
 MINUTE, HOUR = 60, 3600
-Purpose = Literal["token", "refresh", "password"]
+Purpose = Literal["token", "refresh"]
 
 # Per source (an IPv4 address or an IPv6 /64), over all accounts. Successful attempts count too.
 SOURCE_LIMITS: dict[Purpose, tuple[Limit, ...]] = {
     "token": (Limit(10, MINUTE), Limit(100, HOUR)),
     "refresh": (Limit(30, MINUTE),),
-    "password": (Limit(10, MINUTE),),
 }
 SITE_FACTOR = 4  # an IPv6 /48 may hold many customers, so it is allowed more than one /64
 
@@ -116,9 +115,7 @@ async def count_source(database: Database, client: Client, purpose: Purpose) -> 
         await _count(db, _source_limits(client, purpose))
 
 
-async def count_attempt(
-    database: Database, login: str, client: Client, account: UUID | None, purpose: Purpose
-) -> Attempt:
+async def count_attempt(database: Database, login: str, client: Client, account: UUID | None) -> Attempt:
     """Count one attempt at the password of a normalised `login`, which need not exist, for its source and for itself.
 
     Committed at once, so that a refusal later does not undo it. Raises: Throttled, and nothing is counted.
@@ -127,7 +124,7 @@ async def count_attempt(
         # The same statement for a name that does not exist: it must take as long.
         known = await _is_known(db, account or UUID(int=0), client)
         limits = _account_limits(login, client, known)
-        await _count(db, _source_limits(client, purpose) | limits, limits if account else ())
+        await _count(db, _source_limits(client, "token") | limits, limits if account else ())
         return Attempt(login, client, not known)
 
 

@@ -13,7 +13,7 @@ from slowapi import extension
 from slowapi.wrappers import LimitGroup
 
 from app.security.access.context import context_of
-from app.security.access.policy import Policies, hooks_of
+from app.security.access.policy import Policies
 from app.security.http.client_address import client_ip, client_prefix
 
 Function = Callable[..., Any]
@@ -120,7 +120,3 @@ def _is_foreign(function: Any) -> bool:
             return True
         function = getattr(function, "__wrapped__", None)
     return False
-
-
-def install(app: FastAPI) -> None:
-    hooks_of(app).checks.append(ineffective)

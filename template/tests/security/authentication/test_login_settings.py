@@ -5,11 +5,9 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from app.security.authentication.passwords import SHORT_PASSWORDS
 from app.security.core import settings
-from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT
 from tests.security.http.test_api_docs import openapi
-from tests.security.terminal import Manage
 
 WEAK = {
     "ACCESS_TOKEN_MINUTES": "16",
@@ -27,15 +25,6 @@ def test_a_weak_setting_is_named(environment: Callable[..., None], name: str, va
     environment(**PRODUCTION_ENVIRONMENT | {name: value})
 
     assert [line for line in settings.problems() if name in line]
-
-
-@pytest.mark.slow
-def test_doctor_names_short_passwords_where_they_are_accepted(make_client: MakeClient, manage: Manage) -> None:
-    make_client()
-    assert SHORT_PASSWORDS not in manage("doctor").stdout
-
-    make_client(ALLOW_8_CHAR_PASSWORDS="true")
-    assert f"Note: {SHORT_PASSWORDS}" in manage("doctor").stdout
 
 
 @pytest.mark.slow

@@ -164,7 +164,7 @@ def test_a_name_that_could_never_log_in_is_refused(
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
 
 
-LOST = "The database cannot be reached ({}): check DATABASE_URL."
+LOST = "The database cannot be reached ({}): check (MIGRATION_)DATABASE_URL."
 
 
 @pytest.mark.parametrize(
