@@ -18,7 +18,7 @@ SABOTAGES = [
         "        if not any(issubclass(kind, params.File)",
     ),
     Sabotage(
-        "access/context",
+        "access/credentials",
         "core/test_event_lines",
         "return str(self.id)",
         "return self.name",
@@ -54,7 +54,7 @@ SABOTAGES = [
     Sabotage("access/identity", "http/test_route_exceptions", "    if not repeated:", "    if True:"),
     Sabotage("access/identity", "http/test_route_exceptions", "    reported.record(f", "    str(f"),
     Sabotage(
-        "access/credentials",
+        "access/identity",
         "keys/test_key_routes",
         "    if len(context.sent) > 1:",
         "    if False:",

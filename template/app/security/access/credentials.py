@@ -1,4 +1,4 @@
-"""Verifies the credential of a request, and caches who was verified for some seconds.
+"""Callers: what is known about one request, its credential and its caller, and who was verified seconds ago.
 
 Each kind of credential reads its own header; a request may send one kind. Only what was fully verified is cached, for
 `AUTH_CACHE_SECONDS` at most and never longer than the credential lives. A revocation drops its account's entries after
@@ -12,26 +12,106 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from fastapi import FastAPI
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from app.database import after_commit
-from app.security.access.context import Credential as Credential
-from app.security.access.context import CredentialKind, Headers, Sent, context_of
-from app.security.access.context import Principal as Principal
-from app.security.core.events import Event, OnceAMinute
-from app.security.core.problems import Problem
+from app.security.access.policy import Policies, Policy
+from app.security.core.events import EventContext, OnceAMinute
 from app.security.core.settings import SecuritySettings
 
 CAPACITY = 10_000
 REFUSALS_A_MINUTE = 1000  # different ones: an actor, a route and a reason
 NAME_SECONDS = 600.0  # how long a credential's requests count for its account after its last verification
+Headers = dict[bytes, bytes]  # those that must not be repeated
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Which credential was used: its kind and the id of its row, never the secret itself.
+
+    `authenticated_at` is when a person last logged in; refreshing does not renew it, and a program never did.
+    `version` is the account's `token_version` when a person's token was issued.
+    """
+
+    kind: str
+    id: UUID
+    authenticated_at: datetime | None
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The authenticated caller. `scopes` is None when the credential may do all that its owner may."""
+
+    id: UUID
+    name: str
+    kind: Literal["person", "service"]
+    roles: frozenset[str]
+    scopes: frozenset[str] | None
+    credential: Credential
+
+    @cached_property
+    def actor(self) -> str:  # as events name it, and requests are counted
+        return str(self.id)
+
+
+class CredentialKind(Protocol):
+    """How one kind of credential is sent and verified."""
+
+    name: str
+    challenge: str  # the scheme of its WWW-Authenticate header
+    always_limited: bool  # every credential of this kind is limited to some scopes
+
+    def read(self, headers: Headers) -> str | None:
+        """The credential of this kind in these headers, or None."""
+
+    async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
+        """The caller, and when the credential expires. Raises: InvalidCredential."""
+
+    def openapi_scheme(self, scopes: list[str]) -> dict[str, Any]:
+        """The security scheme object of OpenAPI; `scopes` are all that routes require."""
+
+
+class Sent(NamedTuple):
+    """One credential of a request, and its key in the cache."""
+
+    kind: CredentialKind
+    text: str
+    key: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestContext(EventContext):
+    """One request or WebSocket, from its arrival to its access event."""
+
+    app: FastAPI  # the secured app, also where a mounted app answers
+    path: str  # without the root path: what routing compares
+    policies: Policies = field(init=False)
+    policy: Policy | None = None  # of the route that will answer
+    sent: list[Sent] = field(default_factory=list)  # the credentials of this request
+    rate_limit_key: object = None  # an account, an account at its address, or an address
+    principal: Principal | None = None
+    scopes_checked: bool = False
+
+
+def context_in(scope: Scope) -> RequestContext:
+    return scope["state"]["context"]  # type: ignore[no-any-return]
+
+
+def context_of(connection: HTTPConnection) -> RequestContext:
+    return context_in(connection.scope)
+
+
 OnIdentified = Callable[[HTTPConnection, Principal], Awaitable[None]]
 
 
@@ -161,77 +241,10 @@ def credentials_of(connection: HTTPConnection) -> Credentials:
     return context_of(connection).app.state.credentials  # type: ignore[no-any-return]
 
 
-def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, error: str = "", **extra: str) -> Problem:
-    """Log why a caller is refused, and return what to raise, with its RFC 6750 challenge: no error code where no
-    credential was sent (section 3.1).
-    """
-    context, credentials = context_of(connection), credentials_of(connection)
-    context.reason = reason
-    if status == 403:
-        name = f"{context.actor} {context.route} {reason}"
-        credentials.reported_refusals.record(name, Event.AUTHZ_FAIL, reason=reason)
-    kind = context.sent[0].kind if context.sent else credentials.kinds[0]
-    parameters = {"realm": "api", "error": error, **extra}
-    value = ", ".join(f'{name}="{text}"' for name, text in parameters.items() if text)
-    return Problem(status, detail=detail, headers={"WWW-Authenticate": f"{kind.challenge} {value}"})
-
-
-async def identify(connection: HTTPConnection) -> Principal:
-    """The caller behind a request or a WebSocket. Raises: Problem 401 without a valid credential, 400 with two."""
-    context, credentials = context_of(connection), credentials_of(connection)
-    sent = _only_one(connection)
-    cache = credentials.cache
-    principal = cache.get(sent.key)
-    if principal is None:
-        begun = cache.begin()
-        try:
-            principal, ends = await _verify(sent, connection)
-        except Problem:  # refused; any other exception means that it could not be checked
-            cache.drop(sent.key)
-            raise
-        cache.keep(sent.key, principal, (ends - datetime.now(UTC)).total_seconds(), begun)
-        for tell in credentials.on_identified:
-            await tell(connection, principal)
-    context.actor = principal.actor
-    return principal
-
-
-async def identify_again(connection: HTTPConnection) -> Principal:
-    """Verify the credential of an open connection once more, past the cache. Raises: as `identify`."""
-    principal, _ = await _verify(_only_one(connection), connection)
-    return principal
-
-
-def _only_one(connection: HTTPConnection) -> Sent:
-    context = context_of(connection)
-    if not context.sent:
-        raise refuse(connection, 401, "no_credential", "Authentication required.")
-    if len(context.sent) > 1:
-        context.reason = "two_credentials"
-        raise Problem(400, detail="Send one credential, not two.")
-    return context.sent[0]
-
-
-async def _verify(sent: Sent, connection: HTTPConnection) -> tuple[Principal, datetime]:
-    try:
-        return await sent.kind.verify(sent.text, connection)
-    except InvalidCredential as error:
-        raise invalid(connection, str(error)) from None
-
-
-def invalid(connection: HTTPConnection, reason: str) -> Problem:
-    """401 with one response for every reason."""
-    return refuse(connection, 401, reason, "The credential is invalid or has expired.", "invalid_token")
-
-
 def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID) -> None:
     """Drop what is cached of this account after the commit of this transaction, which revokes something of it."""
     cache = credentials_of(connection).cache
     after_commit(db, lambda: cache.forget(account))
-
-
-def install(app: FastAPI) -> None:
-    app.state.credentials = Credentials(CacheSettings.current().auth_cache_seconds)
 
 
 def add_kind(app: FastAPI, kind: CredentialKind) -> None:

@@ -6,6 +6,7 @@ manages people, sessions or other credentials (ASVS 5.0 V8.2.1, V8.3.1).
 """
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -14,15 +15,86 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security.access import credentials
-from app.security.access.context import Principal, RequestContext, context_in, context_of
-from app.security.access.credentials import identify, refuse
+from app.security.access.credentials import (
+    CacheSettings,
+    Credentials,
+    InvalidCredential,
+    Principal,
+    RequestContext,
+    Sent,
+    context_in,
+    context_of,
+    credentials_of,
+)
 from app.security.access.policy import Declaration, InsecureApp, Policies, Policy, Requirement, hooks_of
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
 
 RESPONSE_STARTS = ("http.response.start", "websocket.accept")
+
+
+def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, error: str = "", **extra: str) -> Problem:
+    """Log why a caller is refused, and return what to raise, with its RFC 6750 challenge: no error code where no
+    credential was sent (section 3.1).
+    """
+    context, credentials = context_of(connection), credentials_of(connection)
+    context.reason = reason
+    if status == 403:
+        name = f"{context.actor} {context.route} {reason}"
+        credentials.reported_refusals.record(name, Event.AUTHZ_FAIL, reason=reason)
+    kind = context.sent[0].kind if context.sent else credentials.kinds[0]
+    parameters = {"realm": "api", "error": error, **extra}
+    value = ", ".join(f'{name}="{text}"' for name, text in parameters.items() if text)
+    return Problem(status, detail=detail, headers={"WWW-Authenticate": f"{kind.challenge} {value}"})
+
+
+async def identify(connection: HTTPConnection) -> Principal:
+    """The caller behind a request or a WebSocket. Raises: Problem 401 without a valid credential, 400 with two."""
+    context, credentials = context_of(connection), credentials_of(connection)
+    sent = _only_one(connection)
+    cache = credentials.cache
+    principal = cache.get(sent.key)
+    if principal is None:
+        begun = cache.begin()
+        try:
+            principal, ends = await _verify(sent, connection)
+        except Problem:  # refused; any other exception means that it could not be checked
+            cache.drop(sent.key)
+            raise
+        cache.keep(sent.key, principal, (ends - datetime.now(UTC)).total_seconds(), begun)
+        for tell in credentials.on_identified:
+            await tell(connection, principal)
+    context.actor = principal.actor
+    return principal
+
+
+async def identify_again(connection: HTTPConnection) -> Principal:
+    """Verify the credential of an open connection once more, past the cache. Raises: as `identify`."""
+    principal, _ = await _verify(_only_one(connection), connection)
+    return principal
+
+
+def _only_one(connection: HTTPConnection) -> Sent:
+    context = context_of(connection)
+    if not context.sent:
+        raise refuse(connection, 401, "no_credential", "Authentication required.")
+    if len(context.sent) > 1:
+        context.reason = "two_credentials"
+        raise Problem(400, detail="Send one credential, not two.")
+    return context.sent[0]
+
+
+async def _verify(sent: Sent, connection: HTTPConnection) -> tuple[Principal, datetime]:
+    try:
+        return await sent.kind.verify(sent.text, connection)
+    except InvalidCredential as error:
+        raise invalid(connection, str(error)) from None
+
+
+def invalid(connection: HTTPConnection, reason: str) -> Problem:
+    """401 with one response for every reason."""
+    return refuse(connection, 401, reason, "The credential is invalid or has expired.", "invalid_token")
 
 
 class Authenticate(Requirement):
@@ -174,7 +246,7 @@ def _unreachable(app: FastAPI, policies: Policies) -> list[str]:
 
 
 def install(app: FastAPI) -> None:
-    credentials.install(app)
+    app.state.credentials = Credentials(CacheSettings.current().auth_cache_seconds)
     hooks_of(app).checks.append(_unreachable)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope
 
-from app.security.access.context import Headers
+from app.security.access.credentials import Headers
 from app.security.core.problems import Problem
 
 SINGLE_HEADERS = frozenset(

@@ -12,8 +12,7 @@ from fastapi import Depends, FastAPI, params
 from pydantic import Field, field_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security.access.context import Headers, RequestContext, context_in
-from app.security.access.credentials import Credentials
+from app.security.access.credentials import Credentials, Headers, RequestContext, context_in
 from app.security.access.policy import JSON, Declaration, Policy
 from app.security.admission.request_body import Allowed, Body, Slots, check_body, check_target, read_headers
 from app.security.core.problems import Problem

@@ -11,9 +11,8 @@ from starlette.requests import HTTPConnection
 from app import database
 from app.database import DbSession
 from app.security.access.accounts import roles_of
-from app.security.access.context import Principal
-from app.security.access.credentials import invalid, refuse
-from app.security.access.identity import Authenticate, forbidden
+from app.security.access.credentials import Principal
+from app.security.access.identity import Authenticate, forbidden, invalid, refuse
 from app.security.access.policy import Policies, Policy, hooks_of
 from app.security.core.tables import Account, AccountRole, Session
 

@@ -12,8 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from app.database import Database, DbSession
-from app.security.access.context import context_of
-from app.security.access.credentials import InvalidCredential, credentials_of, forget_on_commit
+from app.security.access.credentials import InvalidCredential, context_of, credentials_of, forget_on_commit
 from app.security.access.identity import Caller, public
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle, tokens

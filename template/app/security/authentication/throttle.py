@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
-from app.security.access.context import context_of
+from app.security.access.credentials import context_of
 from app.security.core.problems import Problem
 from app.security.core.settings import keys_for
 from app.security.core.tables import KnownAddress, ThrottleBucket, utc_now

@@ -23,8 +23,7 @@ from starlette.requests import HTTPConnection
 
 from app.database import Database
 from app.security.access.accounts import configured_roles
-from app.security.access.context import Headers
-from app.security.access.credentials import Credential, InvalidCredential, Principal
+from app.security.access.credentials import Credential, Headers, InvalidCredential, Principal
 from app.security.core.settings import SLUG, SecuritySettings, ServiceSettings, keys_for
 from app.security.core.tables import Account, AccountRole, Session
 

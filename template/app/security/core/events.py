@@ -76,7 +76,7 @@ class NotRecorded(ConnectionError):
 
 @dataclass(slots=True)
 class EventContext:
-    """What every event of one request shares. `access/context.py` adds the route's policy and the caller."""
+    """What every event of one request shares. `access/credentials.py` adds the route's policy and the caller."""
 
     request_id: str
     method: str

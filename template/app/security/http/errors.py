@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from app.security.access.context import context_of
+from app.security.access.credentials import context_of
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document

@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security.access.context import RequestContext
+from app.security.access.credentials import RequestContext
 from app.security.access.policy import WEBSOCKET
 from app.security.core import events, logs
 from app.security.core.events import Event

@@ -12,8 +12,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from app.security.access.context import context_in
-from app.security.access.credentials import CacheSettings, credentials_of, happens, identify_again
+from app.security.access.credentials import CacheSettings, context_in, credentials_of, happens
+from app.security.access.identity import identify_again
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import POLICY_VIOLATION, Problem
 from app.security.http.errors import respond

@@ -17,8 +17,7 @@ from starlette.requests import HTTPConnection
 from app.database import Database, changed_rows
 from app.security.access import credentials
 from app.security.access.accounts import configured_roles, token_hash
-from app.security.access.context import Headers
-from app.security.access.credentials import Credential, InvalidCredential, Principal
+from app.security.access.credentials import Credential, Headers, InvalidCredential, Principal
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.settings import environment

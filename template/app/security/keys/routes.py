@@ -9,8 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
-from app.security.access.context import context_of
-from app.security.access.credentials import Principal, forget_on_commit
+from app.security.access.credentials import Principal, context_of, forget_on_commit
 from app.security.access.identity import Caller
 from app.security.authentication.recent_login import GrantingSession
 from app.security.core.problems import Problem

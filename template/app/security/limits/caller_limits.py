@@ -27,8 +27,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import LOOPBACK, DatabaseSettings
-from app.security.access.context import RequestContext, context_in, context_of
-from app.security.access.credentials import Credentials, Principal
+from app.security.access.credentials import Credentials, Principal, RequestContext, context_in, context_of
 from app.security.access.policy import hooks_of
 from app.security.admission.request_guard import HEALTH_PATHS
 from app.security.core.events import Event, OnceAMinute

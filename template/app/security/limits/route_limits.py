@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from slowapi import extension
 from slowapi.wrappers import LimitGroup
 
-from app.security.access.context import context_of
+from app.security.access.credentials import context_of
 from app.security.access.policy import Policies
 from app.security.http.client_address import client_ip, client_prefix
 

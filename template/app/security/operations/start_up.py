@@ -21,7 +21,7 @@ from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import Database
-from app.security.access.context import context_in
+from app.security.access.credentials import context_in
 from app.security.access.identity import public
 from app.security.access.policy import Declared, InsecureApp, Policies, hooks_of
 from app.security.core import events, logs

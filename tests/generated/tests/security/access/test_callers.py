@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.database import DbSession
-from app.security.access.context import Credential, Principal
+from app.security.access.credentials import Credential, Principal
 from app.security.access.identity import Caller, RequireScope, authenticate, public, require_scope
 from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
