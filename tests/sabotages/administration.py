@@ -29,7 +29,7 @@ SABOTAGES = [
         "pass",
     ),
     Sabotage(
-        "administration/__init__",
+        "administration/pruning",
         "administration/test_pruning",
         "        (KnownAddress.address_hash, KnownAddress.last_login_at < now - throttle.KNOWN_ADDRESS_LIFE),\n",
         "",

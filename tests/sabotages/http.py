@@ -29,14 +29,14 @@ SABOTAGES = [
         "document = FastAPI.openapi(app)",
         'document = FastAPI.openapi(app) | {"info": {"title": app.title}}',
     ),
-    Sabotage("http/request_log", "http/test_headers", '    "X-Frame-Options": "DENY",\n', ""),
+    Sabotage("http/headers", "http/test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(
         "http/request_log",
         "http/test_headers",
         'self.over_https if scope["scheme"] in ("https", "wss") else',
         "self.over_https or",
     ),
-    Sabotage("http/request_log", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
+    Sabotage("http/headers", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     Sabotage("http/cors", "http/test_cors", "allow_origins=origins", 'allow_origins=["*"]'),
     Sabotage("http/errors", "http/test_errors", "if kind in _QUOTES_INPUT else", "if False else"),
     Sabotage(

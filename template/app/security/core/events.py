@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypedDict, Unpack
 from uuid import UUID
@@ -66,10 +66,6 @@ class Event(StrEnum):
     REQUEST = "request"
 
 
-OnResponse = Callable[[list[tuple[bytes, bytes]]], None]
-"""Is called with the headers of every response, and may add to them."""
-
-
 class NotRecorded(ConnectionError):
     """The change cannot be written to the audit log, so it is not made."""
 
@@ -89,7 +85,6 @@ class EventContext:
     reason: str | None = None
     status: int = 0  # of the response, once it has started
     answered: bool = False  # to its end
-    on_response: list[OnResponse] = field(default_factory=list)
 
 
 current: ContextVar[EventContext | None] = ContextVar("request_context", default=None)

@@ -12,7 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from app.security.access.policy import Policies
 from app.security.core import events
@@ -73,17 +73,12 @@ class Cors(CORSMiddleware):
         )
         self.reported = OnceAMinute()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
-        if origin is None:  # caches must know that pages get another response
-            scope["state"]["context"].on_response.append(lambda sent: sent.append((b"vary", b"Origin")))
-            return await self.app(scope, receive, send)
-        if not self.is_allowed_origin(text := origin.decode("latin-1")):
-            shown = text if _ORIGIN.match(text[:200]) else "invalid"
+    def is_allowed_origin(self, origin: str) -> bool:
+        allowed = super().is_allowed_origin(origin)
+        if not allowed:
+            shown = origin if _ORIGIN.match(origin[:200]) else "invalid"
             self.reported.record(shown, Event.MALICIOUS_CORS, subject=shown)
-        await super().__call__(scope, receive, send)
+        return allowed
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

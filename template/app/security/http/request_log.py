@@ -1,8 +1,4 @@
-"""The outermost layer: a request id, the security headers, and one event when the response is complete (access log).
-
-Every response gets the Content-Security-Policy and the other headers, errors included (OWASP REST Security cheat sheet,
-ASVS 5.0 V3.4).
-"""
+"""The outermost middleware: request id, security headers, and the access log, one event for each complete response."""
 
 import asyncio
 import re
@@ -18,35 +14,20 @@ from app.security.access.credentials import RequestContext
 from app.security.access.policy import WEBSOCKET
 from app.security.core import events, logs
 from app.security.core.events import Event
-from app.security.core.settings import in_production
 from app.security.http.client_address import client_ip
+from app.security.http.headers import security_headers
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}  # what servers send for them
 AGENT_BYTES, AGENT_CHARACTERS = 1024, 200  # read of a User-Agent, and kept of it
 _NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as long
 FLUSH_SECONDS = 0.1  # that an access line may stay in the buffer of stdout
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    # default-src does not cover base-uri, form-action and frame-ancestors.
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; object-src 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
-}
-STRICT_TRANSPORT_SECURITY = {"Strict-Transport-Security": "max-age=63072000; includeSubDomains"}
 
 
 @lru_cache(maxsize=1024)
 def _shown(agent: bytes) -> str:
     """A User-Agent without what looks like a credential: clients put keys into the wrong variable."""
     return logs.redact(agent.decode("latin-1"))[:AGENT_CHARACTERS]
-
-
-def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def _path(scope: Scope) -> str:
@@ -62,9 +43,7 @@ class RequestLog:
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app
         self.shared = shared
-        # Never over plain http (RFC 6797 section 7.2).
-        over_https = HEADERS | (STRICT_TRANSPORT_SECURITY if in_production() else {})
-        self.headers, self.over_https = _raw(HEADERS), _raw(over_https)
+        self.headers, self.over_https = security_headers()
         self.flushing_in: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,8 +74,6 @@ class RequestLog:
         """Add our headers. Where the response sets one itself, that stays: a route may, for example, allow caching."""
         context.status = message["status"]
         headers = message["headers"] = [*message.get("headers", ())]  # ASGI allows an iterator
-        for add in context.on_response:
-            add(headers)
         present = {name.lower() for name, _ in headers}
         security = self.over_https if scope["scheme"] in ("https", "wss") else self.headers
         headers += [item for item in security if item[0] not in present]

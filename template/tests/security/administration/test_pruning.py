@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from app.security import administration
+from app.security.administration import pruning
 from tests.security.authentication.throttle_helpers import ALICE, From, at, guesses, service
 from tests.security.fixtures import Database
 from tests.security.persons import log_in
@@ -18,7 +18,7 @@ INVITATION = """INSERT INTO one_time_tokens (id, account_id, token_hash, created
 
 def prune(client: TestClient) -> int:
     assert client.portal is not None
-    return client.portal.call(administration.prune, client.app.state.database)  # type: ignore[attr-defined, no-any-return]
+    return client.portal.call(pruning.prune, client.app.state.database)  # type: ignore[attr-defined, no-any-return]
 
 
 def left(client: TestClient) -> dict[str, int]:

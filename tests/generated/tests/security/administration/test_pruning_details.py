@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from app.security import administration
+from app.security.administration import pruning
 from app.security.core.tables import Session, utc_now
 from tests.security.administration.test_pruning import (
     TABLES,
@@ -53,7 +53,7 @@ def test_a_hundred_failures_in_a_row_are_never_forgotten(lived_in: TestClient) -
 
 
 def test_many_rows_go_part_by_part(lived_in: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(administration, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(pruning, "ROWS_AT_ONCE", 1)
 
     with later(days=61):
         prune(lived_in)
@@ -65,7 +65,7 @@ def test_a_running_service_does_it_by_itself(
     lived_in: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Database(lived_in).run(lambda db: db.execute(update(Session).values(ended_at=utc_now() - timedelta(days=90))))
-    monkeypatch.setattr(administration, "FIRST_WITHIN_SECONDS", 1)
+    monkeypatch.setattr(pruning, "FIRST_WITHIN_SECONDS", 1)
 
     make_client(AUTH_CACHE_SECONDS="0")
     given_up = time.monotonic() + 10

@@ -1,0 +1,77 @@
+"""Pruning: expired rows are deleted once a day: ended sessions, invitations, known addresses, throttle counters.
+
+Every process does so at a random time; the second one finds nothing left (ASVS 5.0 V14.2.7).
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.database import Database, changed_rows
+from app.security.access.policy import hooks_of
+from app.security.authentication import throttle
+from app.security.core.tables import KnownAddress, OneTimeToken, Session, ThrottleBucket, utc_now
+
+EVERY = timedelta(days=1)
+FIRST_WITHIN_SECONDS = 600  # at random, so that processes that start together do not prune together
+ENDED_KEPT = timedelta(days=30)  # ended sessions, for the investigation of an attack
+ROWS_AT_ONCE = 1000  # in one transaction, for others wait for it
+log = logging.getLogger(__name__)
+
+
+def _expired() -> list[tuple[InstrumentedAttribute[Any], ColumnElement[bool]]]:
+    """The key of each table and its expired rows. Refresh tokens are deleted with their session."""
+    now = utc_now()
+    ended = now - ENDED_KEPT
+    return [
+        (Session.id, or_(Session.ended_at < ended, Session.expires_at < ended)),
+        (OneTimeToken.id, OneTimeToken.expires_at < ended),
+        (KnownAddress.address_hash, KnownAddress.last_login_at < now - throttle.KNOWN_ADDRESS_LIFE),
+        (ThrottleBucket.key_hash, throttle.is_stale()),
+    ]
+
+
+async def prune(database: Database) -> int:
+    """Delete expired rows in batches. Returns their number."""
+    removed = 0
+    for key, expired in _expired():
+        number = ROWS_AT_ONCE
+        while number >= ROWS_AT_ONCE:
+            async with database.begin() as db:
+                batch = key.in_(select(key).where(expired).limit(ROWS_AT_ONCE))
+                number = await changed_rows(db, delete(key.class_).where(batch, expired))
+            removed += number
+    return removed
+
+
+async def _prune_daily(database: Database) -> None:
+    await asyncio.sleep(secrets.randbelow(FIRST_WITHIN_SECONDS))
+    while True:
+        try:
+            log.info("removed %s expired rows", await prune(database))
+        except (SQLAlchemyError, OSError) as error:  # tomorrow is soon enough
+            log.warning("could not remove expired rows: %s", type(error).__name__)
+        await asyncio.sleep(EVERY.total_seconds())
+
+
+async def _start(app: FastAPI) -> None:
+    app.state.pruning = asyncio.create_task(_prune_daily(app.state.database))
+
+
+async def _end(app: FastAPI) -> None:
+    app.state.pruning.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await app.state.pruning
+
+
+def install(app: FastAPI) -> None:
+    hooks_of(app).at_start.append(_start)
+    hooks_of(app).at_end.append(_end)
