@@ -57,6 +57,7 @@ class PasswordHasher:
         self._settings = settings
         self._service_names = service_names
         self._passlib = _context(settings)
+        self._passlib.dummy_verify()  # makes its hash now: the first unknown name must not take longer
         self._threads = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, "passwords", _lower_priority)
         self._jobs = 0
