@@ -31,7 +31,6 @@ from app.security.core.tables import (
     utc_now,
 )
 
-Kind = Literal["person", "service"]
 ROLES: set[str] = set()  # of this project; `roles.py` adds them
 _ALPHABET = string.digits + string.ascii_letters
 
@@ -66,7 +65,7 @@ async def create(
     db: AsyncSession,
     name: str,
     *,
-    kind: Kind = "person",
+    kind: Literal["person", "service"] = "person",
     password_hash: str | None = None,
     roles: Iterable[str] = (),
 ) -> Account:

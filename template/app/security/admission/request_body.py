@@ -24,7 +24,6 @@ SINGLE_HEADERS = frozenset(
 PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
 NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how UTF-16 and UTF-32 begin; Python's parser would guess them
-LARGE_BYTES = 64 * 1024  # larger JSON is checked in a thread
 _CHARSET = re.compile(r"(?: *; *charset=\"?utf-8\"? *)?\Z", re.IGNORECASE)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
@@ -152,7 +151,7 @@ class Body:
         self._arrived = not message.get("more_body", False)
         self._count(message.get("body", b""))
         if self._arrived and self._json:
-            await _check_json(bytes(self._json))
+            check_json(bytes(self._json))
         return message
 
     async def _next(self) -> Message:
@@ -172,12 +171,6 @@ class Body:
             _check_media_type(self._headers, self._allowed)  # HTTP/2 need not announce a body
         if self._json is not None:
             self._json += body
-
-
-async def _check_json(body: bytes) -> None:
-    if len(body) <= LARGE_BYTES:
-        return check_json(body)
-    await asyncio.to_thread(check_json, body)
 
 
 def check_json(body: bytes) -> None:

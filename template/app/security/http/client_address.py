@@ -8,12 +8,10 @@ from functools import lru_cache, partial
 
 from fastapi import FastAPI
 from pydantic import field_validator
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.security.access.policy import Policies, hooks_of
-from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
+from app.security.core.settings import CommaSeparated, SecuritySettings
 
 UNKNOWN = "unknown"
 PROXY_HEADERS = ("x-forwarded-for", "x-forwarded-proto")  # a trusted proxy overwrites them
@@ -135,12 +133,5 @@ def client_ip(scope: Scope) -> str:
     return canonical(client[0] if client else None)
 
 
-async def _without_proxy(db: AsyncSession, policies: Policies) -> list[str]:
-    if not in_production() or ProxySettings.current().trusted_proxies:
-        return []
-    return ["TRUSTED_PROXIES is empty, so this process must end TLS itself; behind a proxy, add the proxy's address"]
-
-
 def install(app: FastAPI) -> None:
-    hooks_of(app).hints.append(_without_proxy)
     app.add_middleware(ClientAddress, proxies=ProxySettings.current().trusted_proxies)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.security.core.settings import ROOT
-from app.security.http.request_log import HEADERS
+from app.security.http.headers import HEADERS
 from tests.security.fixtures import BASE_ENVIRONMENT
 
 pytestmark = pytest.mark.server

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from app.security.core import settings
-from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
+from tests.security.fixtures import BASE_ENVIRONMENT
 from tests.security.terminal import Manage
 
 Environment = Callable[..., None]
@@ -33,15 +33,3 @@ def test_problems_come_before_public_routes(manage: Manage, monkeypatch: pytest.
 
     kinds = [line.partition(":")[0] for line in printed.splitlines()]
     assert list(dict.fromkeys(kinds)) == ["Environment", "Problem", "Public"]
-
-
-@pytest.mark.parametrize(("proxies", "notes"), [("", 1), ("10.0.0.5", 0)])
-def test_production_without_a_proxy_is_a_note(
-    manage: Manage, environment: Environment, proxies: str, notes: int
-) -> None:
-    environment(**PRODUCTION_ENVIRONMENT | {"TRUSTED_PROXIES": proxies})
-
-    result = manage("doctor")
-
-    assert result.exit_code == 0
-    assert result.stdout.count("Note: TRUSTED_PROXIES is empty") == notes
