@@ -66,4 +66,13 @@ SABOTAGES = [
     ),
     Sabotage("access/accounts", "access/test_roles", "stored if role in ROLES", "stored if role"),
     Sabotage("access/roles", "access/test_roles", "if principal.roles.isdisjoint(self.roles):", "if False:"),
+    Sabotage(
+        "access/policy",
+        "access/test_declared_paths",
+        "if socket else context.methods or ()",
+        "if socket or not context.methods else context.methods",
+    ),
+    Sabotage("access/policy", "access/test_declared_paths", "if policy.guarded and first is not policy:", "if False:"),
+    Sabotage("access/policy", "access/test_declared_paths", "walked, key=len, reverse=True)", "walked, key=len)"),
+    Sabotage("admission/request_body", "access/test_declared_paths", ' or _AMBIGUOUS_PATH.search(scope["path"])', ""),
 ]

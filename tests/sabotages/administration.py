@@ -89,10 +89,16 @@ SABOTAGES = [
         "    if False:\n        raise Problem(403",
     ),
     Sabotage(
-        "administration/people",
+        "access/accounts",
         "administration/test_people",
-        "            await accounts.withdraw_invitations(db, account.id)  #",
-        "            pass  #",
+        "    await db.execute(delete(OneTimeToken).where(concerned))\n    change",
+        "    change",
+    ),
+    Sabotage(
+        "access/accounts",
+        "administration/test_people",
+        "    await db.execute(delete(OneTimeToken).where(OneTimeToken.issuer_id == account))\n",
+        "",
     ),
     Sabotage(
         "access/accounts",

@@ -114,21 +114,28 @@ async def _stored_roles(db: AsyncSession, account: UUID) -> list[str]:
 
 
 async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, actor: UUID | None = None) -> str:
-    """Replace the roles of an account. Returns the change, as `before->after`."""
+    """Replace the roles of an account. Returns the change, as `before->after`.
+
+    It withdraws the invitations that this person issued, and those for a person who has a password: the issuer could
+    now lack the power, or the person have more of it.
+    """
     wanted, before = sorted(set(roles)), sorted(await _stored_roles(db, account))
     await db.execute(delete(AccountRole).where(AccountRole.account_id == account))
     db.add_all([AccountRole(account_id=account, role=role) for role in wanted])
-    await db.flush()
+    activated = select(Account.id).where(Account.id == account, Account.password_hash != UNUSABLE_PASSWORD)
+    concerned = or_(OneTimeToken.issuer_id == account, OneTimeToken.account_id.in_(activated))
+    await db.execute(delete(OneTimeToken).where(concerned))
     change = f"{','.join(before)}->{','.join(wanted)}"
     events.record_change(db, Event.AUTHZ_CHANGE, actor=actor, subject=account, reason=change)
     return change
 
 
 async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = None) -> None:
-    """End every session of an account, except one to keep."""
+    """End every session of an account, except one to keep, and withdraw the invitations that it issued."""
     live = (Session.account_id == account, Session.ended_at.is_(None))
     kept = () if keep is None else (Session.id != keep,)
     await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
+    await db.execute(delete(OneTimeToken).where(OneTimeToken.issuer_id == account))
 
 
 async def withdraw_invitations(db: AsyncSession, account: UUID) -> None:

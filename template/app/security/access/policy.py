@@ -124,8 +124,10 @@ class Policies:
         self._declared = {path: [one.dependency for one in depends] for path, depends in declared.items()}
         self.all = list(self._walk(app.router, "", ""))
         walked = {policy.path for policy in self.all}
-        # `app.frontend` adds no route that can be listed; it is tried after all others.
-        self.all += [self._mount(path, _pattern(path)) for path in self._declared if path not in walked]
+        # `app.frontend` adds no route that can be listed; it is tried after all others, the longest path first.
+        frontends = sorted(self._declared.keys() - walked, key=len, reverse=True)
+        self._frontends = [self._mount(path, _pattern(path)) for path in frontends]
+        self.all += self._frontends
         methods = {method for policy in self.all for method in policy.methods}
         self._tables = {method: _Table(self._for(method)) for method in methods}
         self._mounts = _Table(self._for(None))
@@ -143,7 +145,14 @@ class Policies:
         return sorted({scope for policy in self.all for scope in policy.scopes})
 
     def problems(self) -> list[str]:
-        return [f"{policy.name} {policy.mistake}" for policy in self.all if not policy.guarded and not policy.public]
+        found = [f"{policy.name} {policy.mistake}" for policy in self.all if not policy.guarded and not policy.public]
+        for policy in self._frontends:
+            first = self.find("GET", f"{policy.path.rstrip('/')}/.") or policy
+            if policy.guarded and first is not policy:
+                found.append(
+                    f"{policy.name} is guarded, but {first.name} responds first: add its mount before that one"
+                )
+        return found
 
     def _for(self, method: str | None) -> list[Policy]:
         return [policy for policy in self.all if not policy.methods or method in policy.methods]
@@ -193,7 +202,8 @@ class _Table:
 
 
 def _policy(context: RouteContext, path: str, pattern: str, mistake: str = NO_CALLER) -> Policy:
-    return Policy(path, pattern, frozenset(context.methods or [WEBSOCKET]), context.endpoint, mistake)
+    socket = isinstance(context.original_route, WebSocketRoute)
+    return Policy(path, pattern, frozenset([WEBSOCKET] if socket else context.methods or ()), context.endpoint, mistake)
 
 
 def _pattern(path: str) -> str:

@@ -113,8 +113,6 @@ async def change_person(
         if account.id == caller.id:
             raise Problem(403, detail="Nobody changes their own roles.")
         await accounts.set_roles(db, account.id, {role.value for role in change.roles}, actor=caller.id)
-        if ADMIN in change.roles and account.password_hash != UNUSABLE_PASSWORD:
-            await accounts.withdraw_invitations(db, account.id)  # it could not be issued for an administrator
     if change.is_active is not None and change.is_active != account.is_active:
         await accounts.set_active(db, account, change.is_active)
     administrators = select(AccountRole.account_id).where(AccountRole.role == ADMIN)

@@ -20,6 +20,7 @@ from app.security.access import accounts
 from app.security.access.accounts import random_token, token_hash, withdraw_invitations
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller, public
+from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle
 from app.security.authentication.login import PasswordLogin
 from app.security.authentication.passwords import PasswordHasher, WeakPassword
@@ -33,6 +34,7 @@ from app.security.core.tables import Account, OneTimeToken, utc_now
 router = APIRouter()
 
 INVITATION_LIFE = timedelta(hours=24)
+small_body = accepts("application/json", max_bytes=16 * 1024)  # thousands of unknown members are slow to report
 
 # The password policy, not the model, judges it: a weak password gets a reason.
 Password = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "password", "writeOnly": True})]
@@ -94,7 +96,7 @@ async def change_password(request: Request, change: PasswordChange, caller: Call
     return token_response(grant, known_scopes(request))
 
 
-@router.post("/auth/activate", tags=["auth"], status_code=204, dependencies=[public])
+@router.post("/auth/activate", tags=["auth"], status_code=204, dependencies=[public, small_body])
 async def activate(request: Request, activation: Activation, client: ClientInfo) -> None:
     """Set a password with an invitation: the first one, or after it was forgotten. It does not log in."""
     database: Database = request.state.database

@@ -24,6 +24,8 @@ SINGLE_HEADERS = frozenset(
 PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
 NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how UTF-16 and UTF-32 begin; Python's parser would guess them
+# Static files normalise these after their policy was found by the path as it was sent, so it could be another's.
+_AMBIGUOUS_PATH = re.compile(r"//|\\|\n|/\.{1,2}(?:/|\Z)")
 _CHARSET = re.compile(r"(?: *; *charset=\"?utf-8\"? *)?\Z", re.IGNORECASE)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
@@ -56,7 +58,7 @@ def check_target(scope: Scope, max_bytes: int) -> None:
     """Raises: Problem 400 or 414."""
     if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > max_bytes:
         raise Problem(414)
-    if "\n" in scope["path"] or not scope["path"].startswith("/"):
+    if not scope["path"].startswith("/") or _AMBIGUOUS_PATH.search(scope["path"]):
         raise Problem(400, detail="The path is not valid.")
 
 

@@ -200,7 +200,7 @@ class RequestGuard:
             return self.usual
         limits, usual = policy.limits, self.usual
         sizes = limits.get("max_bytes", usual.max_bytes), limits.get("max_body_size")
-        body_seconds = usual.response_seconds if "max_bytes" in limits else usual.body_seconds
+        body_seconds = usual.response_seconds if limits.get("max_bytes", 0) > usual.max_bytes else usual.body_seconds
         allowed = self._allowed[policy] = Allowed(
             media_types=policy.media_types,
             max_bytes=min(size for size in sizes if size is not None),

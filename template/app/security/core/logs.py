@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from app.security.core.settings import ServiceSettings, in_production, version
 
 _CREDENTIAL = re.compile(
-    r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*|\b(?:rt|ot)_\w{20,}|_(?:live|test)_\w{20,}|\$argon2\w+\$[^\s'\"]+|(?<=://)[^/\s:@]*:[^@/\s]+(?=@)"
+    r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]+\.[\w-]*|\b(?:rt|ot)_\w{20,}|_(?:live|test)_\w{20,}|\$argon2\w+\$[^\s'\"]+|(?<=://)[^/\s:@]*:[^@/\s]+(?=@)"
 )
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 _CHATTY = ("alembic", "httpx", "httpx2", "watchfiles")

@@ -76,7 +76,7 @@ class Cors(CORSMiddleware):
     def is_allowed_origin(self, origin: str) -> bool:
         allowed = super().is_allowed_origin(origin)
         if not allowed:
-            shown = origin if _ORIGIN.match(origin[:200]) else "invalid"
+            shown = origin if len(origin) <= 200 and _ORIGIN.match(origin) else "invalid"
             self.reported.record(shown, Event.MALICIOUS_CORS, subject=shown)
         return allowed
 

@@ -107,7 +107,9 @@ def test_over_http_no_invitation_sets_an_administrators_password(boss: Person, a
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["disabled", "disabled behind the app", "password", "version", "all sessions"])
+@pytest.mark.parametrize(
+    "lost", ["disabled", "disabled behind the app", "password", "version", "all sessions", "role", "own sessions"]
+)
 def test_an_invitation_ends_with_the_power_of_its_issuer(
     client: TestClient, boss: Person, as_person: AsPerson, lost: str
 ) -> None:
@@ -120,6 +122,10 @@ def test_an_invitation_ends_with_the_power_of_its_issuer(
         assert boss.patch(f"/users/{issuer.id}", json={"is_active": True}).status_code == 200
     elif lost == "password":
         assert issuer.post("/users/me/password", json=mine).status_code == 200
+    elif lost == "role":
+        assert boss.patch(f"/users/{issuer.id}", json={"roles": []}).status_code == 200
+    elif lost == "own sessions":
+        assert boss.delete(f"/users/{issuer.id}/sessions").status_code == 204
     elif lost == "all sessions":
         Database(client).run(end_every_session)
     else:

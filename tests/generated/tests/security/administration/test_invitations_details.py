@@ -95,3 +95,9 @@ def test_a_change_of_password_ends_the_invitations_before_it(client: TestClient,
     assert alice.post("/users/me/password", json=change).status_code == 200
 
     assert activate(client, token, "nine loud ravens above").status_code == 400
+
+
+def test_a_long_list_of_unknown_members_is_refused_unread(client: TestClient) -> None:
+    body = {str(number): 0 for number in range(10_000)}
+
+    assert client.post("/auth/activate", json=body).status_code == 413

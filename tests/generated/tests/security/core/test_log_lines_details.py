@@ -1,10 +1,12 @@
 """Every logger writes lines of one form, in which credentials are redacted."""
 
 import logging
+import time
 
 import pytest
 from starlette.testclient import TestClient
 
+from app.security.core import logs
 from tests.security.captured_logs import Capture, written
 from tests.security.core.test_log_lines import (
     client,  # noqa: F401
@@ -42,3 +44,11 @@ def test_what_looks_like_a_secret_is_hidden_in_every_loggers_lines(
     output = written(capsys)
     assert output.count("[redacted]") == 2
     assert secret not in output
+
+
+def test_redaction_takes_linear_time() -> None:
+    started = time.perf_counter()
+
+    logs.redact("eyJ" * 100_000)
+
+    assert time.perf_counter() - started < 1  # quadratic: a minute

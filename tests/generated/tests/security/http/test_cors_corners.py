@@ -69,3 +69,9 @@ def test_an_empty_line_of_the_env_file_allows_no_origin(
     environment(FASTAPI_ENV="production")
 
     assert CorsSettings.current().allowed() == []
+
+
+def test_a_long_origin_is_recorded_as_invalid(client: TestClient, recorded: list[dict[str, Any]]) -> None:
+    client.get("/mine", headers={"Origin": f"https://{'a.' * 5000}example"})
+
+    assert [event["subject"] for event in recorded if event["event"] == "malicious_cors"] == ["invalid"]
