@@ -20,7 +20,6 @@ SABOTAGES = [
         "ProxyHeadersMiddleware(app, proxies) if proxies else app",
         'ProxyHeadersMiddleware(app, "*")',
     ),
-    Sabotage("http/request_log", "http/test_headers", '[*message.get("headers", ())]', 'message.get("headers", [])'),
     Sabotage("http/client_address", "http/test_client_address", "name not in dropped and ", ""),
     Sabotage("http/client_address", "http/test_client_address", '"x-real-ip", ', ""),
     Sabotage(
@@ -38,7 +37,7 @@ SABOTAGES = [
     ),
     Sabotage("http/headers", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     Sabotage("http/cors", "http/test_cors", "allow_origins=origins", 'allow_origins=["*"]'),
-    Sabotage("http/errors", "http/test_errors", "if kind in _QUOTES_INPUT else", "if False else"),
+    Sabotage("http/errors", "http/test_error_documents", "if kind in _QUOTES_INPUT else", "if False else"),
     Sabotage(
         "http/errors",
         "http/test_errors",
