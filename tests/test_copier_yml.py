@@ -95,7 +95,7 @@ def test_no_secret_is_ever_asked_for() -> None:
 
 def test_the_questions_keep_to_their_budget() -> None:
     assert len([name for name, question in ASKED.items() if question.get("ask") is not False]) <= 9
-    assert len(TEXT.splitlines()) <= 240
+    assert len(TEXT.partition("security_notices:")[0].splitlines()) <= 240  # each release adds its own notices
 
 
 @pytest.mark.parametrize("reach", ["expandvars", "fileglob", "_external_data", "_copier_python", "include", "import"])

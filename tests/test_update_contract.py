@@ -170,7 +170,9 @@ NOTICES = (
 def test_an_update_says_which_security_fixes_concern_these_answers(fork: Template, tmp_path: Path) -> None:
     project = fork.copy(tmp_path / "project", audit_log=False)
     project.commit()
-    fork.replace("copier.yml", 'default: "[]"', f'default: "{NOTICES}"')
+    repository = Project(fork.path)
+    questions = repository.read("copier.yml").partition("security_notices:")[0]
+    repository.write("copier.yml", f'{questions}security_notices: {{type: yaml, when: false, default: "{NOTICES}"}}\n')
     fork.release("v9999.1.0")
 
     said = project.run(sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", fork.version).stderr
