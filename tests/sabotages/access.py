@@ -18,6 +18,12 @@ SABOTAGES = [
         "        if not any(issubclass(kind, params.File)",
     ),
     Sabotage(
+        "access/policy",
+        "admission/test_max_body_size",
+        'if declared := self.limits.get("media_types"):',
+        'if (declared := self.limits.get("media_types")) is not None:',
+    ),
+    Sabotage(
         "access/credentials",
         "core/test_event_lines",
         "return str(self.id)",

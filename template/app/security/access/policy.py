@@ -90,9 +90,9 @@ class Policy:
         """The media types of its body: as declared by accepts(…), or else forms only where it declares `Form()`, files
         only where it declares `File()`, and JSON everywhere else.
         """
-        kinds = {type(field.field_info) for field in _fields(self.dependant, "body_params")}
-        if "media_types" in self.limits:
-            return tuple(self.limits["media_types"])
+        if declared := self.limits.get("media_types"):
+            return tuple(declared)
+        kinds = {type(body.field_info) for body in _fields(self.dependant, "body_params")}
         if any(issubclass(kind, params.File) for kind in kinds):
             return FORMS[1:]
         return FORMS if any(issubclass(kind, params.Form) for kind in kinds) else JSON

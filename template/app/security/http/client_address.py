@@ -63,13 +63,6 @@ def parse_address(text: str | None) -> Address | None:
 
 
 @lru_cache(maxsize=4096)
-def canonical(text: str | None) -> str:
-    """The address in its canonical form, or "unknown"."""
-    address = parse_address(text)
-    return UNKNOWN if address is None else str(address)
-
-
-@lru_cache(maxsize=4096)
 def client_prefix(text: str, ipv6_bits: int = 64) -> str:
     """The network that counts as one client: an IPv4 address, or the /64 that an IPv6 customer has."""
     address = parse_address(text)
@@ -130,7 +123,8 @@ def strip_untrusted_headers(scope: Scope) -> None:
 def client_ip(scope: Scope) -> str:
     """The client's address in its canonical form, or "unknown"."""
     client = scope.get("client")
-    return canonical(client[0] if client else None)
+    address = parse_address(client[0]) if client else None
+    return UNKNOWN if address is None else str(address)
 
 
 def install(app: FastAPI) -> None:

@@ -37,6 +37,7 @@ def app_with_limits() -> FastAPI:
     app.post("/guarded", dependencies=[require_scope("things:write"), OPEN[1]])(parsed)
     app.post("/route", dependencies=OPEN, max_body_size=20)(read)
     app.post("/larger", dependencies=OPEN, max_body_size=2000)(read)
+    app.post("/json", dependencies=[public, accepts(max_bytes=4096)])(parsed)
     router.post("/inside", dependencies=OPEN)(read)
     below.post("/inside", dependencies=OPEN)(read)
     app.include_router(router)
@@ -59,6 +60,11 @@ def test_the_most_specific_limit_holds(client: TestClient, path: str, limit: int
     assert client.post(path, content=pieces(limit), headers=CSV).json() == limit
     assert client.post(path, content=b" " * (limit + 1), headers=CSV).status_code == 413
     assert client.post(path, content=pieces(limit + 1), headers=CSV).status_code == 413
+
+
+def test_a_route_that_declares_a_size_alone_accepts_the_media_type_that_it_parses(client: TestClient) -> None:
+    assert client.post("/json", json={"a": 1}).json() == 1
+    assert client.post("/json", content=b"{}", headers=CSV).status_code == 415
 
 
 @pytest.mark.parametrize("path", [*LIMITS, "/not-read", "/guarded", "/nowhere", "/below/nowhere"])
