@@ -14,7 +14,7 @@ from typing import Any, cast
 from fastapi import FastAPI
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.applications import Starlette
@@ -156,6 +156,8 @@ def report(error: BaseException, request_id: str) -> Problem:
     """Log an unexpected exception, and return its response. Only a status of 500 is a crash: no client can cause one
     with a value that the database refuses, or by losing a race.
     """
+    if isinstance(error, InvalidRequestError) and "closed" in str(error):
+        error.add_note("A DbSession ends with its route: a background task or a stream uses Database.begin().")
     problem = _problem_for(error)
     if problem.status_code == 500:
         log.error("unhandled exception, request %s", request_id, exc_info=error)

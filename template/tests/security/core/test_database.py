@@ -115,7 +115,7 @@ def test_a_background_task_that_uses_the_routes_session_is_an_error(
     client = make_client(app)
     client.post("/later")
 
-    assert "permanently closed" in capsys.readouterr().out
+    assert "Database.begin()" in capsys.readouterr().out
     assert Database(client).rows("SELECT * FROM accounts") == []
 
 
