@@ -69,11 +69,9 @@ class CredentialKind(Protocol):
     """How one kind of credential is sent and verified."""
 
     name: str
-    challenge: str  # the scheme of its WWW-Authenticate header
+    header: bytes  # the only place it is read from: no query, cookie or form (ASVS 5.0 V14.2.1, RFC 9700 section 4.3.2)
+    challenge: str  # the scheme in WWW-Authenticate, and in Authorization
     always_limited: bool  # every credential of this kind is limited to some scopes
-
-    def read(self, headers: Headers) -> str | None:
-        """The credential of this kind in these headers, or None."""
 
     async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
         """The caller, and when the credential expires. Raises: InvalidCredential."""
@@ -219,8 +217,15 @@ class Credentials:
         """The credentials of a request, of every kind."""
         sent = []
         for kind in self.kinds:
-            if (text := kind.read(headers)) is not None:
-                sent.append(Sent(kind, text, self.cache.key(kind.name, text)))
+            if (value := headers.get(kind.header)) is None:
+                continue
+            text = value.decode("latin-1")
+            if kind.header == b"authorization":
+                scheme, _, text = text.partition(" ")
+                if scheme.lower() != kind.challenge.lower():
+                    continue
+                text = text.strip(" ")
+            sent.append(Sent(kind, text, self.cache.key(kind.name, text)))
         return sent
 
     def rate_limit_key(self, sent: list[Sent], source: str) -> object:

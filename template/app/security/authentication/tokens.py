@@ -23,7 +23,7 @@ from starlette.requests import HTTPConnection
 
 from app.database import Database
 from app.security.access.accounts import configured_roles
-from app.security.access.credentials import Credential, Headers, InvalidCredential, Principal
+from app.security.access.credentials import Credential, InvalidCredential, Principal
 from app.security.core.settings import SLUG, SecuritySettings, ServiceSettings, keys_for
 from app.security.core.tables import Account, AccountRole, Session
 
@@ -137,13 +137,9 @@ class BearerToken:
     """`Authorization: Bearer …` as a kind of credential."""
 
     name = "bearer"
+    header = b"authorization"
     challenge = "Bearer"
     always_limited = False
-
-    def read(self, headers: Headers) -> str | None:
-        """The token in the Authorization header, and nowhere else (RFC 9700 section 4.3.2)."""
-        scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        return token.strip(" ") if scheme.lower() == "bearer" else None
 
     async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
         """The account and session of a token, and when it expires. Raises: InvalidCredential."""

@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 from app.database import Database, changed_rows
 from app.security.access import credentials
 from app.security.access.accounts import configured_roles, token_hash
-from app.security.access.credentials import Credential, Headers, InvalidCredential, Principal
+from app.security.access.credentials import Credential, InvalidCredential, Principal
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.settings import environment
@@ -41,16 +41,12 @@ class KeyInHeader:
     """The credential kind of API keys."""
 
     name = "api_key"
+    header = HEADER.lower().encode()
     challenge = "APIKey"
     always_limited = True
 
     def __init__(self) -> None:
         self.mode = MODES[environment()]
-
-    def read(self, headers: Headers) -> str | None:
-        """The key in its header. A key in the query, a cookie or a form is not read (ASVS 5.0 V14.2.1)."""
-        value = headers.get(b"x-api-key")
-        return None if value is None else value.decode("latin-1")
 
     async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
         """The owner of a key, and when the key expires. Raises: InvalidCredential, for noise without a query."""

@@ -3,20 +3,20 @@
 from pathlib import Path
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from app.security.access.identity import authenticate
+from app.security.access.identity import require_scope
 from app.security.access.policy import InsecureApp
 from app.security.operations.start_up import check_app
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.raw_asgi import ask, nothing_more
 
-CALLER = [Depends(authenticate)]
+CALLER = [require_scope("files:read")]
 
 
 class Report(HTTPEndpoint):

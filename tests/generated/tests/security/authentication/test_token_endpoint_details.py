@@ -104,7 +104,7 @@ def test_a_throttled_answer_has_the_headers_of_every_other(client: TestClient) -
 
 
 def test_a_password_is_not_echoed(client: TestClient) -> None:
-    for body in ({"token": 1, "password": CANARY}, {"token": "x", "password": [CANARY]}, {"password": CANARY * 2000}):
+    for body in ({"token": 1, "password": CANARY}, {"token": "x", "password": [CANARY]}, {"password": CANARY * 500}):
         answer = client.post("/auth/activate", json=body)
         assert answer.status_code == 422
         assert CANARY not in answer.text
