@@ -109,7 +109,7 @@ SABOTAGES = [
     Sabotage(
         "administration/commands",
         "administration/test_user_commands",
-        "    for work in (create, invite, disable, enable, unlock, end_sessions, withdraw_invitations):",
-        "    for work in (create, invite, disable, enable, unlock, end_sessions):",
+        "    for work in (invite, disable, enable, unlock, end_sessions, withdraw_invitations):",
+        "    for work in (invite, disable, enable, unlock, end_sessions):",
     ),
 ]

@@ -15,7 +15,7 @@ from app.security.authentication.passwords import PasswordHasher, PasswordSettin
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.tables import UNUSABLE_PASSWORD, Account, OneTimeToken, Session, utc_now
-from app.security.operations.terminal import command, fail
+from app.security.operations.terminal import command, fail, run
 
 Name = Annotated[str, typer.Argument(help="The name to log in with, such as an e-mail address.")]
 Role = Annotated[list[str] | None, typer.Option(help="A role of a new person; may be repeated.")]
@@ -25,15 +25,20 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
     """The commands of a project with these roles; a new person gets the first ones unless others are named."""
     users = typer.Typer(no_args_is_help=True)
 
-    async def create(db: AsyncSession, name: Name, role: Role = None) -> str:
+    @users.command()
+    def create(name: Name, role: Role = None) -> None:
         """Create a person; asks for the password."""
         roles, settings = _checked(role, known_roles, first_roles), PasswordSettings.current()
         prompt = f"Password ({settings.minimum_length} characters or more)"
         password = typer.prompt(prompt, hide_input=True, confirmation_prompt="Repeat it")
-        hasher = PasswordHasher(settings)
-        await hasher.check_strength(password, name)
-        await accounts.create(db, name, password_hash=await hasher.hash(password), roles=roles)
-        return f"Created {name}."
+
+        async def add(db: AsyncSession) -> None:
+            hasher = PasswordHasher(settings)
+            await hasher.check_strength(password, name)
+            await accounts.create(db, name, password_hash=await hasher.hash(password), roles=roles)
+
+        run(add)
+        typer.echo(f"Created {name}.")
 
     async def invite(db: AsyncSession, name: Name, role: Role = None) -> str:
         """Print a one-time token to set a password with; for a new person, or a forgotten password."""
@@ -54,7 +59,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
         before, _, after = (await accounts.set_roles(db, person.id, chosen)).partition("->")
         return f"Roles of {person.name}: {after} (before: {before or 'none'})."
 
-    for work in (create, invite, disable, enable, unlock, end_sessions, withdraw_invitations):
+    for work in (invite, disable, enable, unlock, end_sessions, withdraw_invitations):
         users.command()(command(work))
     if known_roles:
         users.command()(command(roles))

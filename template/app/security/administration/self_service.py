@@ -1,7 +1,7 @@
 """A person's own account: show it, change the password, and choose one with an invitation.
 
 An invitation is a one-time token that sets a password, the first one or a forgotten one. It is as powerful as a
-password. So it stores its issuer, and ends with the issuer's power: when they are disabled or get another password
+password. So it stores its issuer, and ends with the issuer's power: disabled, another role or password, sessions ended
 (ASVS 5.0 V6.4.1, V7.4.3).
 """
 
