@@ -1,0 +1,81 @@
+"""The guides in docs/how-to: their code is put into a project, linted, type-checked strictly, and run.
+
+A block with a title is a file: new, or added to the end of what is there. In `app/main.py` its imports follow the
+others, and its other lines stand before `secure(app)`, or instead of it where the block calls it.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from tests.rendering import ROOT, Project, Template
+from tests.variants import ALL
+
+GUIDES = {path.stem: path for path in sorted((ROOT / "docs/how-to").glob("[a-z]*.md"))}
+BLOCK = re.compile(r'^```python title="(?P<file>[^"]+)"\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
+MOST_LINES = 25  # of an owner's code, without imports and tests
+CALL = "    secure(app)\n"
+
+
+class Block(NamedTuple):
+    file: str
+    code: str
+
+    @property
+    def is_test(self) -> bool:
+        return self.file.startswith("tests/")
+
+    def lines(self) -> list[str]:
+        """Its lines of code, without imports and blank lines."""
+        without_imports = re.sub(
+            r"^(from .*? import (\(.*?\)|[^\n]*)|import [^\n]*)$", "", self.code, flags=re.M | re.S
+        )
+        return [line for line in without_imports.splitlines() if line.strip()]
+
+
+def blocks(guide: str) -> list[Block]:
+    return [Block(found["file"], found["code"]) for found in BLOCK.finditer(GUIDES[guide].read_text())]
+
+
+def _write(service: Project, block: Block) -> None:
+    if block.file == "app/main.py":
+        return _assemble(service, block.code)
+    if service.file(block.file).exists():
+        return service.append(block.file, f"\n\n{block.code}")
+    service.write(block.file, block.code)
+    return None
+
+
+def _assemble(service: Project, code: str) -> None:
+    imports = "".join(f"{line}\n" for line in code.splitlines() if line.startswith(("from ", "import ")))
+    body = "".join(f"    {line}\n" for line in code.splitlines() if line and not line.startswith(("from ", "import ")))
+    service.replace("app/main.py", "from fastapi import FastAPI\n", f"from fastapi import FastAPI\n{imports}")
+    service.replace("app/main.py", CALL, body if "secure(app" in body else body + CALL)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_is_short(guide: str) -> None:
+    own = [line for block in blocks(guide) if not block.is_test for line in block.lines()]
+
+    assert len(own) <= MOST_LINES
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_code_of_a_guide_works(project: Callable[..., Project], runnable: Template, guide: str) -> None:
+    service = project(**ALL)
+    code = blocks(guide)
+    for block in code:
+        _write(service, block)
+    if any("__tablename__" in block.code for block in code):
+        variables = {"FASTAPI_ENV": "development", "DATABASE_URL": "sqlite:///guide.sqlite3"}
+        service.must("python", "-m", "app.manage", "migrate", **variables)
+        service.must("python", "-m", "alembic", "revision", "--autogenerate", "--message", "guide", **variables)
+
+    service.must("ruff", "check", "--fix-only", "--select", "I,E402", ".")
+    service.must("ruff", "check", ".")
+    service.must("python", "-m", "mypy", "-p", "app", MYPY_CACHE_DIR=str(runnable.scratch / "mypy"))
+    tests = sorted({block.file for block in code if block.is_test})
+    assert tests, "a guide has a test"
+    service.must("python", "-m", "pytest", "--quiet", "-m", "", *tests, CI="true")
