@@ -1,5 +1,6 @@
 """What only a browser can tell: which pages may read an answer, and that the documents work under their policy."""
 
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from tests.rendering import Project, Template
+from tests.rendering import ROOT, Project, Template
 from tests.test_real_server import CREATE, NAME, PASSWORD, free_port, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -36,6 +37,16 @@ FETCH = """async ([url, options]) => {
                 requestId: header("X-Request-ID")};
     } catch (error) { return {blocked: String(error)}; }
 }"""
+GUIDE = (ROOT / "docs/how-to/websockets.md").read_text()
+FEED, OPEN_FEED = re.findall(r"```(?:python title=\"app/api/feed.py\"|javascript)\n(.*?)```", GUIDE, re.DOTALL)
+OPEN = f"""async ([address, token]) => {{
+    {OPEN_FEED}
+    return new Promise(resolve => {{
+        const done = result => {{ socket.then(one => {{ one.onclose = null; one.close(); }}); resolve(result); }};
+        const socket = openFeed(address, async () => token, done);
+        socket.then(one => {{ one.onclose = () => resolve("closed"); }});
+    }});
+}}"""
 Call = Callable[..., dict[str, Any]]
 
 
@@ -66,9 +77,12 @@ def service(runnable: Template, pages: list[int], tmp_path_factory: pytest.TempP
     """A generated service in development, that pages of the first server may call."""
     folder = tmp_path_factory.mktemp("browser") / "project"
     project: Project = runnable.copy_of(runnable.render(cors_origins="https://app.example.com"), folder)
-    project.write("app/api/failing.py", FAILING)
-    project.replace("app/main.py", "from app.api import notes", "from app.api import failing, notes")
-    project.replace("app/main.py", "    # Your routers", "    app.include_router(failing.router)\n    # Your routers")
+    for name, code in {"failing": FAILING, "feed": FEED}.items():
+        project.write(f"app/api/{name}.py", code)
+        project.replace("app/main.py", "from app.api import ", f"from app.api import {name}, ")
+        project.replace(
+            "app/main.py", "    # Your routers", f"    app.include_router({name}.router)\n    # Your routers"
+        )
     origins = {"CORS_ORIGINS": f"http://localhost:{pages[0]}"}
     with served(project, "fastapi", "dev", "--no-reload", **origins) as address:
         project.must("python", "-c", CREATE, FASTAPI_ENV="development")
@@ -158,6 +172,17 @@ def test_an_allowed_page_logs_in_and_reads_a_note(page: Page, call: Call) -> Non
     assert (made["status"], read["status"]) == (201, 200)
     assert "Milk" in read["text"]
     assert read["requestId"]
+
+
+def test_an_allowed_page_opens_a_socket_with_its_access_token_and_no_other_page_does(
+    page: Page, call: Call, service: str, pages: list[int]
+) -> None:
+    token = page.evaluate("text => JSON.parse(text).access_token", log_in(call)["text"])
+
+    assert page.evaluate(OPEN, [service, token]) == f"Hello, {NAME}"
+    assert page.evaluate(OPEN, [service, "no.token.x"]) == "closed"
+    page.goto(f"http://localhost:{pages[1]}/")
+    assert page.evaluate(OPEN, [service, token]) == "closed"
 
 
 @pytest.mark.parametrize("where", ["another port", "a look-alike name", "the same port by another name", "null"])

@@ -54,6 +54,10 @@ SABOTAGES = [
         'return quote(request.state.context.root_path.rstrip("/"))',
         'return str(request.state.context.root_path.rstrip("/"))',
     ),
+    Sabotage(
+        "http/websockets", "http/test_socket_subprotocols", "offered.pop(offered.index(SUBPROTOCOL) + 1)", "offered[-1]"
+    ),
+    Sabotage("http/websockets", "http/test_socket_subprotocols", "header[0] != _OFFERED", "True"),
     Sabotage("http/errors", "http/test_websockets", " and not _accepts_response(scope)", ""),
     Sabotage("http/request_log", "http/test_websockets", '"websocket.accept": 101, ', ""),
     Sabotage(

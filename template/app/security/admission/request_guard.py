@@ -26,7 +26,7 @@ from app.security.http.client_address import (
     strip_untrusted_headers,
 )
 from app.security.http.errors import respond
-from app.security.http.websockets import WebSocketGuard
+from app.security.http.websockets import WebSocketGuard, read_subprotocol
 
 UNREAD_BODY_SHARE = 4  # one slot in so many may be used by a body that has not arrived
 HEALTH_PATHS = ("/health/live", "/health/ready")  # probes use neither the host name nor TLS
@@ -183,6 +183,8 @@ class RequestGuard:
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Headers, Allowed]:
         """Raises: Problem."""
         self._check_peer(scope)
+        if scope["type"] == "websocket":
+            read_subprotocol(scope)
         headers = read_headers(scope, self.settings.max_header_bytes)
         strip_untrusted_headers(scope)
         check_target(scope, self.settings.max_url_bytes)

@@ -2,6 +2,9 @@
 
 A socket outlives the check that opened it, so its caller is verified again every AUTH_CACHE_SECONDS, and at once when
 something of the account is revoked in this process. Rate limits count handshakes, not messages.
+
+A page can set no header, so it sends its access token as a subprotocol: `new WebSocket(url, ["bearer", token])`. The
+query string, which proxies log, is not read.
 """
 
 import asyncio
@@ -20,6 +23,20 @@ from app.security.http.errors import respond
 
 MESSAGE_TOO_BIG = 1009  # RFC 6455 section 7.4.1
 SHORTEST_INTERVAL = 1.0
+SUBPROTOCOL = "bearer"
+_OFFERED = b"sec-websocket-protocol"
+
+
+def read_subprotocol(scope: Scope) -> None:
+    """Move the token that follows the subprotocol "bearer" to Authorization, which middleware knows not to log."""
+    offered = list(scope.get("subprotocols") or ())
+    if SUBPROTOCOL not in offered[:-1]:
+        return
+    token = offered.pop(offered.index(SUBPROTOCOL) + 1)
+    kept = [header for header in scope["headers"] if header[0] != _OFFERED]
+    moved = {_OFFERED: ", ".join(offered), b"authorization": f"Bearer {token}"}
+    scope["subprotocols"] = offered
+    scope["headers"] = [*kept, *((name, value.encode("latin-1")) for name, value in moved.items())]
 
 
 class WebSocketGuard:
@@ -96,6 +113,9 @@ class _Socket:
             raise WebSocketDisconnect
         if message["type"] == "websocket.close":
             return await self.close(message["code"])
+        if message["type"] == "websocket.accept" and SUBPROTOCOL in self._scope.get("subprotocols", ()):
+            # A browser closes a socket whose server selects none of the subprotocols that it offered.
+            message = {**message, "subprotocol": message.get("subprotocol") or SUBPROTOCOL}
         await self._to_client(message)
         self.accepted.set()
 
