@@ -7,7 +7,7 @@ SABOTAGES = [
     Sabotage(
         "access/policy", "access/test_route_policy", "elif isinstance(route, (Route, WebSocketRoute))", "elif False"
     ),
-    Sabotage("access/policy", "access/test_route_policy", "if type(app) not in WALKABLE or", "if False or"),
+    Sabotage("access/policy", "access/test_route_policy", "if type(route.app) not in WALKABLE or", "if False or"),
     Sabotage("access/policy", "access/test_access", "everything.apply(self._declared.get(path, ()))", "everything"),
     Sabotage("access/policy", "access/test_access", 're.sub(r"\\?P<\\w+>", "", ', "str("),
     Sabotage("access/policy", "http/test_route_exceptions", "if not _is_list(member)", "if False"),

@@ -28,6 +28,7 @@ SABOTAGES = [
         "document = FastAPI.openapi(app)",
         'document = FastAPI.openapi(app) | {"info": {"title": app.title}}',
     ),
+    Sabotage("http/headers", "http/test_pages", '*HEADERS["Content-Security-Policy"].split(";"), ', ""),
     Sabotage("http/headers", "http/test_headers", '    "X-Frame-Options": "DENY",\n', ""),
     Sabotage(
         "http/request_log",

@@ -6,7 +6,7 @@ policy, no entry; its requirements are checked before FastAPI reads anything), y
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -72,11 +72,12 @@ def fastapi_options() -> dict[str, Any]:
     return options | {"form_limits": forms, "middleware": [Middleware(start_up.NotSecured)]}
 
 
-def secure(app: FastAPI, *, public: Iterable[str] = (), guarded: Declared | None = None) -> None:
+def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Declared | None = None) -> None:
     """Protect an app whose routers and middleware are all in place.
 
     A mount, a plain route or `app.frontend` takes no dependencies, so its path stands here: in `public` where it opts
-    out of authentication, or in `guarded` with the declarations of a route: `{"/admin": [require_role(Role.ADMIN)]}`.
+    out of authentication, or in `guarded`; each with the declarations of a route, such as
+    `guarded={"/reports": [require_role(Role.ADMIN)]}` or `public={"/pages": [content_security_policy("…")]}`.
     Raises: SystemExit 78 with every reason, when the settings are too weak to start with.
     """
     first = len(app.routes)
@@ -94,7 +95,9 @@ def secure(app: FastAPI, *, public: Iterable[str] = (), guarded: Declared | None
     _add_callers(app)
     documents = api_docs.install(app)
     start_up.place_ours(app, first)
-    _add_middleware(app, {**(guarded or {}), **{path: [identity.public] for path in (*public, *documents)}})
+    opened: Declared = public if isinstance(public, Mapping) else dict.fromkeys(public, ())
+    opened = {**opened, **dict.fromkeys(documents, ())}
+    _add_middleware(app, {path: [identity.public, *also] for path, also in opened.items()} | dict(guarded or {}))
 
 
 def _add_callers(app: FastAPI) -> None:

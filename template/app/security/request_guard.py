@@ -1,4 +1,5 @@
 """What one route allows beyond the general bounds: `accepts("multipart/form-data", max_bytes=…)`, `deadline(120)`."""
 
 from app.security.admission.request_guard import accepts as accepts
+from app.security.admission.request_guard import content_security_policy as content_security_policy
 from app.security.admission.request_guard import deadline as deadline

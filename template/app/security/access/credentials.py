@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Protocol
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -49,6 +49,13 @@ class Credential:
     version: int | None = None
 
 
+class _NotADependency:
+    """Explains `dependencies=[Caller]`: FastAPI reads this attribute of the annotated type."""
+
+    def __get__(self, principal: object, owner: type) -> NoReturn:
+        raise AttributeError("dependencies=[Caller]: Caller annotates a parameter; write Depends(authenticate) here")
+
+
 @dataclass(frozen=True)
 class Principal:
     """The authenticated caller. `scopes` is None when the credential may do all that its owner may."""
@@ -59,6 +66,7 @@ class Principal:
     roles: frozenset[str]
     scopes: frozenset[str] | None
     credential: Credential
+    dependency: ClassVar = _NotADependency()
 
     @cached_property
     def actor(self) -> str:  # as events name it, and requests are counted

@@ -23,8 +23,12 @@ from starlette.routing import Mount, Route, Router, WebSocketRoute, compile_path
 JSON = ("application/json",)
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 NO_CALLER = "requires no authentication: add Caller, require_scope(…) or public to it"
-UNDECLARED = "takes no dependencies: name its path in secure(app, public=[…]) or secure(app, guarded={…})"
-UNKNOWN_KIND = "is a kind of route whose paths cannot be listed: serve it by an app of its own"
+UNDECLARED = (
+    '{0} takes no dependencies: write secure(app, public=["{0}"]), '
+    'or guarded={{"{0}": [require_scope("…")]}} for authenticated callers'
+)
+NO_OPTIONS = "the app at {0} lacks our limits and serves documents of its own: write FastAPI(…, **fastapi_options())"
+UNKNOWN_KIND = "{0}/* ({1}) is a kind of route whose paths cannot be listed: serve it by an app of its own"
 WALKABLE = (FastAPI, Starlette, APIRouter, Router)  # a subclass may respond before any of its routes
 WEBSOCKET = "WEBSOCKET"  # stands for the method of a WebSocket, which has none
 Declared = Mapping[str, Sequence[params.Depends]]
@@ -60,7 +64,7 @@ class Policy:
     pattern: str  # a regular expression without named groups
     methods: frozenset[str] = frozenset()  # none: all of them
     endpoint: Callable[..., Any] | None = None  # None: anything below a mount
-    mistake: str = NO_CALLER  # why the app does not start, unless the route is guarded or public
+    mistake: str = ""  # why the app does not start, unless the route is guarded or public; "": NO_CALLER
     guarded: bool = False
     public: bool = False
     fresh_login: bool = False
@@ -122,7 +126,7 @@ class Policies:
     def __init__(self, app: FastAPI) -> None:
         declared: Declared = getattr(app.state, "declared", {})
         self._declared = {path: [one.dependency for one in depends] for path, depends in declared.items()}
-        self.all = list(self._walk(app.router, "", ""))
+        self.all = list(self._walk(app, "", "", ""))
         walked = {policy.path for policy in self.all}
         # `app.frontend` adds no route that can be listed; it is tried after all others, the longest path first.
         frontends = sorted(self._declared.keys() - walked, key=len, reverse=True)
@@ -145,7 +149,8 @@ class Policies:
         return sorted({scope for policy in self.all for scope in policy.scopes})
 
     def problems(self) -> list[str]:
-        found = [f"{policy.name} {policy.mistake}" for policy in self.all if not policy.guarded and not policy.public]
+        wrong = [policy for policy in self.all if not policy.guarded and not policy.public]
+        found = list(dict.fromkeys(policy.mistake or f"{policy.name} {NO_CALLER}" for policy in wrong))
         for policy in self._frontends:
             first = self.find("GET", f"{policy.path.rstrip('/')}/.") or policy
             if policy.guarded and first is not policy:
@@ -157,8 +162,10 @@ class Policies:
     def _for(self, method: str | None) -> list[Policy]:
         return [policy for policy in self.all if not policy.methods or method in policy.methods]
 
-    def _walk(self, router: Router, prefix: str, prefix_pattern: str) -> Iterator[Policy]:
-        for context in iter_route_contexts(router.routes):
+    def _walk(self, app: Any, prefix: str, prefix_pattern: str, mount: str) -> Iterator[Policy]:
+        """The policies of an app or a router; `mount` is the path of the outermost mount that it stands below."""
+        documents = NO_OPTIONS.format(prefix or "/") if getattr(app, "openapi_url", None) else ""
+        for context in iter_route_contexts(app.routes):
             route, path = context.original_route, prefix + (context.path or "")
             pattern = prefix_pattern + _pattern(context.path or "")
             if isinstance(route, (APIRoute, APIWebSocketRoute)):
@@ -167,21 +174,22 @@ class Policies:
                 policy.limits["max_body_size"] = getattr(context, "max_body_size", None)  # a WebSocket has none
                 yield policy.apply(_dependencies(context.dependant))
             elif isinstance(route, Mount):
-                yield from self._mounted(route, path, pattern)
+                yield from self._mounted(route, path, pattern, mount or path or "/")
             elif isinstance(route, (Route, WebSocketRoute)):
-                yield _policy(context, path, pattern, UNDECLARED).apply(self._declared.get(path, ()))
+                mistake = documents or UNDECLARED.format(mount or path)
+                yield _policy(context, path, pattern, mistake).apply(self._declared.get(path, ()))
             else:
-                yield Policy(f"{path or prefix}/* ({type(route).__name__})", pattern, mistake=UNKNOWN_KIND)
+                mistake = UNKNOWN_KIND.format(path or prefix, type(route).__name__)
+                yield Policy(path or prefix, pattern, mistake=mistake)
 
-    def _mounted(self, mount: Mount, path: str, pattern: str) -> Iterator[Policy]:
-        app: Any = mount.app
-        if type(app) not in WALKABLE or (path or "/") in self._declared:
-            yield self._mount(path or "/", pattern)
+    def _mounted(self, route: Mount, path: str, pattern: str, mount: str) -> Iterator[Policy]:
+        if type(route.app) not in WALKABLE or (path or "/") in self._declared:
+            yield self._mount(path or "/", pattern, mount)
         else:
-            yield from self._walk(getattr(app, "router", app), path, pattern)
+            yield from self._walk(route.app, path, pattern, mount)
 
-    def _mount(self, path: str, pattern: str) -> Policy:
-        everything = Policy(path, pattern.rstrip("/") + "(?:/.*)?", mistake=UNDECLARED)
+    def _mount(self, path: str, pattern: str, mount: str = "") -> Policy:
+        everything = Policy(path, pattern.rstrip("/") + "(?:/.*)?", mistake=UNDECLARED.format(mount or path))
         return everything.apply(self._declared.get(path, ()))
 
 
@@ -201,7 +209,7 @@ class _Table:
         return self._policies[match.lastindex] if match else None
 
 
-def _policy(context: RouteContext, path: str, pattern: str, mistake: str = NO_CALLER) -> Policy:
+def _policy(context: RouteContext, path: str, pattern: str, mistake: str = "") -> Policy:
     socket = isinstance(context.original_route, WebSocketRoute)
     return Policy(path, pattern, frozenset([WEBSOCKET] if socket else context.methods or ()), context.endpoint, mistake)
 

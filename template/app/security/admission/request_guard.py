@@ -26,6 +26,7 @@ from app.security.http.client_address import (
     strip_untrusted_headers,
 )
 from app.security.http.errors import respond
+from app.security.http.headers import relaxed
 from app.security.http.websockets import WebSocketGuard, read_subprotocol
 
 UNREAD_BODY_SHARE = 4  # one slot in so many may be used by a body that has not arrived
@@ -94,6 +95,14 @@ def accepts(*media_types: str, max_bytes: int | None = None) -> params.Depends:
 def deadline(seconds: float | None) -> params.Depends:
     """This route may take so long until its response starts; None is no limit. A `def` endpoint's thread runs on."""
     return Depends(_Limits(seconds=seconds))  # type: ignore[no-any-return]
+
+
+def content_security_policy(directives: str) -> params.Depends:
+    """Pages of this route may load what these directives allow; ours stay for every directive that is not named.
+
+    "default-src 'self'; form-action 'self'" allows styles, scripts, images and forms of this service.
+    """
+    return Depends(_Limits(content_security_policy=relaxed(directives)))  # type: ignore[no-any-return]
 
 
 class RequestGuard:

@@ -17,6 +17,13 @@ STRICT_TRANSPORT_SECURITY = {"Strict-Transport-Security": "max-age=63072000; inc
 Raw = list[tuple[bytes, bytes]]
 
 
+def relaxed(directives: str) -> bytes:
+    """Our Content-Security-Policy, with these directives in place of ours. A directive that is not named stays."""
+    given = [*HEADERS["Content-Security-Policy"].split(";"), *directives.split(";")]
+    merged = {name.lower(): value for name, _, value in (one.strip().partition(" ") for one in given) if name}
+    return "; ".join(f"{name} {value}".rstrip() for name, value in merged.items()).encode()
+
+
 def security_headers() -> tuple[Raw, Raw]:
     """Those over http, and those over https: Strict-Transport-Security is for https alone (RFC 6797 section 7.2)."""
     return _raw(HEADERS), _raw(HEADERS | (STRICT_TRANSPORT_SECURITY if in_production() else {}))

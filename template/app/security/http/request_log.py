@@ -19,6 +19,7 @@ from app.security.http.headers import security_headers
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}  # what servers send for them
+CSP = b"content-security-policy"
 AGENT_BYTES, AGENT_CHARACTERS = 1024, 200  # read of a User-Agent, and kept of it
 _NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as long
 FLUSH_SECONDS = 0.1  # that an access line may stay in the buffer of stdout
@@ -75,6 +76,10 @@ class RequestLog:
         context.status = message["status"]
         headers = message["headers"] = [*message.get("headers", ())]  # ASGI allows an iterator
         present = {name.lower() for name, _ in headers}
+        csp = context.policy.limits.get("content_security_policy") if context.policy else None
+        if csp and CSP not in present:
+            present.add(CSP)
+            headers.append((CSP, csp))
         security = self.over_https if scope["scheme"] in ("https", "wss") else self.headers
         headers += [item for item in security if item[0] not in present]
         headers.append((b"x-request-id", context.request_id.encode()))

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.database import Database
 from app.security.access.credentials import context_in
 from app.security.access.identity import public
-from app.security.access.policy import Declared, InsecureApp, Policies, hooks_of
+from app.security.access.policy import NO_OPTIONS, Declared, InsecureApp, Policies, hooks_of
 from app.security.core import events, logs
 from app.security.core.events import Event
 from app.security.core.problems import Problem
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 OURS = "app.security."
 CACHED_SECONDS = 1.0  # the readiness
 ANY_ID = "00000000-0000-4000-8000-000000000000"
+CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
 NOT_SECURED = "app/main.py never calls secure(app), so nothing protects this app: call it last in create_app()"
 
 
@@ -44,13 +45,16 @@ def check_app(app: FastAPI) -> Policies:
     policies = Policies(app)
     served = [app, *mounted_apps(app)]
     reasons = policies.problems()
+    if not app.state.has_options and NO_OPTIONS.format("/") not in reasons:
+        reasons.append(NO_OPTIONS.format("/"))
     for look in hooks_of(app).checks:
         reasons += look(app, policies)
     if app.user_middleware[: len(app.state.layers)] != app.state.layers:
         reasons.append("a layer was added outside the protections: secure(app) comes last")
     layers = [layer for one in served for layer in one.user_middleware if layer not in app.state.layers]
     if any(_is(layer, CORSMiddleware) for layer in layers):
-        reasons.append("a CORSMiddleware beside ours: the answer cors_origins says which pages may call")
+        set_origins = "set CORS_ORIGINS" if "cors_origins" in app.state else CORS_ANSWER
+        reasons.append(f"a CORSMiddleware of your own: remove it and {set_origins}")
     if in_production():
         if any(getattr(one, "dependency_overrides", None) for one in served):
             reasons.append("app.dependency_overrides replaces dependencies in production")
@@ -126,6 +130,7 @@ class StartUp:
 
 def install(app: FastAPI, declared: Declared) -> None:
     app.state.declared = dict(declared)
+    app.state.has_options = any(_is(layer, NotSecured) for layer in app.user_middleware)
     for served in (app, *mounted_apps(app)):
         served.user_middleware[:] = [layer for layer in served.user_middleware if not _is(layer, NotSecured)]
         served.router.redirect_slashes = False  # to an address made of the Host header

@@ -4,15 +4,19 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from app.security.access.identity import require_scope
-from app.security.access.policy import InsecureApp
+from app.security.access.identity import Caller, require_scope
+from app.security.access.policy import NO_OPTIONS, UNDECLARED, InsecureApp
+from app.security.compose import secure
 from app.security.operations.start_up import check_app
-from tests.security.build_app import assemble
+from app.security.request_guard import accepts
+from tests.security.build_app import assemble, forgotten, plain
 from tests.security.fixtures import MakeClient
 from tests.security.raw_asgi import ask, nothing_more
 
@@ -79,3 +83,64 @@ def test_of_two_frontends_the_longer_path_is_compared_first(make_client: MakeCli
 
     assert client.get("/app/index.html").status_code == 200
     assert client.get("/app/admin/secret.html").status_code == 401
+
+
+def problems(app: FastAPI) -> list[str]:
+    """What a start-up lists."""
+    with pytest.raises(InsecureApp) as stopped:
+        check_app(app)
+    return [line.removeprefix("  - ") for line in str(stopped.value).splitlines()[1:]]
+
+
+def test_a_mounted_app_is_named_once_with_the_line_that_declares_it(make_client: MakeClient) -> None:
+    make_client()
+    below = Starlette(routes=[Route("/", plain), Route("/login", plain), Mount("/statics", PlainTextResponse(""))])
+
+    found = problems(assemble(lambda app: app.mount("/admin", below)))
+
+    assert found == [UNDECLARED.format("/admin")]
+    assert 'secure(app, public=["/admin"])' in found[0]
+    assert 'guarded={"/admin": [' in found[0]
+
+
+@pytest.mark.parametrize("documents", ["/openapi.json", None])
+def test_an_app_without_our_options_fails_at_start_up_with_the_line_to_write(
+    make_client: MakeClient, documents: str | None
+) -> None:
+    make_client()
+    app = FastAPI(openapi_url=documents)
+    secure(app)
+
+    assert problems(app) == [NO_OPTIONS.format("/")]
+
+
+def test_a_mounted_app_with_documents_of_its_own_is_named(make_client: MakeClient) -> None:
+    make_client()
+
+    assert problems(assemble(lambda app: app.mount("/below", FastAPI()))) == [NO_OPTIONS.format("/below")]
+
+
+def test_a_public_path_declares_the_media_types_of_its_forms(make_client: MakeClient) -> None:
+    def add(app: FastAPI) -> None:
+        app.mount("/pages", Starlette(routes=[Route("/login", plain, methods=["POST"])]))
+
+    form = accepts("application/x-www-form-urlencoded")
+    client = make_client(build=lambda: assemble(add, public={"/pages": [form]}))
+    undeclared = make_client(build=lambda: assemble(add, public=["/pages"]))
+
+    assert client.post("/pages/login", data={"name": "x"}).status_code == 200
+    assert undeclared.post("/pages/login", data={"name": "x"}).status_code == 415
+
+
+def test_a_path_that_is_declared_twice_is_guarded(make_client: MakeClient) -> None:
+    def add(app: FastAPI) -> None:
+        app.add_route("/report", Report)
+
+    client = make_client(build=lambda: assemble(add, public=["/report"], guarded={"/report": CALLER}))
+
+    assert client.get("/report").status_code == 401
+
+
+def test_caller_among_the_dependencies_is_explained() -> None:
+    with pytest.raises(AttributeError, match=r"dependencies=\[Caller\]: .* write Depends\(authenticate\)"):
+        FastAPI().get("/notes", dependencies=[Caller])(forgotten)  # type: ignore[list-item]

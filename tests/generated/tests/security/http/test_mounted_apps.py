@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
-from app.security.compose import secure
+from app.security.compose import fastapi_options, secure
 from tests.security.build_app import caller_of, forgotten, plain
 
 CANARY = "canary-51d0"
@@ -23,9 +23,9 @@ async def crashing(request: Request) -> Response:
 
 @pytest.fixture
 def client(environment: Callable[..., None]) -> TestClient:
-    """An app made without our options, and other kinds of apps below it."""
+    """An app, and below it one made without our options, and other kinds of apps."""
     environment()
-    app, router = FastAPI(openapi_url=None), APIRouter()
+    app, router = FastAPI(**fastapi_options()), APIRouter()
     below = FastAPI(openapi_url=None)
     starlette = Starlette(routes=[Route("/things", plain), Route("/crashing", crashing)])
     for table in (app, router, below):
