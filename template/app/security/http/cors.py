@@ -12,7 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.access.policy import Policies
 from app.security.core import events
@@ -30,6 +30,7 @@ LOCAL_PORTS = (3000, 4200, 5173, 8080)  # development servers of common front en
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
 PREFLIGHT_SECONDS = 600
+VARY = (b"vary", b"Origin")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _ORIGIN = re.compile(rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::(?:{_PORT}))?\Z")
@@ -79,6 +80,17 @@ class Cors(CORSMiddleware):
             shown = origin if len(origin) <= 200 and _ORIGIN.match(origin) else "invalid"
             self.reported.record(shown, Event.MALICIOUS_CORS, subject=shown)
         return allowed
+
+    async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
+        if "origin" in request_headers:
+            return await super().simple_response(scope, receive, send, request_headers)
+
+        async def vary(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), VARY]
+            await send(message)
+
+        await self.app(scope, receive, vary)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

@@ -39,21 +39,22 @@ def _path(scope: Scope) -> str:
 
 
 class RequestLog:
-    """Makes the context of the request, and gives it the values of `app.state`."""
+    """Makes the context of the request, and gives it the values that `app.state` has once the app is started."""
 
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app
         self.shared = shared
         self.headers, self.over_https = security_headers()
+        self.values: dict[str, Any] = {}
         self.flushing_in: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         started = time.perf_counter()
-        context, values = self._context(scope), self.shared.state
-        scope["state"] |= {name: values[name] for name in values}
-        scope["state"]["context"] = context
+        context = self._context(scope)
+        self.values = self.values or {name: self.shared.state[name] for name in self.shared.state}
+        scope["state"] |= self.values | {"context": context}
 
         async def sender(message: Message) -> None:
             kind = message["type"]

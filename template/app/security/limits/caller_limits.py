@@ -174,7 +174,7 @@ class Counters:
 
 
 async def _hit(storage: Memory | Redis, limit: RateLimitItem, key: str, amount: int, cost: int) -> int:
-    key, seconds = limit.key_for(key), limit.get_expiry()
+    key, seconds = _counter_key(limit, key), limit.get_expiry()
     window, passed = divmod(time.time(), seconds)
     left = seconds - passed
     previous, current = await storage.add(key, int(window), seconds, cost)
@@ -187,6 +187,11 @@ async def _hit(storage: Memory | Redis, limit: RateLimitItem, key: str, amount: 
     else:  # until this window is the previous one, and enough of it has slid out
         wait = left + max(0.0, seconds - (amount - cost) * seconds / max(1, current - cost))
     return max(1, math.floor(wait) + 1)
+
+
+@lru_cache(maxsize=20_000)
+def _counter_key(limit: RateLimitItem, key: str) -> str:
+    return limit.key_for(key)
 
 
 @lru_cache(maxsize=10_000)
