@@ -1,4 +1,5 @@
-"""Accounts of people and services: find, create, change, disable. Plain functions, which routes and commands share.
+"""Accounts of people and services: find, create, change, disable, delete. Routes and commands
+share these functions.
 
 What is refused raises an `AccountError`. A stored role that this project does not have, such as a removed role, grants
 nothing and is shown nowhere.
@@ -16,9 +17,12 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.database import after_commit, changed_rows
+from app.security.access.credentials import RequestContext
 from app.security.access.policy import Policies, hooks_of
 from app.security.core import events
 from app.security.core.events import Event
+from app.security.core.problems import Problem
 from app.security.core.tables import (
     UNUSABLE_PASSWORD,
     Account,
@@ -32,15 +36,27 @@ from app.security.core.tables import (
 )
 
 ROLES: set[str] = set()  # of this project; `roles.py` adds them
+ADMINISTRATOR = "admin"  # the role that administers people
+LONGEST_NAME = 254
 _ALPHABET = string.digits + string.ascii_letters
 
 
-class AccountError(Exception):
+class AccountError(Problem):
     """An operation on an account that is refused; the message is for the user."""
+
+    status = 409
+
+    def __init__(self, message: str) -> None:
+        super().__init__(self.status, detail=message)
+
+    def __str__(self) -> str:
+        return str(self.detail)
 
 
 class BadName(AccountError):
     """An invalid name."""
+
+    status = 422
 
 
 class AccountExists(AccountError):
@@ -49,6 +65,12 @@ class AccountExists(AccountError):
 
 class UnknownAccount(AccountError):
     """There is no account with this name."""
+
+    status = 404
+
+
+class AccountInUse(AccountError):
+    """Rows that must not be deleted reference this account."""
 
 
 def random_token(prefix: str) -> str:
@@ -61,6 +83,12 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
+def check_name(name: str) -> None:
+    """Raises: BadName."""
+    if not is_login_name(name):
+        raise BadName("A name has 1 to 254 visible characters, and no space around them.")
+
+
 async def create(
     db: AsyncSession,
     name: str,
@@ -70,8 +98,7 @@ async def create(
     roles: Iterable[str] = (),
 ) -> Account:
     """A new account. A person without a password hash needs an invitation. Raises: AccountExists, BadName."""
-    if not is_login_name(name):
-        raise BadName("A name has 1 to 254 visible characters, and no space around them.")
+    check_name(name)
     stored = None if kind == "service" else (password_hash or UNUSABLE_PASSWORD)
     account = Account(kind=kind, name=name, login=normalise_login(name), password_hash=stored)
     try:
@@ -86,9 +113,19 @@ async def create(
     return account
 
 
+async def find_account(db: AsyncSession, name: str) -> Account | None:
+    """The account that this name logs in to, in any spelling that folds to it; also a disabled one, or a service's.
+
+    It does not check who looks: a route that shows whether a name exists enumerates accounts.
+    """
+    if len(name) > LONGEST_NAME or not name.isprintable():  # a database refuses NUL and unpaired surrogates
+        return None
+    return await db.scalar(select(Account).where(Account.login == normalise_login(name)))
+
+
 async def by_name(db: AsyncSession, name: str) -> Account:
     """Raises: UnknownAccount."""
-    account = await db.scalar(select(Account).where(Account.login == normalise_login(name)))
+    account = await find_account(db, name)
     if account is None:
         raise UnknownAccount("No such account.")
     return account
@@ -163,6 +200,26 @@ async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
         await withdraw_invitations(db, account.id)
     await db.flush()
     events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
+
+
+async def delete_with_rows(db: AsyncSession, account: UUID) -> None:
+    """Delete an account, and every row that references it by ON DELETE CASCADE; its credentials end with the commit.
+
+    Raises: AccountInUse when another foreign key references it, and nothing is deleted.
+    """
+    await withdraw_invitations(db, account)  # the issuer of an invitation is no foreign key
+    try:
+        async with db.begin_nested():
+            if await changed_rows(db, delete(Account).where(Account.id == account)) != 1:
+                raise UnknownAccount("No such account.")
+    except IntegrityError:
+        raise AccountInUse(
+            "Rows that must be kept reference this account: `manage doctor` names their table."
+        ) from None
+    events.record_change(db, Event.USER_DELETED, subject=account)
+    context = events.current.get()
+    if isinstance(context, RequestContext):
+        after_commit(db, lambda: context.app.state.credentials.cache.forget(account))
 
 
 async def _removed_roles(db: AsyncSession, policies: Policies) -> list[str]:

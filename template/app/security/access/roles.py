@@ -22,7 +22,7 @@ Role = StrEnum(
         # {% endfor %}
     },
 )
-ADMIN = Role("admin")
+ADMIN = Role(accounts.ADMINISTRATOR)
 accounts.ROLES.update(role.value for role in Role)
 
 

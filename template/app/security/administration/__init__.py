@@ -6,5 +6,5 @@ from app.security.administration import pruning, self_service
 
 
 def install(app: FastAPI) -> None:
-    app.routes.extend(self_service.router.routes)
+    self_service.install(app)
     pruning.install(app)

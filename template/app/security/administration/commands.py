@@ -1,4 +1,4 @@
-"""`manage users …`: create, invite, list, and end access. A password is asked for, never an argument."""
+"""`manage users …`: create, invite, list, delete, and end access. A password is asked for, never an argument."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated
@@ -64,6 +64,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
     if known_roles:
         users.command()(command(roles))
     users.command("list")(command(list_people))
+    users.command("delete")(delete_person)
     return users
 
 
@@ -90,6 +91,21 @@ async def enable(db: AsyncSession, name: Name) -> str:
     account = await accounts.by_name(db, name)
     await accounts.set_active(db, account, True)
     return f"Enabled {account.name}."
+
+
+def delete_person(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", help="Delete without a question.")] = False
+) -> None:
+    """Erase a person with what belongs to them, for good. It may take the last administrator."""
+    if not yes:
+        typer.confirm(f"Delete {name} and every row that belongs to this account?", abort=True)
+
+    async def erase(db: AsyncSession) -> str:
+        account = await _person(db, name)
+        await self_service.delete_account(db, account)
+        return f"Deleted {account.name}."
+
+    typer.echo(run(erase))
 
 
 async def unlock(db: AsyncSession, name: Name) -> str:

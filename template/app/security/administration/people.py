@@ -19,7 +19,7 @@ from app.security.access.accounts import AccountExists, BadName, configured_role
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller
 from app.security.access.roles import ADMIN, Role, first_role, require_role
-from app.security.administration.self_service import invite
+from app.security.administration.self_service import delete_account, invite
 from app.security.authentication.recent_login import ConfirmCaller
 from app.security.core import events
 from app.security.core.events import Event
@@ -115,12 +115,20 @@ async def change_person(
         await accounts.set_roles(db, account.id, {role.value for role in change.roles}, actor=caller.id)
     if change.is_active is not None and change.is_active != account.is_active:
         await accounts.set_active(db, account, change.is_active)
-    administrators = select(AccountRole.account_id).where(AccountRole.role == ADMIN)
-    able = (Account.id.in_(administrators), Account.is_active, Account.password_hash != UNUSABLE_PASSWORD)
-    if not await db.scalar(select(exists().where(*able))):
-        raise Problem(409, detail="This is the last administrator who can log in.")
+    await _keep_an_administrator(db)
     forget_on_commit(request, db, account.id)
     return _shown(account, await accounts.roles_of(db, account.id))
+
+
+@router.delete("/{person_id:uuid}", status_code=204)
+async def delete_person(person_id: UUID, caller: Caller, db: AdministratorSession) -> None:
+    """Erase a person and what belongs to them. Not oneself; the last administrator who can log in stays."""
+    account = await _person(db, person_id)
+    if account.id == caller.id:
+        raise Problem(403, detail="Nobody deletes their own account here.")
+    events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="deleted")
+    await delete_account(db, account)
+    await _keep_an_administrator(db)
 
 
 @router.delete("/{person_id:uuid}/sessions", status_code=204)
@@ -131,6 +139,14 @@ async def end_sessions(request: Request, person_id: UUID, caller: Caller, db: Ad
     events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="sessions_ended")
     events.record_change(db, Event.SESSION_ENDED, actor=caller.id, subject=account.id, reason="by_administrator")
     forget_on_commit(request, db, account.id)
+
+
+async def _keep_an_administrator(db: AsyncSession) -> None:
+    """Raises: Problem 409 when no administrator who can log in is left."""
+    administrators = select(AccountRole.account_id).where(AccountRole.role == ADMIN)
+    able = (Account.id.in_(administrators), Account.is_active, Account.password_hash != UNUSABLE_PASSWORD)
+    if not await db.scalar(select(exists().where(*able))):
+        raise Problem(409, detail="This is the last administrator who can log in.")
 
 
 async def _person(db: AsyncSession, person: UUID) -> Account:

@@ -1,35 +1,37 @@
-"""A person's own account: show it, change the password, and choose one with an invitation.
+"""A person's own account: show it, change the password, choose one with an invitation, erase the account.
 
 An invitation is a one-time token that sets a password, the first one or a forgotten one. It is as powerful as a
 password. So it stores its issuer, and ends with the issuer's power: disabled, another role or password, sessions ended
-(ASVS 5.0 V6.4.1, V7.4.3).
+(ASVS 5.0 V6.4.1, V7.4.3). A token for a forgotten password is an invitation that the account issues to itself.
 """
 
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from app.database import Database, changed_rows
+from app.database import Base, Database, changed_rows
 from app.security.access import accounts
 from app.security.access.accounts import random_token, token_hash, withdraw_invitations
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller, public
+from app.security.access.policy import Policies, hooks_of
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle
 from app.security.authentication.login import PasswordLogin
 from app.security.authentication.passwords import PasswordHasher, WeakPassword
+from app.security.authentication.recent_login import GrantingSession
 from app.security.authentication.routes import TokenOut, known_scopes, token_response
 from app.security.authentication.throttle import ClientInfo
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem
-from app.security.core.tables import Account, OneTimeToken, utc_now
+from app.security.core.tables import SECURITY_TABLES, Account, OneTimeToken, utc_now
 
 router = APIRouter()
 
@@ -96,6 +98,14 @@ async def change_password(request: Request, change: PasswordChange, caller: Call
     return token_response(grant, known_scopes(request))
 
 
+@router.delete("/users/me", tags=["users"], status_code=204)
+async def delete_me(caller: Caller, db: GrantingSession) -> None:
+    """Erase one's own account and what belongs to it, after a recent login. An administrator is erased by another."""
+    if accounts.ADMINISTRATOR in await accounts.roles_of(db, caller.id):
+        raise Problem(409, detail="Another administrator deletes your account, or takes your role before.")
+    await delete_account(db, await db.get_one(Account, caller.id))
+
+
 @router.post("/auth/activate", tags=["auth"], status_code=204, dependencies=[public, small_body])
 async def activate(request: Request, activation: Activation, client: ClientInfo) -> None:
     """Set a password with an invitation: the first one, or after it was forgotten. It does not log in."""
@@ -121,18 +131,47 @@ async def invite(db: AsyncSession, account: Account, issuer: UUID | None = None)
     """A token for 24 hours; earlier invitations are withdrawn."""
     await withdraw_invitations(db, account.id)
     issued = None if issuer is None else await db.get_one(Account, issuer)
+    return new_token(db, account, issued, INVITATION_LIFE)
+
+
+def new_token(
+    db: AsyncSession, account: Account, issuer: Account | None, life: timedelta, reason: str | None = None
+) -> str:
     token = random_token("ot")
     db.add(
         OneTimeToken(
             account_id=account.id,
             token_hash=token_hash(token),
-            expires_at=utc_now() + INVITATION_LIFE,
-            issuer_id=issuer,
-            issuer_version=None if issued is None else issued.token_version,
+            expires_at=utc_now() + life,
+            issuer_id=issuer.id if issuer else None,
+            issuer_version=issuer.token_version if issuer else None,
         )
     )
-    events.record_change(db, Event.INVITATION_CREATED, subject=account.id)
+    events.record_change(db, Event.INVITATION_CREATED, subject=account.id, reason=reason)
     return token
+
+
+async def delete_account(db: AsyncSession, account: Account) -> None:
+    """Delete a person with their sessions, keys, invitations and counters, and what references them ON DELETE CASCADE.
+
+    Audit rows and log lines keep the id, and the addresses of requests, until they are pruned. It does not check who
+    asks, nor whether an administrator is left. Raises: AccountInUse.
+    """
+    await accounts.lock(db, account.id)
+    await throttle.unlock(db, account.login)
+    await accounts.delete_with_rows(db, account.id)
+
+
+async def without_deletion(db: AsyncSession, policies: Policies) -> list[str]:
+    """For `manage doctor`: foreign keys that keep a person from being erased, without a decision on it."""
+    columns = [column for table in Base.metadata.tables.values() for column in table.columns]
+    return [
+        f"{column} references {key.target_fullname} without ondelete, so a person with such a row cannot be erased: "
+        f'ForeignKey("{key.target_fullname}", ondelete="CASCADE"), or "SET NULL", or "RESTRICT" if that is meant'
+        for column in columns
+        for key in column.foreign_keys
+        if key.column.table.name in SECURITY_TABLES and key.ondelete is None
+    ]
 
 
 async def _use(db: AsyncSession, token: str) -> Account | None:
@@ -189,3 +228,8 @@ async def _set_password(db: AsyncSession, account: Account, new_hash: str) -> Ac
     if await changed_rows(db, update(Account).where(*unchanged).values(**values)) != 1:
         raise Problem(409, detail="The password was changed in the meantime.")
     return await db.get_one(Account, account.id)
+
+
+def install(app: FastAPI) -> None:
+    app.routes.extend(router.routes)
+    hooks_of(app).hints.append(without_deletion)

@@ -7,6 +7,7 @@ work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashe
 from sqlalchemy import bindparam, select
 
 from app.database import Database
+from app.security.access.accounts import LONGEST_NAME
 from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
 from app.security.authentication.sessions import Grant
@@ -15,7 +16,6 @@ from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.tables import Account, normalise_login
 
-LONGEST_LOGIN = 254
 LOCKS_A_MINUTE = 200  # names whose refusal is an event, in one process
 
 _BY_LOGIN = select(Account.__table__).where(Account.login == bindparam("login"))
@@ -36,7 +36,7 @@ class PasswordLogin:
     async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
         """A new session. Raises: LoginFailed, Throttled, Problem 503."""
         account = await self._find(name)
-        login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes quadratic time
+        login = normalise_login(name[: LONGEST_NAME + 1])  # cut first: normalising takes quadratic time
         attempt = await self._count(login, account, client)
         verified = await self._passwords.verify(password, account.password_hash if account else None)
         if account is None or verified is None or not account.is_active or account.kind != "person":
@@ -63,7 +63,7 @@ class PasswordLogin:
         return True
 
     async def _find(self, name: str) -> Account | None:
-        if len(name) > LONGEST_LOGIN or not name.isprintable():  # a database refuses NUL and unpaired surrogates
+        if len(name) > LONGEST_NAME or not name.isprintable():  # a database refuses NUL and unpaired surrogates
             return None
         async with self._database.read() as connection:
             row = (await connection.execute(_BY_LOGIN, {"login": normalise_login(name)})).one_or_none()

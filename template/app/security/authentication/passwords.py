@@ -49,6 +49,8 @@ class PasswordSettings(SecuritySettings):
 class WeakPassword(AccountError):
     """A new password that the policy refuses. The message gives the reason and quotes nothing."""
 
+    status = 422
+
 
 class PasswordHasher:
     """Hash, verify and judge passwords. One per app."""

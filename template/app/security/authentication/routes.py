@@ -10,6 +10,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, DbSession
 from app.security.access.credentials import InvalidCredential, context_of, credentials_of, forget_on_commit
@@ -18,8 +20,11 @@ from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle, tokens
 from app.security.authentication.login import LoginFailed, PasswordLogin
 from app.security.authentication.sessions import Grant
-from app.security.authentication.throttle import ClientInfo
+from app.security.authentication.throttle import ClientInfo, client_of
+from app.security.core import events
+from app.security.core.events import Event
 from app.security.core.problems import Problem
+from app.security.core.tables import EXTERNAL_LOGIN, UNUSABLE_PASSWORD, Account
 
 FORM = "application/x-www-form-urlencoded"
 MAXIMUM_FIELDS = 20
@@ -139,6 +144,27 @@ async def token(request: Request, form: Form, client: ClientInfo) -> TokenOut:
         context_of(request).reason = outcome.reason
         raise OAuthError("invalid_grant", "The refresh token is invalid or has expired.")
     raise OAuthError("unsupported_grant_type", "Use password or refresh_token.")
+
+
+async def issue_tokens(request: Request, db: AsyncSession, account: UUID) -> TokenOut:
+    """Log in a person whose identity your route has verified elsewhere, such as at an OpenID provider.
+
+    Nothing about that identity is checked here. Find the account by the provider's issuer and subject, in a table of
+    yours: a name or an e-mail address may belong to somebody else there. It counts as a login of now for
+    `recent_login`, so have the provider ask again (`max_age`). A person without a password gets none by
+    `request_password_reset` from then on. Raises: Problem 403 for a disabled or unknown account, or a service.
+    """
+    allowed = select(Account).where(Account.id == account, Account.is_active, Account.kind == "person")
+    person = await db.scalar(allowed.with_for_update().execution_options(populate_existing=True))
+    if person is None:
+        events.record(Event.LOGIN_FAIL, outcome="failure", subject=account, reason="external")
+        raise Problem(403, detail="This account cannot log in.")
+    if person.password_hash == UNUSABLE_PASSWORD:
+        person.password_hash = EXTERNAL_LOGIN
+    events.record_change(db, Event.LOGIN_SUCCESS, actor=person.id, reason="external")
+    grant = await sessions.start(db, person, client_of(request), None)
+    forget_on_commit(request, db, person.id)  # its oldest session may have ended
+    return token_response(grant, known_scopes(request))
 
 
 @router.post(

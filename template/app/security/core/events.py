@@ -52,6 +52,7 @@ class Event(StrEnum):
     AUTHZ_ADMIN = "authz_admin"
     USER_CREATED = "user_created"
     USER_UPDATED = "user_updated"
+    USER_DELETED = "user_deleted"
     RATE_LIMIT_EXCEEDED = "excess_rate_limit_exceeded"
     MALICIOUS_CORS = "malicious_cors"
     INPUT_VALIDATION_FAIL = "input_validation_fail"

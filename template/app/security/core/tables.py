@@ -14,8 +14,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
 
-# The password hash of a person who has not chosen a password yet; no password matches it.
+# Password hashes that no password matches: of a person who has not chosen one yet, and of one who logs in elsewhere.
 UNUSABLE_PASSWORD = "!"  # noqa: S105  # nosec B105  # no hash, so nothing opens it
+EXTERNAL_LOGIN = "!external"
 
 
 def utc_now() -> datetime:

@@ -40,7 +40,7 @@ def test_a_created_person_logs_in_with_the_password_typed(users: Manage, client:
         ("create", ALICE, "-p", PASSWORD),
         ("invite", ALICE, PASSWORD),
         ("create",),
-        ("delete", ALICE),
+        ("delete", ALICE, PASSWORD),
     ],
 )
 def test_a_password_as_an_argument_is_refused(

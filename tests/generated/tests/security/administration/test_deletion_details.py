@@ -1,0 +1,154 @@
+"""Erasure of a person: what else it ends and what stops it; at the terminal."""
+
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Column, ForeignKey, MetaData, Table, Uuid
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from app.database import Base
+from app.security.access import accounts
+from app.security.access.accounts import AccountInUse
+from app.security.access.policy import Policies
+from app.security.accounts import delete_account
+from app.security.administration.self_service import without_deletion
+from app.security.core.problems import POLICY_VIOLATION
+from app.security.core.tables import Account
+from tests.security.administration.test_invitations import activate, invite
+from tests.security.fixtures import POSTGRES, Database, MakeClient
+from tests.security.http.test_websockets import sockets
+from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
+from tests.security.terminal import Manage
+from tests.security.timing import at_once, later
+
+__all__ = ["sockets"]  # a fixture
+
+AsPerson = Callable[..., Person]
+ALICE = "alice@example.com"
+
+
+def test_the_name_of_an_erased_person_is_free_again(client: TestClient, as_person: AsPerson) -> None:
+    alice = as_person(name=ALICE)
+    assert alice.delete("/users/me").status_code == 204
+
+    again = as_person(name=ALICE)
+
+    assert again.id != alice.id
+    assert again.get("/users/me").status_code == 200
+    assert alice.get("/users/me").status_code == 401
+
+
+def test_an_old_login_erases_nothing(make_client: MakeClient, as_person: AsPerson) -> None:
+    alice = as_person(client=make_client(AUTH_CACHE_SECONDS="0"))
+
+    with later(minutes=16):
+        alice.use(refresh(alice, alice.tokens["refresh_token"]).json())
+        assert alice.delete("/users/me").status_code == 401
+        assert alice.get("/users/me").status_code == 200
+
+
+def test_a_limited_login_erases_nothing(as_person: AsPerson) -> None:
+    limited = as_person(scope="notes:read")
+
+    assert limited.delete("/users/me").status_code == 403
+
+
+def test_an_account_is_erased_once(as_person: AsPerson) -> None:
+    alice = as_person()
+
+    answers = at_once([lambda: alice.delete("/users/me").status_code] * 4)
+
+    assert sorted(answers) == [204, 401, 401, 401]
+
+
+def test_an_open_socket_ends_with_the_account(sockets: TestClient, as_person: AsPerson) -> None:
+    alice = as_person(client=sockets)
+
+    with alice.websocket_connect("/echo") as socket:
+        assert alice.delete("/users/me").status_code == 204
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+
+    assert closed.value.code == POLICY_VIOLATION
+
+
+def test_an_invitation_ends_with_the_account(client: TestClient, as_person: AsPerson) -> None:
+    alice = as_person()
+    token = invite(client, alice.name)
+
+    assert alice.delete("/users/me").status_code == 204
+
+    assert activate(client, token).status_code == 400
+
+
+def test_the_terminal_erases_a_person_after_a_question(client: TestClient, manage: Manage) -> None:
+    create_person(client, ALICE)
+
+    refused = manage("users", "delete", ALICE, typed="n\n")
+    assert (refused.exit_code, log_in(client, ALICE).status_code) == (1, 200)
+
+    assert manage("users", "delete", ALICE.upper(), typed="y\n").exit_code == 0
+    assert log_in(client, ALICE).status_code == 400
+
+
+def test_the_terminal_erases_no_service_and_no_unknown_person(client: TestClient, manage: Manage) -> None:
+    Database(client).run(lambda db: accounts.create(db, "billing", kind="service"))
+
+    for name, said in (("billing", "service account"), ("nobody", "No such account")):
+        done = manage("users", "delete", name, "--yes")
+        assert done.exit_code == 1
+        assert said in done.stderr
+    assert Database(client).rows("SELECT count(*) FROM accounts") == [(1,)]
+
+
+@pytest.fixture
+def keeps(client: TestClient) -> Iterator[Callable[[UUID], None]]:
+    """A table whose rows must be kept; call it to add one for an account."""
+    kind = "uuid" if POSTGRES else "CHAR(32)"
+    Database(client).rows(f"CREATE TABLE receipts (buyer_id {kind} NOT NULL REFERENCES accounts (id))")
+    yield lambda person: Database(client).rows("INSERT INTO receipts VALUES (:id)", id=person.hex) and None
+    Database(client).rows("DROP TABLE receipts")
+
+
+def test_a_row_that_must_be_kept_keeps_its_person(
+    client: TestClient, as_person: AsPerson, manage: Manage, keeps: Callable[[UUID], None]
+) -> None:
+    alice = as_person()
+    keeps(alice.id)
+
+    answer, typed = alice.delete("/users/me"), manage("users", "delete", alice.name, "--yes")
+
+    assert answer.status_code == 409
+    assert "manage doctor" in answer.json()["detail"]
+    assert (typed.exit_code, "manage doctor" in typed.stderr) == (1, True)
+    assert alice.get("/users/me").status_code == 200
+    assert log_in(alice, alice.name, PASSWORD).status_code == 200
+
+
+def test_a_refused_erasure_leaves_the_transaction_usable(client: TestClient, keeps: Callable[[UUID], None]) -> None:
+    person = create_person(client, ALICE)
+    keeps(person)
+
+    async def delete(db: AsyncSession) -> Account | None:
+        with pytest.raises(AccountInUse):
+            await delete_account(db, await db.get_one(Account, person))
+        return await accounts.find_account(db, ALICE)
+
+    assert Database(client).run(delete) is not None
+
+
+def test_doctor_names_a_foreign_key_without_a_decision(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = MetaData()
+    Table("accounts", tables, Column("id", Uuid, primary_key=True))
+    for name, ondelete in (("notes", "CASCADE"), ("bills", "RESTRICT"), ("receipts", None)):
+        Table(name, tables, Column("owner_id", ForeignKey("accounts.id", ondelete=ondelete)))
+    monkeypatch.setattr(Base, "metadata", tables)
+
+    hints = Database(client).run(lambda db: without_deletion(db, Policies(client.app)))  # type: ignore[arg-type]
+
+    assert len(hints) == 1
+    assert hints[0].startswith("receipts.owner_id references accounts.id without ondelete")
+    assert 'ForeignKey("accounts.id", ondelete="CASCADE")' in hints[0]
