@@ -29,6 +29,7 @@ from app.security.http.errors import respond
 from app.security.http.headers import relaxed
 from app.security.http.websockets import WebSocketGuard, read_subprotocol
 
+THREADS = 40  # of `def` functions in one process, AnyIO's default
 UNREAD_BODY_SHARE = 4  # one slot in so many may be used by a body that has not arrived
 HEALTH_PATHS = ("/health/live", "/health/ready")  # probes use neither the host name nor TLS
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
@@ -115,6 +116,7 @@ class RequestGuard:
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
         total, per_client = settings.max_in_flight, settings.max_in_flight_of_one_source
         self.slots = {kind: Slots(total, per_client) for kind in ("http", "websocket")}
+        self.threads = Slots(total, min(per_client, THREADS // 2))  # so that no client keeps all of them
         self.unread_bodies = Slots(total // UNREAD_BODY_SHARE, per_client // UNREAD_BODY_SHARE)
         self.usual = Allowed(JSON, settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
         self.sockets = WebSocketGuard(app, shared, settings.max_body_bytes)
@@ -130,13 +132,15 @@ class RequestGuard:
             context.sent = self.credentials.extract(headers)
             client = self.credentials.rate_limit_key(context.sent, client_prefix(context.client_ip))
             context.rate_limit_key = client
+            in_thread = context.policy is not None and context.policy.uses_threads
+            slots = self.threads if in_thread else slots
             if context.path != HEALTH_PATHS[0]:
                 slots.acquire(client)
                 holder = client
             if scope["type"] == "websocket":
                 return await self.sockets(scope, receive, send)
             body = Body(receive, headers, allowed, self.unread_bodies, client)
-            if context.policy is not None and context.policy.uses_threads:
+            if in_thread:
                 running = await self._run_in_thread(allowed.response_seconds, scope, body.receive, send)
             else:
                 await self._run(allowed.response_seconds, scope, body.receive, send)

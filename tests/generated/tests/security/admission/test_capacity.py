@@ -148,3 +148,20 @@ def test_a_finished_request_releases_its_slot(client: TestClient) -> None:
     first, second = statuses([client] * 4), statuses([client] * 4)
 
     assert first == second == [200] * 4
+
+
+def test_one_source_never_holds_all_threads(make_client: MakeClient) -> None:
+    client = make_client(build=lambda: assemble(add_routes), address="203.0.113.1", DEVELOPMENT_NETWORKS=NETWORKS)
+    other = make_client(client.app, address="203.0.113.2")  # type: ignore[arg-type]
+    UNBLOCKED.clear()
+
+    def be_quick() -> int:
+        time.sleep(0.5)  # the others wait in their threads by now
+        status = other.get("/quick").status_code
+        UNBLOCKED.set()
+        return status
+
+    *blocked, quick = at_once([*[lambda: client.get("/blocked").status_code] * 40, be_quick])
+
+    assert sorted(blocked) == [200] * 20 + [429] * 20
+    assert quick == 200
