@@ -157,6 +157,19 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
+class NulInText(ValueError):
+    """A text with a NUL, which PostgreSQL refuses in every statement."""
+
+    sqlstate = "22021"  # character_not_in_repertoire, as PostgreSQL reports it
+
+
+def _refuse_nul(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
+    """What SQLite stored, PostgreSQL would refuse. Raises: NulInText."""
+    rows = parameters if executemany else [parameters]
+    if any(isinstance(value, str) and "\0" in value for row in rows for value in row):
+        raise NulInText
+
+
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads and then writes fails with "database is locked" under parallel writers.
     if not connection.get_execution_options().get("single_statement", False):
@@ -172,6 +185,7 @@ def _service_engine(settings: DatabaseSettings) -> AsyncEngine:
         engine = create_engine(url, {"timeout": settings.database_statement_seconds}, **pool)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        event.listen(engine.sync_engine, "before_cursor_execute", _refuse_nul)
         return engine
     limits = {
         "statement_timeout": f"{settings.database_statement_seconds * 1000:.0f}",

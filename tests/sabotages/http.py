@@ -3,7 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("http/errors", "http/test_pointers", 'if kind == "extra_forbidden":', "if False:"),
+    Sabotage("http/errors", "http/test_pointers", 'if kind == "extra_forbidden" and', "if False and"),
     Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
     Sabotage("http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
@@ -36,6 +36,10 @@ SABOTAGES = [
         'self.over_https if scope["scheme"] in ("https", "wss") else',
         "self.over_https or",
     ),
+    Sabotage(
+        "http/request_log", "http/test_what_clients_expect", 'b"").startswith(b"text/html")', 'b"").startswith(b"?")'
+    ),
+    Sabotage("http/cors", "http/test_cors_corners", "tuple if in_production() else WithLocal", "WithLocal"),
     Sabotage("http/headers", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     Sabotage("http/cors", "http/test_cors", "allow_origins=origins", 'allow_origins=["*"]'),
     Sabotage("http/errors", "http/test_error_documents", "if kind in _QUOTES_INPUT else", "if False else"),

@@ -93,9 +93,9 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
     audit.install(app)
     # {% endif %}
     _add_callers(app)
-    documents = api_docs.install(app)
-    start_up.place_ours(app, first)
     opened: Declared = public if isinstance(public, Mapping) else dict.fromkeys(public, ())
+    documents = api_docs.install(app, {*opened, *(guarded or {})})
+    start_up.place_ours(app, first)
     opened = {**opened, **dict.fromkeys(documents, ())}
     _add_middleware(app, {path: [identity.public, *also] for path, also in opened.items()} | dict(guarded or {}))
 

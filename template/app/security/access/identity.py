@@ -32,6 +32,13 @@ from app.security.core.problems import Problem
 from app.security.core.settings import in_production
 
 RESPONSE_STARTS = ("http.response.start", "websocket.accept")
+# The problem type for each error code of a challenge, so that a page can tell which login helps.
+PROBLEM_TYPES = {
+    "": "authentication-required",
+    "invalid_token": "invalid-credential",
+    "insufficient_user_authentication": "recent-login-required",
+    "insufficient_scope": "insufficient-scope",
+}
 
 
 def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, error: str = "", **extra: str) -> Problem:
@@ -46,7 +53,7 @@ def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, er
     kind = context.sent[0].kind if context.sent else credentials.kinds[0]
     parameters = {"realm": "api", "error": error, **extra}
     value = ", ".join(f'{name}="{text}"' for name, text in parameters.items() if text)
-    return Problem(status, detail=detail, headers={"WWW-Authenticate": f"{kind.challenge} {value}"})
+    return Problem(status, PROBLEM_TYPES[error], detail, {"WWW-Authenticate": f"{kind.challenge} {value}"})
 
 
 async def identify(connection: HTTPConnection) -> Principal:
@@ -182,6 +189,8 @@ class Access:
             policy = await self._admit(scope, context)
         except Problem as problem:
             return await self._refuse(problem, scope, receive, send)
+        if context.method == "HEAD" and "HEAD" not in policy.methods and policy.methods:
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
 
         async def from_that_route(message: Message) -> None:
             if message["type"] in RESPONSE_STARTS and message.get("status", 200) < 400:
@@ -213,6 +222,17 @@ class Access:
 
         handlers = ExceptionMiddleware(refused, handlers=self.shared.exception_handlers)
         await handlers(scope, receive, send)
+
+
+def _without_body(send: Send) -> Send:
+    """End a response with its headers, an endless stream too (HEAD: RFC 9110 section 9.3.2)."""
+
+    async def headers_alone(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body"})
+
+    return headers_alone
 
 
 def _check_query(policy: Policy, scope: Scope, context: RequestContext) -> None:

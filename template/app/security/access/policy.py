@@ -132,7 +132,7 @@ class Policies:
         frontends = sorted(self._declared.keys() - walked, key=len, reverse=True)
         self._frontends = [self._mount(path, _pattern(path)) for path in frontends]
         self.all += self._frontends
-        methods = {method for policy in self.all for method in policy.methods}
+        methods = {"HEAD", *(method for policy in self.all for method in policy.methods)}
         self._tables = {method: _Table(self._for(method)) for method in methods}
         self._mounts = _Table(self._for(None))
 
@@ -160,7 +160,15 @@ class Policies:
         return found
 
     def _for(self, method: str | None) -> list[Policy]:
-        return [policy for policy in self.all if not policy.methods or method in policy.methods]
+        """The policies of a method. A route for GET answers HEAD, too, unless its path has one for HEAD."""
+        heads = {policy.pattern for policy in self.all if "HEAD" in policy.methods}
+        return [
+            policy
+            for policy in self.all
+            if not policy.methods
+            or method in policy.methods
+            or (method == "HEAD" and "GET" in policy.methods and policy.pattern not in heads)
+        ]
 
     def _walk(self, app: Any, prefix: str, prefix_pattern: str, mount: str) -> Iterator[Policy]:
         """The policies of an app or a router; `mount` is the path of the outermost mount that it stands below."""

@@ -66,7 +66,7 @@ def check_target(scope: Scope, max_bytes: int) -> None:
 class Allowed:
     """What a request to one route may carry, and how long it may take; None is no limit."""
 
-    media_types: tuple[str, ...]
+    media_types: tuple[str, ...]  # none: any, for what has no route and is never read
     max_bytes: int
     body_seconds: float | None
     response_seconds: float | None
@@ -85,7 +85,7 @@ def check_body(headers: Headers, allowed: Allowed) -> None:
 
 def _check_media_type(headers: Headers, allowed: Allowed) -> None:
     media_type, separator, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
-    if media_type.strip().lower() not in allowed.media_types:
+    if allowed.media_types and media_type.strip().lower() not in allowed.media_types:
         raise Problem(415, detail=f"Send {' or '.join(allowed.media_types)}.")
     if _is_json(headers) and not _CHARSET.match(separator + parameters):
         raise Problem(415, detail="Send UTF-8.")

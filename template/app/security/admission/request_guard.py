@@ -13,8 +13,8 @@ from pydantic import Field, field_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.access.credentials import Credentials, Headers, RequestContext, context_in
-from app.security.access.policy import JSON, Declaration, Policy
-from app.security.admission.request_body import Allowed, Body, Slots, check_body, check_target, read_headers
+from app.security.access.policy import Declaration, Policy
+from app.security.admission.request_body import CLOSE, Allowed, Body, Slots, check_body, check_target, read_headers
 from app.security.core.problems import Problem
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
 from app.security.http.client_address import (
@@ -118,7 +118,7 @@ class RequestGuard:
         self.slots = {kind: Slots(total, per_client) for kind in ("http", "websocket")}
         self.threads = Slots(total, min(per_client, THREADS // 2))  # so that no client keeps all of them
         self.unread_bodies = Slots(total // UNREAD_BODY_SHARE, per_client // UNREAD_BODY_SHARE)
-        self.usual = Allowed(JSON, settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
+        self.usual = Allowed((), settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
         self.sockets = WebSocketGuard(app, shared, settings.max_body_bytes)
         self._allowed: dict[Policy | None, Allowed] = {None: self.usual}
 
@@ -203,6 +203,8 @@ class RequestGuard:
         check_target(scope, self.settings.max_url_bytes)
         if context.path not in HEALTH_PATHS:
             self._check_destination(scope, headers)
+        elif b"host" not in headers and scope.get("http_version") == "1.1":
+            raise Problem(400, detail="Send a Host header.", headers=CLOSE)  # RFC 9112 section 3.2
         policy = context.policy = context.policies.find(context.method, context.path)
         context.route = policy.path if policy else None
         allowed = self._allowed.get(policy) or self._allow(policy)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from urllib.parse import quote
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from app.security.access.credentials import Credentials
 from app.security.access.policy import Policies, Policy
@@ -101,11 +104,11 @@ def _page(app: FastAPI, root_path: str) -> Response:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
     csp = f"default-src 'none'; script-src 'self' {allowed}; {CSP}"
-    return HTMLResponse(html, headers={"Content-Security-Policy": csp, "Cross-Origin-Opener-Policy": "same-origin"})
+    return HTMLResponse(html, headers={"Content-Security-Policy": csp})
 
 
-def install(app: FastAPI) -> tuple[str, ...]:
-    """Add the documents in development. Returns their paths."""
+def install(app: FastAPI, declared: Collection[str]) -> tuple[str, ...]:
+    """Add the documents in development, and lead `/` to them unless you serve it. Returns their paths."""
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     package = None if in_production() else find_spec(PACKAGE)
     if package is None or package.origin is None:
@@ -123,4 +126,12 @@ def install(app: FastAPI) -> tuple[str, ...]:
     app.add_route(DOCS, docs, include_in_schema=False)
     app.add_route(OPENAPI, openapi_json, include_in_schema=False)
     app.mount(ASSETS, StaticFiles(directory=Path(package.origin).parent / "static"))
-    return PATHS
+    root: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    if "/" in declared or any(route.matches({**root})[0] is not Match.NONE for route in app.routes):
+        return PATHS
+
+    async def to_docs(request: Request) -> Response:
+        return RedirectResponse(_root_path(request) + DOCS)
+
+    app.add_route("/", to_docs, include_in_schema=False)
+    return ("/", *PATHS)

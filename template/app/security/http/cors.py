@@ -1,10 +1,11 @@
 """CORS: the web pages that may call, by their origins (ASVS 5.0 V3.4.2, V3.5.2). Never with cookies, never a wildcard.
 
 The middleware is outside of everything that refuses, so that an allowed page can read a refusal. Development adds the
-usual ports of local front ends.
+front ends of this machine, at any port.
 """
 
 import re
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from pydantic import field_validator
@@ -18,7 +19,7 @@ from app.security.access.policy import Policies
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
-from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
+from app.security.core.settings import CommaSeparated, SecuritySettings, ServiceSettings, in_production
 from app.security.http import errors
 
 ORIGINS = [
@@ -26,14 +27,21 @@ ORIGINS = [
     "{{= origin }}",
     # {% endfor %}
 ]
-LOCAL_PORTS = (3000, 4200, 5173, 8080)  # development servers of common front ends
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
-EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
+EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "Location")
 PREFLIGHT_SECONDS = 600
 VARY = (b"vary", b"Origin")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _ORIGIN = re.compile(rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::(?:{_PORT}))?\Z")
+_LOCAL = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?\Z")
+
+
+class WithLocalOrigins(tuple[str, ...]):
+    """Those of development: the named ones, and every front end of this machine."""
+
+    def __contains__(self, origin: object) -> bool:
+        return super().__contains__(origin) or bool(_LOCAL.match(str(origin)))
 
 
 class CorsSettings(SecuritySettings):
@@ -53,16 +61,11 @@ class CorsSettings(SecuritySettings):
         plain = any(not origin.startswith("https://") for origin in self.cors_origins)
         return ["CORS_ORIGINS: every origin must start with https://"] if plain else []
 
-    def allowed(self) -> list[str]:
-        """The origins of this environment."""
-        hosts = () if in_production() else ("localhost", "127.0.0.1")
-        return [*self.cors_origins, *(f"http://{host}:{port}" for host in hosts for port in LOCAL_PORTS)]
-
 
 class Cors(CORSMiddleware):
     """Starlette's middleware, with problem documents and an event for a refused origin."""
 
-    def __init__(self, app: ASGIApp, origins: list[str], methods: list[str]) -> None:
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...], methods: list[str]) -> None:
         super().__init__(
             app,
             allow_origins=origins,
@@ -73,10 +76,12 @@ class Cors(CORSMiddleware):
             max_age=PREFLIGHT_SECONDS,
         )
         self.reported = OnceAMinute()
+        own = urlsplit(ServiceSettings.current().public_base_url)
+        self.own = f"{own.scheme}://{own.netloc}"  # browsers send Origin with each POST of a page of the service, too
 
     def is_allowed_origin(self, origin: str) -> bool:
         allowed = super().is_allowed_origin(origin)
-        if not allowed:
+        if not allowed and origin != self.own:
             shown = origin if len(origin) <= 200 and _ORIGIN.match(origin) else "invalid"
             self.reported.record(shown, Event.MALICIOUS_CORS, subject=shown)
         return allowed
@@ -105,6 +110,7 @@ class Cors(CORSMiddleware):
 
 
 def install(app: FastAPI) -> None:
-    methods = {method for policy in Policies(app).all for method in policy.methods} - {"WEBSOCKET"}
-    origins = app.state.cors_origins = CorsSettings.current().allowed()
+    methods = {"HEAD", *(method for policy in Policies(app).all for method in policy.methods)} - {"WEBSOCKET"}
+    kind = tuple if in_production() else WithLocalOrigins
+    origins = app.state.cors_origins = kind(CorsSettings.current().cors_origins)
     app.add_middleware(Cors, origins=origins, methods=sorted(methods))

@@ -30,6 +30,7 @@ from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
 
 LONGEST_POINTER = 500
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,32}\Z")  # of an unknown member; a longer one may be a secret
 # Kinds of validation errors whose message quotes a piece of the input.
 _QUOTES_INPUT = (
     "uuid_parsing",
@@ -112,9 +113,9 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 
 def _explain(problem: dict[str, Any]) -> dict[str, str]:
-    """Where and what, without the input: neither its value nor the name of an undeclared member."""
+    """Where and what, without the input: neither its value nor an odd name of an undeclared member."""
     kind, location = str(problem["type"]), problem["loc"]
-    if kind == "extra_forbidden":
+    if kind == "extra_forbidden" and not _PLAIN_NAME.match(str(location[-1])):
         location = location[:-1]
     detail = "is not valid" if kind in _QUOTES_INPUT else str(problem["msg"])
     return {"pointer": f"/{'/'.join(map(str, location))}"[:LONGEST_POINTER], "detail": detail, "code": kind}

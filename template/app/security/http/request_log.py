@@ -15,7 +15,7 @@ from app.security.access.policy import WEBSOCKET
 from app.security.core import events, logs
 from app.security.core.events import Event
 from app.security.http.client_address import client_ip
-from app.security.http.headers import security_headers
+from app.security.http.headers import document_headers, security_headers
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}  # what servers send for them
@@ -45,6 +45,7 @@ class RequestLog:
         self.app = app
         self.shared = shared
         self.headers, self.over_https = security_headers()
+        self.of_documents = document_headers()
         self.values: dict[str, Any] = {}
         self.flushing_in: asyncio.AbstractEventLoop | None = None
 
@@ -76,12 +77,14 @@ class RequestLog:
         """Add our headers. Where the response sets one itself, that stays: a route may, for example, allow caching."""
         context.status = message["status"]
         headers = message["headers"] = [*message.get("headers", ())]  # ASGI allows an iterator
-        present = {name.lower() for name, _ in headers}
+        present = {name.lower(): value for name, value in headers}
         csp = context.policy.limits.get("content_security_policy") if context.policy else None
         if csp and CSP not in present:
-            present.add(CSP)
+            present[CSP] = csp
             headers.append((CSP, csp))
         security = self.over_https if scope["scheme"] in ("https", "wss") else self.headers
+        if present.get(b"content-type", b"").startswith(b"text/html"):
+            security = [*security, *self.of_documents]
         headers += [item for item in security if item[0] not in present]
         headers.append((b"x-request-id", context.request_id.encode()))
 

@@ -70,7 +70,7 @@ class WebSocketGuard:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         own = f"{'https' if scope['scheme'] == 'wss' else 'http'}://{headers.get('host')}"
-        if origin not in (None, own, *getattr(self.shared.state, "cors_origins", ())):
+        if origin not in (None, own) and origin not in getattr(self.shared.state, "cors_origins", ()):
             self.reported.record(context_in(scope).client_ip, Event.MALICIOUS_CORS, reason="websocket_origin")
             raise Problem(403, detail="No page of this origin may open a WebSocket.")
 

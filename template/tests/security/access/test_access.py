@@ -169,7 +169,7 @@ def test_an_owners_404_handler_responds_to_unknown_paths(environment: Environmen
 
     assert client.get("/nothing").text == "a page of the owner"
     assert client.get("/guarded").headers["content-type"] == "application/problem+json"
-    assert client.post("/guarded").headers["allow"] == "GET"
+    assert client.post("/guarded").headers["allow"] == "GET, HEAD"
 
 
 def test_an_app_without_secure_serves_nothing_and_names_what_to_add() -> None:

@@ -68,10 +68,60 @@ def test_an_empty_line_of_the_env_file_allows_no_origin(
 
     environment(FASTAPI_ENV="production")
 
-    assert CorsSettings.current().allowed() == []
+    assert CorsSettings.current().cors_origins == []
 
 
 def test_a_long_origin_is_recorded_as_invalid(client: TestClient, recorded: list[dict[str, Any]]) -> None:
     client.get("/mine", headers={"Origin": f"https://{'a.' * 5000}example"})
 
     assert [event["subject"] for event in recorded if event["event"] == "malicious_cors"] == ["invalid"]
+
+
+OWN = {"development": "http://localhost:8000", "production": "https://api.example.com"}
+
+
+@pytest.mark.parametrize("where", OWN)
+def test_a_page_of_the_service_itself_is_no_foreign_origin(
+    make_client: MakeClient, recorded: list[dict[str, Any]], where: str
+) -> None:
+    """Browsers send Origin with each POST, such as a login from the API documents."""
+    own = OWN[where]
+    client = make_client(production=where == "production")
+
+    response = client.get("/health/live", headers={"Origin": own, "Host": own.partition("://")[2]})
+    client.get("/health/live", headers={"Origin": "https://evil.example", "Host": own.partition("://")[2]})
+
+    assert response.status_code == 200
+    found = [event["subject"] for event in recorded if event["event"] == "malicious_cors"]
+    assert found == ["https://evil.example"]
+
+
+def test_the_public_address_behind_a_proxy_is_no_foreign_origin(
+    make_client: MakeClient, recorded: list[dict[str, Any]]
+) -> None:
+    client = make_client(production=True, PUBLIC_BASE_URL="https://www.example.com/api")
+
+    client.get("/health/live", headers={"Origin": "https://www.example.com"})
+
+    assert [event for event in recorded if event["event"] == "malicious_cors"] == []
+
+
+@pytest.mark.parametrize("header", ["WWW-Authenticate", "Location"])
+def test_an_allowed_page_reads_which_login_helps_and_what_was_created(client: TestClient, header: str) -> None:
+    exposed = client.get("/mine", headers={"Origin": ALLOWED}).headers["access-control-expose-headers"]
+
+    assert header in exposed.split(", ")
+
+
+def test_an_allowed_page_may_send_head(client: TestClient) -> None:
+    assert preflight(client, ALLOWED, "HEAD").status_code == 204
+
+
+@pytest.mark.parametrize("port", [1234, 3001, 4321, 5174, 8081])
+def test_in_development_a_front_end_has_any_port_of_this_machine(make_client: MakeClient, port: int) -> None:
+    development, production = make_client(), make_client(production=True)
+
+    for origin in (f"http://localhost:{port}", f"http://127.0.0.1:{port}"):
+        assert preflight(development, origin).headers.get("access-control-allow-origin") == origin
+        assert "access-control-allow-origin" not in preflight(production, origin).headers
+    assert "access-control-allow-origin" not in preflight(development, f"http://localhost:{port}.evil.example").headers

@@ -74,7 +74,7 @@ def test_a_parameter_that_stands_once_is_not_repeated(below: Below, path: str) -
     assert below().get(f"{path}?limit=1&limit=2").status_code == 422
 
 
-@pytest.mark.parametrize(("path", "methods"), [("/upload", "POST, PUT"), ("/mounted/inside", "DELETE, GET")])
+@pytest.mark.parametrize(("path", "methods"), [("/upload", "POST, PUT"), ("/mounted/inside", "DELETE, GET, HEAD")])
 def test_a_refusal_names_every_method_of_the_path(below: Below, path: str, methods: str) -> None:
     answer = below().patch(path)
 
