@@ -13,7 +13,7 @@ from tests.nightly import EVERYTHING
 from tests.rendering import Environment, Project, Template, git_environment, install, snapshot
 from tests.variants import ALL
 
-collect_ignore = ["generated"]  # it runs inside generated projects
+collect_ignore = ["generated", "ecosystem"]  # they run inside generated projects
 
 
 LEFT_OUT: dict[str, int] = {}  # what waits for the nightly run: how many rows of which test
