@@ -104,12 +104,13 @@ class Policy:
     @cached_property
     def single_parameters(self) -> frozenset[str]:
         """Query parameters that take one value, those of a model in `Query()` among them."""
-        found: set[str] = set()
-        for parameter in _fields(self.dependant, "query_params"):
-            schema = _schema(parameter)
-            members = schema.get("properties") or {parameter.alias: schema}
-            found.update(name for name, member in members.items() if not _is_list(member))
-        return frozenset(found)
+        found = _members(self.dependant, "query_params")
+        return frozenset(name for name, member in found if not _is_list(member))
+
+    @cached_property
+    def headers(self) -> frozenset[str]:
+        """The request headers that it reads with `Header()`."""
+        return frozenset(name.replace("_", "-") for name, _ in _members(self.dependant, "header_params"))
 
     @cached_property
     def uses_threads(self) -> bool:
@@ -243,6 +244,13 @@ def _fields(dependant: Any, kind: str) -> Iterator[Any]:
         yield from getattr(dependant, kind)
         for dependency in dependant.dependencies:
             yield from _fields(dependency, kind)
+
+
+def _members(dependant: Any, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name and the schema of each parameter, or of each member where a parameter is a model."""
+    for parameter in _fields(dependant, kind):
+        schema = _schema(parameter)
+        yield from (schema.get("properties") or {parameter.alias: schema}).items()
 
 
 def _schema(field: Any) -> dict[str, Any]:

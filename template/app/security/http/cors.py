@@ -1,7 +1,8 @@
 """CORS: the web pages that may call, by their origins (ASVS 5.0 V3.4.2, V3.5.2). Never with cookies, never a wildcard.
 
 The middleware is outside of everything that refuses, so that an allowed page can read a refusal. Development adds the
-front ends of this machine, at any port.
+front ends of this machine, at any port. A page may send the headers that routes read with `Header()`, and those of
+REQUEST_HEADERS and CORS_ALLOW_HEADERS.
 """
 
 import re
@@ -27,12 +28,14 @@ ORIGINS = [
     "{{= origin }}",
     # {% endfor %}
 ]
-REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
+TRACE_HEADERS = ("baggage", "traceparent", "tracestate")  # W3C Trace Context and Baggage
+REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", *TRACE_HEADERS)
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "Location")
 PREFLIGHT_SECONDS = 600
 VARY = (b"vary", b"Origin")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _ORIGIN = re.compile(rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::(?:{_PORT}))?\Z")
 _LOCAL = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?\Z")
 
@@ -48,6 +51,8 @@ class CorsSettings(SecuritySettings):
     model_config = SettingsConfigDict(env_ignore_empty=False)  # empty allows no page
 
     cors_origins: CommaSeparated = ORIGINS
+    cors_allow_headers: CommaSeparated = []  # which pages may send, beside REQUEST_HEADERS and those of the routes
+    cors_expose_headers: CommaSeparated = []  # which pages may read, beside EXPOSED_HEADERS
 
     @field_validator("cors_origins")
     @classmethod
@@ -57,22 +62,34 @@ class CorsSettings(SecuritySettings):
                 raise ValueError("write origins such as https://app.example.com: no path, no wildcard, lower case")
         return value
 
+    @field_validator("cors_allow_headers", "cors_expose_headers")
+    @classmethod
+    def _are_headers(cls, value: list[str]) -> list[str]:
+        if not all(map(_HEADER.match, value)):
+            raise ValueError("write names of headers such as X-Tenant: no wildcard")
+        return value
+
     def weaknesses(self) -> list[str]:
         plain = any(not origin.startswith("https://") for origin in self.cors_origins)
         return ["CORS_ORIGINS: every origin must start with https://"] if plain else []
+
+    def allowed(self) -> tuple[str, ...]:
+        """The origins of this environment."""
+        return (tuple if in_production() else WithLocalOrigins)(self.cors_origins)
 
 
 class Cors(CORSMiddleware):
     """Starlette's middleware, with problem documents and an event for a refused origin."""
 
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...], methods: list[str]) -> None:
+    def __init__(self, app: ASGIApp, settings: CorsSettings, methods: list[str], headers: set[str]) -> None:
+        self.request_headers = [*REQUEST_HEADERS, *sorted({*headers, *settings.cors_allow_headers})]
         super().__init__(
             app,
-            allow_origins=origins,
+            allow_origins=settings.allowed(),
             allow_methods=methods,
-            allow_headers=REQUEST_HEADERS,
+            allow_headers=self.request_headers,
             allow_credentials=False,
-            expose_headers=EXPOSED_HEADERS,
+            expose_headers=[*EXPOSED_HEADERS, *settings.cors_expose_headers],
             max_age=PREFLIGHT_SECONDS,
         )
         self.reported = OnceAMinute()
@@ -101,16 +118,24 @@ class Cors(CORSMiddleware):
         response = super().preflight_response(request_headers)
         headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
         # Starlette adds the headers that browsers send without asking.
-        headers["access-control-allow-headers"] = ", ".join(REQUEST_HEADERS)
+        headers["access-control-allow-headers"] = ", ".join(self.request_headers)
         if response.status_code == 200:
             return Response(status_code=204, headers=headers)
         context = events.current.get()
-        problem = Problem(400, detail="No page of this origin may send such a request.", headers=headers)
+        problem = Problem(400, detail=self._refusal(request_headers), headers=headers)
         return errors.respond(problem, context.request_id if context else "")
+
+    def _refusal(self, asked: Headers) -> str:
+        sent = asked.get("access-control-request-headers", "").lower().replace(" ", "").split(",")
+        refused = [name for name in sent if name not in self.allow_headers and _HEADER.match(name)]
+        if refused and super().is_allowed_origin(asked["origin"]):
+            return f"No page may send the header {refused[0]} (CORS_ALLOW_HEADERS)."
+        return "No page of this origin may send such a request."
 
 
 def install(app: FastAPI) -> None:
-    methods = {"HEAD", *(method for policy in Policies(app).all for method in policy.methods)} - {"WEBSOCKET"}
-    kind = tuple if in_production() else WithLocalOrigins
-    origins = app.state.cors_origins = kind(CorsSettings.current().cors_origins)
-    app.add_middleware(Cors, origins=origins, methods=sorted(methods))
+    policies, settings = Policies(app).all, CorsSettings.current()
+    methods = {"HEAD", *(method for policy in policies for method in policy.methods)} - {"WEBSOCKET"}
+    headers = {name for policy in policies for name in policy.headers}
+    app.state.cors_origins = settings.allowed()
+    app.add_middleware(Cors, settings=settings, methods=sorted(methods), headers=headers)

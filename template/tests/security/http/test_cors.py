@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from app.security.access.identity import public, require_scope
 from app.security.core.problems import Problem
 from app.security.core.settings import problems
-from app.security.http.cors import EXPOSED_HEADERS, ORIGINS
+from app.security.http.cors import EXPOSED_HEADERS, ORIGINS, REQUEST_HEADERS
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
@@ -70,7 +70,7 @@ def test_an_allowed_page_may_call(client: TestClient, origin: str) -> None:
     assert (first.status_code, first.content) == (204, b"")
     assert first.headers["access-control-allow-origin"] == origin
     assert first.headers["access-control-max-age"] == "600"
-    assert first.headers["access-control-allow-headers"] == "Authorization, Content-Type, X-API-Key, X-Request-ID"
+    assert first.headers["access-control-allow-headers"] == ", ".join(REQUEST_HEADERS)
     assert answer.headers["access-control-allow-origin"] == origin
     assert answer.headers["access-control-expose-headers"] == ", ".join(EXPOSED_HEADERS)
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from fastapi import FastAPI, Header
+from pydantic import BaseModel
 from starlette.testclient import TestClient
 
+from app.security.access.identity import public
 from app.security.core import settings
 from app.security.http.cors import CorsSettings
 from tests.security.build_app import assemble
@@ -18,6 +21,16 @@ from tests.security.http.test_cors import (
 )
 
 ALLOWED, ANOTHER = "https://app.example.com", "https://shop.example.com:8443"
+
+
+class Look(BaseModel):
+    x_color: str = ""
+    x_size: int = 0
+
+
+def add_readers(app: FastAPI) -> None:
+    @app.get("/mine", dependencies=[public])
+    async def mine(x_tenant: Annotated[str, Header()], look: Annotated[Look, Header()]) -> None: ...
 
 
 def test_an_allowed_page_reads_when_to_try_again(client: TestClient) -> None:
@@ -34,6 +47,44 @@ def test_no_other_header_may_be_sent(client: TestClient, header: str) -> None:
 
     assert answer.status_code == 400
     assert "evil" not in answer.headers["access-control-allow-headers"].lower()
+    assert answer.json()["detail"] == f"No page may send the header {header.lower().split()[-1]} (CORS_ALLOW_HEADERS)."
+
+
+def test_a_refused_origin_is_no_question_of_headers(client: TestClient) -> None:
+    answer = preflight(client, "https://evil.example", headers="x-evil")
+
+    assert answer.json()["detail"] == "No page of this origin may send such a request."
+    assert "evil" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "header", ["traceparent", "tracestate, baggage", "x-tenant", "x-color, x-size", "x-from-setting"]
+)
+def test_a_page_may_send_headers_that_routes_read_traces_and_what_the_setting_names(
+    make_client: MakeClient, header: str
+) -> None:
+    client = make_client(
+        build=lambda: assemble(add_readers), production=True, CORS_ORIGINS=ALLOWED, CORS_ALLOW_HEADERS="X-Set"
+    )
+
+    assert preflight(client, ALLOWED, headers=header).status_code == 204
+
+
+def test_a_page_may_read_the_response_headers_that_the_setting_names(make_client: MakeClient) -> None:
+    client = make_client(production=True, CORS_ORIGINS=ALLOWED, CORS_EXPOSE_HEADERS="X-Total-Count, Link")
+
+    exposed = client.get("/health/live", headers={"Origin": ALLOWED}).headers["access-control-expose-headers"]
+
+    assert {"X-Total-Count", "Link", "Retry-After"} <= set(exposed.split(", "))
+
+
+@pytest.mark.parametrize("value", ["*", "X-Evil: 1", "X_Tenant", "X Tenant"])
+def test_an_invalid_header_fails_the_start(environment: Callable[..., None], value: str) -> None:
+    environment(FASTAPI_ENV="production", CORS_ALLOW_HEADERS=value)
+
+    found = [problem for problem in settings.problems() if problem.startswith("CORS_ALLOW_HEADERS: ")]
+
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PURGE"])
