@@ -1,20 +1,26 @@
 """The guides in docs/how-to: their code is put into a project, linted, type-checked strictly, and run.
 
+What a guide adds with `uv add` is installed into a copy of the shared environment.
+
 A block with a title is a file: new, or added to the end of what is there. In `app/main.py` its imports follow the
 others, and its other lines stand before `secure(app)`, or instead of it where the block calls it.
 """
 
+import os
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.rendering import ROOT, Project, Template
+from tests.rendering import ROOT, Environment, Project, Template
 from tests.variants import ALL
 
 GUIDES = {path.stem: path for path in sorted((ROOT / "docs/how-to").glob("[a-z]*.md"))}
 BLOCK = re.compile(r'^```python title="(?P<file>[^"]+)"\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
+PACKAGES = re.compile(r"^uv add (.+)$", re.MULTILINE)
 MOST_LINES = 25  # of an owner's code, without imports and tests
 CALL = "    secure(app)\n"
 
@@ -55,6 +61,16 @@ def _assemble(service: Project, code: str) -> None:
     service.replace("app/main.py", CALL, body if "secure(app" in body else body + CALL)
 
 
+def _with_packages(service: Project, guide: str, folder: Path) -> Project:
+    names = [name for line in PACKAGES.findall(GUIDES[guide].read_text()) for name in line.split()]
+    if not names or service.environment is None:
+        return service
+    shutil.copytree(service.environment.path, folder, symlinks=True, copy_function=os.link)
+    extended = Project(service.path, Environment(folder))
+    extended.must("uv", "--quiet", "pip", "install", "--python", str(folder / "bin/python"), *names)
+    return extended
+
+
 @pytest.mark.parametrize("guide", GUIDES)
 def test_a_guide_is_short(guide: str) -> None:
     own = [line for block in blocks(guide) if not block.is_test for line in block.lines()]
@@ -63,8 +79,10 @@ def test_a_guide_is_short(guide: str) -> None:
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_the_code_of_a_guide_works(project: Callable[..., Project], runnable: Template, guide: str) -> None:
-    service = project(**ALL)
+def test_the_code_of_a_guide_works(
+    project: Callable[..., Project], runnable: Template, tmp_path: Path, guide: str
+) -> None:
+    service = _with_packages(project(**ALL), guide, tmp_path / "environment")
     code = blocks(guide)
     for block in code:
         _write(service, block)

@@ -4,6 +4,15 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage(
+        "admission/request_guard", "admission/test_internal_routes", "if forwarded or not contains", "if not contains"
+    ),
+    Sabotage(
+        "admission/request_guard",
+        "admission/test_internal_routes",
+        'not contains(self.internal, scope["state"]["peer"])',
+        "False",
+    ),
+    Sabotage(
         "admission/request_guard",
         "admission/test_request_guard",
         'host_name(headers[b"host"]) not in self.hosts',

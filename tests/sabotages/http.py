@@ -4,6 +4,12 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage("http/errors", "http/test_pointers", 'if kind == "extra_forbidden" and', "if False and"),
+    Sabotage(
+        "http/request_log",
+        "http/test_on_response",
+        "context.method if context.method in METHODS else OTHER",
+        "context.method",
+    ),
     Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
     Sabotage("http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),

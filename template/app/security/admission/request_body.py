@@ -70,6 +70,7 @@ class Allowed:
     max_bytes: int
     body_seconds: float | None
     response_seconds: float | None
+    internal: bool = False
 
 
 def check_body(headers: Headers, allowed: Allowed) -> None:

@@ -34,6 +34,7 @@ UNREAD_BODY_SHARE = 4  # one slot in so many may be used by a body that has not 
 HEALTH_PATHS = ("/health/live", "/health/ready")  # probes use neither the host name nor TLS
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 LOOPBACK = [parse_network("127.0.0.0/8"), parse_network("::1")]
+PRIVATE_NETWORKS = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
 Work = asyncio.Task[Any]
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?\Z")
 
@@ -48,6 +49,7 @@ def host_name(header: bytes) -> str | None:
 class RequestGuardSettings(SecuritySettings):
     trusted_hosts: CommaSeparated = []  # the host names of this service
     development_networks: CommaSeparated = []  # clients that may call in development, beside this machine
+    internal_networks: CommaSeparated = PRIVATE_NETWORKS  # clients that may call an `internal` route
     max_header_bytes: int = Field(16 * 1024, ge=1024)
     max_url_bytes: int = Field(4096, ge=256)
     max_body_bytes: int = Field(1024 * 1024, ge=1024)
@@ -64,7 +66,7 @@ class RequestGuardSettings(SecuritySettings):
                 raise ValueError("write host names without port or wildcard, such as api.example.com")
         return value
 
-    @field_validator("development_networks")
+    @field_validator("development_networks", "internal_networks")
     @classmethod
     def _are_networks(cls, value: list[str]) -> list[str]:
         return [str(parse_network(item)) for item in value]
@@ -77,7 +79,9 @@ def _late() -> Problem:
     return Problem(504, detail="The response took too long.")
 
 
-class _Limits(Declaration):
+class Bounds(Declaration):
+    """What a route allows beyond the general bounds, or short of them."""
+
     def __init__(self, **limits: Any) -> None:
         self.limits = limits
 
@@ -90,12 +94,16 @@ class _Limits(Declaration):
 def accepts(*media_types: str, max_bytes: int | None = None) -> params.Depends:
     """This route accepts bodies of these media types, and up to so many bytes (default: MAX_BODY_BYTES)."""
     limits = {"max_bytes": max_bytes} if max_bytes else {}
-    return Depends(_Limits(media_types=tuple(map(str.lower, media_types)), **limits))  # type: ignore[no-any-return]
+    return Depends(Bounds(media_types=tuple(map(str.lower, media_types)), **limits))  # type: ignore[no-any-return]
 
 
 def deadline(seconds: float | None) -> params.Depends:
     """This route may take so long until its response starts; None is no limit. A `def` endpoint's thread runs on."""
-    return Depends(_Limits(seconds=seconds))  # type: ignore[no-any-return]
+    return Depends(Bounds(seconds=seconds))  # type: ignore[no-any-return]
+
+
+internal: params.Depends = Depends(Bounds(internal=True))
+"""This route is for INTERNAL_NETWORKS, such as a scraper's: by address and over http, and never through a proxy."""
 
 
 def content_security_policy(directives: str) -> params.Depends:
@@ -103,7 +111,7 @@ def content_security_policy(directives: str) -> params.Depends:
 
     "default-src 'self'; form-action 'self'" allows styles, scripts, images and forms of this service.
     """
-    return Depends(_Limits(content_security_policy=relaxed(directives)))  # type: ignore[no-any-return]
+    return Depends(Bounds(content_security_policy=relaxed(directives)))  # type: ignore[no-any-return]
 
 
 class RequestGuard:
@@ -114,6 +122,7 @@ class RequestGuard:
         self.production = in_production()
         self.hosts = {*settings.trusted_hosts, *(() if self.production else LOCAL_HOSTS)}
         self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
+        self.internal = list(map(parse_network, settings.internal_networks))
         total, per_client = settings.max_in_flight, settings.max_in_flight_of_one_source
         self.slots = {kind: Slots(total, per_client) for kind in ("http", "websocket")}
         self.threads = Slots(total, min(per_client, THREADS // 2))  # so that no client keeps all of them
@@ -201,13 +210,15 @@ class RequestGuard:
         headers = read_headers(scope, self.settings.max_header_bytes)
         strip_untrusted_headers(scope)
         check_target(scope, self.settings.max_url_bytes)
-        if context.path not in HEALTH_PATHS:
-            self._check_destination(scope, headers)
-        elif b"host" not in headers and scope.get("http_version") == "1.1":
-            raise Problem(400, detail="Send a Host header.", headers=CLOSE)  # RFC 9112 section 3.2
         policy = context.policy = context.policies.find(context.method, context.path)
         context.route = policy.path if policy else None
         allowed = self._allowed.get(policy) or self._allow(policy)
+        if not allowed.internal and context.path not in HEALTH_PATHS:
+            self._check_destination(scope, headers)
+        elif b"host" not in headers and scope.get("http_version") == "1.1":
+            raise Problem(400, detail="Send a Host header.", headers=CLOSE)  # RFC 9112 section 3.2
+        if allowed.internal:
+            self._check_internal(scope)
         check_body(headers, allowed)
         return headers, allowed
 
@@ -223,6 +234,7 @@ class RequestGuard:
             max_bytes=min(size for size in sizes if size is not None),
             body_seconds=limits.get("seconds", body_seconds),
             response_seconds=limits.get("seconds", usual.response_seconds),
+            internal=limits.get("internal", False),
         )
         return allowed
 
@@ -234,6 +246,12 @@ class RequestGuard:
         local = (server is not None and server[1] is None) if peer is None else parse_address(peer) is None
         if not (local or contains(self.networks, peer)):
             raise Problem(403, detail="In development only this machine may call (DEVELOPMENT_NETWORKS).")
+
+    def _check_internal(self, scope: Scope) -> None:
+        """The peer itself must be internal: a proxy inside that network forwards what anybody sends."""
+        forwarded = any(name == b"x-forwarded-for" for name, _ in scope["headers"])
+        if forwarded or not contains(self.internal, scope["state"]["peer"]):
+            raise Problem(403, detail="Only clients of INTERNAL_NETWORKS may call, and not through a proxy.")
 
     def _check_destination(self, scope: Scope, headers: Headers) -> None:
         if b"host" not in headers or host_name(headers[b"host"]) not in self.hosts:

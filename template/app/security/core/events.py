@@ -107,18 +107,18 @@ class Details(TypedDict, total=False):
     reason: str | None  # a code, never text from a request
 
 
-def record(event: Event, **details: Unpack[Details]) -> None:
-    """Write one event."""
+def record(event: StrEnum, **details: Unpack[Details]) -> None:
+    """Write one event, of any StrEnum: `record(Mine.EXPORTED, subject=note.id)`. The request adds its fields."""
     logs.write(_announce(None, event, details))
 
 
-def record_change(db: AsyncSession, event: Event, **details: Unpack[Details]) -> None:
+def record_change(db: AsyncSession, event: StrEnum, **details: Unpack[Details]) -> None:
     """Write one event once its change is committed, and not if it is rolled back."""
     fields = _announce(db, event, details)
     after_commit(db, lambda: logs.write(fields))
 
 
-def _announce(db: AsyncSession | None, event: Event, details: Details) -> Fields:
+def _announce(db: AsyncSession | None, event: StrEnum, details: Details) -> Fields:
     """The fields of an event, once every listener has them."""
     context, actor, subject = current.get(), details.get("actor"), details.get("subject")
     values = {
@@ -147,7 +147,7 @@ class OnceAMinute:
         self._most = most
         self._names: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when last written, suppressed since then
 
-    def record(self, name: str, event: Event, *, subject: str | None = None, reason: str | None = None) -> None:
+    def record(self, name: str, event: StrEnum, *, subject: str | None = None, reason: str | None = None) -> None:
         """Write a failure if it is due; its reason counts those of this name that were suppressed before it."""
         suppressed = self._suppressed_before(name)
         if suppressed is None:

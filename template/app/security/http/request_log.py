@@ -4,8 +4,9 @@ import asyncio
 import re
 import secrets
 import time
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,29 @@ CSP = b"content-security-policy"
 AGENT_BYTES, AGENT_CHARACTERS = 1024, 200  # read of a User-Agent, and kept of it
 _NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as long
 FLUSH_SECONDS = 0.1  # that an access line may stay in the buffer of stdout
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", WEBSOCKET}
+OTHER = "OTHER"
+
+
+class Responded(NamedTuple):
+    """One complete response. Its texts are few, whatever clients send: they may be labels of a metric."""
+
+    method: str  # or OTHER; WEBSOCKET where `seconds` is the life of a socket
+    route: str  # the template of its path, empty where there is none
+    status: int  # 0 where the client left before a response
+    seconds: float
+    reason: str  # why it was refused, such as rate_limit or request_guard; else empty
+
+
+Observer = Callable[[Responded], None]
+_observers: list[Observer] = []
+
+
+def on_response(observer: Observer) -> Observer:
+    """Call this function after every response, those refused before any route among them. It must not wait."""
+    if observer not in _observers:
+        _observers.append(observer)
+    return observer
 
 
 @lru_cache(maxsize=1024)
@@ -71,7 +95,10 @@ class RequestLog:
             await self.app(scope, receive, sender)
         finally:
             events.current.reset(token)
-            self._access(context, started)
+            seconds = time.perf_counter() - started
+            self._access(context, seconds)
+            for observer in _observers:
+                observer(_responded(context, seconds))
 
     def _start_response(self, message: Message, context: RequestContext, scope: Scope) -> None:
         """Add our headers. Where the response sets one itself, that stays: a route may, for example, allow caching."""
@@ -110,13 +137,13 @@ class RequestLog:
             context.client_request_id = inbound.decode()
         return context
 
-    def _access(self, context: RequestContext, started: float) -> None:
+    def _access(self, context: RequestContext, seconds: float) -> None:
         fields: dict[str, Any] = {
             "event": _NAME,
             "actor": context.actor,
             "client_ip": context.client_ip,
             "method": context.method,
-            "milliseconds": int((time.perf_counter() - started) * 10_000) / 10,
+            "milliseconds": int(seconds * 10_000) / 10,
             "request_id": context.request_id,
             "route": context.route,
             "status": context.status,
@@ -132,6 +159,11 @@ class RequestLog:
     def _flush(self) -> None:
         self.flushing_in = None
         logs.flush()
+
+
+def _responded(context: RequestContext, seconds: float) -> Responded:
+    method = context.method if context.method in METHODS else OTHER
+    return Responded(method, context.route or "", context.status, seconds, context.reason or "")
 
 
 def install(app: FastAPI) -> None:

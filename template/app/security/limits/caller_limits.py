@@ -15,12 +15,13 @@ import math
 import multiprocessing
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, params
 from limits import RateLimitItem, parse, parse_many
 from pydantic import Field, SecretStr, field_validator
 from starlette.requests import HTTPConnection
@@ -29,7 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.database import LOOPBACK, DatabaseSettings
 from app.security.access.credentials import Credentials, Principal, RequestContext, context_in, context_of
 from app.security.access.policy import hooks_of
-from app.security.admission.request_guard import HEALTH_PATHS
+from app.security.admission.request_guard import HEALTH_PATHS, Bounds
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.settings import SLUG, SecuritySettings, keys_for
@@ -83,10 +84,9 @@ class RateLimitSettings(SecuritySettings):
     def limit(self) -> RateLimitItem:
         return parse(self.rate_limit)
 
-    @property
-    def burst(self) -> RateLimitItem:
-        """Requests of one caller in one second: as set, or a multiple of the average of RATE_LIMIT."""
-        average = self.limit.amount / self.limit.get_expiry()
+    def burst(self, limit: RateLimitItem) -> RateLimitItem:
+        """Requests of one caller in one second: as set, or a multiple of the average of their limit."""
+        average = limit.amount / limit.get_expiry()
         return parse(self.rate_limit_burst or f"{max(MIN_BURST, math.ceil(BURST_FACTOR * average))}/second")
 
     def weaknesses(self) -> list[str]:
@@ -200,22 +200,42 @@ def rate_limit_key(caller: object) -> str:
     return hmac.new(keys_for("limits")[0], str(caller).encode(), hashlib.sha256).hexdigest()[:32]
 
 
+exempt: params.Depends = Depends(Bounds(exempt=True))
+"""RATE_LIMIT does not count the requests of this route; a `@limiter.limit` of its own does."""
+LimitOf = Callable[[Principal], str | None]
+_limit_of: list[LimitOf] = []
+
+
+def limit_of_caller(function: LimitOf) -> LimitOf:
+    """Use this function's limit, such as that of a plan, instead of RATE_LIMIT for a verified caller; None keeps it.
+
+    It is called for every request, so it reads no database. An address without a known caller has RATE_LIMIT.
+    """
+    _limit_of[:] = [function]
+    return function
+
+
 class RateLimits:
     """The limits of one app and the counters for them."""
 
     def __init__(self, settings: RateLimitSettings) -> None:
         self.counters = Counters(settings.url, settings.web_concurrency)
         self._bursts = Counters("memory://", 1)  # in this process, even with Redis
-        self._limit, self._burst = settings.limit, settings.burst
+        self._pair = lru_cache(maxsize=1024)(lambda text: (parse(text), settings.burst(parse(text))))
+        self._usual = settings.rate_limit
         self._reported = OnceAMinute()
 
-    async def count_request(self, context: RequestContext, caller: object) -> None:
+    async def count_request(self, context: RequestContext, caller: object, principal: Principal | None) -> None:
         """Count a request of this caller. Raises: Problem 429."""
+        if context.policy is not None and context.policy.limits.get("exempt"):
+            return
+        of_caller = _limit_of[0](principal) if principal and _limit_of else None
+        limit, burst = self._pair(of_caller or self._usual)
         key = rate_limit_key(caller)
-        if wait := await self._bursts.hit(self._burst, key):
-            raise self._exceeded(context, key, "burst", self._burst, wait)
-        if wait := await self.counters.hit(self._limit, key):
-            raise self._exceeded(context, key, "default", self._limit, wait)
+        if wait := await self._bursts.hit(burst, key):
+            raise self._exceeded(context, key, "burst", burst, wait)
+        if wait := await self.counters.hit(limit, key):
+            raise self._exceeded(context, key, "default", limit, wait)
 
     async def count_route(
         self, context: RequestContext, caller: object, limit: RateLimitItem, cost: int, *, critical: bool
@@ -242,17 +262,19 @@ class RateLimits:
 class RateLimit:
     """Middleware that counts every request but the liveness probe."""
 
-    def __init__(self, app: ASGIApp, limits: RateLimits) -> None:
+    def __init__(self, app: ASGIApp, limits: RateLimits, credentials: Credentials) -> None:
         self.app = app
         self.limits = limits
+        self.cache = credentials.cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or context_in(scope).path == HEALTH_PATHS[0]:
             return await self.app(scope, receive, send)
         context = context_in(scope)
         scope["state"]["rate_limits"] = self.limits
+        cached = self.cache.get(context.sent[0].key) if _limit_of and len(context.sent) == 1 else None
         try:
-            await self.limits.count_request(context, context.rate_limit_key)
+            await self.limits.count_request(context, context.rate_limit_key, cached)
         except Problem as refusal:
             return await errors.respond(refusal, context.request_id)(scope, receive, send)
         await self.app(scope, receive, send)
@@ -266,8 +288,8 @@ def install(app: FastAPI) -> None:
         """A request counted as an address counts for its account too, once its credential is verified."""
         context = context_of(connection)
         if context.rate_limit_key != principal.actor:
-            await limits.count_request(context, principal.actor)
+            await limits.count_request(context, principal.actor, principal)
 
     credentials.on_identified.append(count_account)
-    app.add_middleware(RateLimit, limits=limits)
+    app.add_middleware(RateLimit, limits=limits, credentials=credentials)
     hooks_of(app).at_end.append(lambda app: limits.counters.close())

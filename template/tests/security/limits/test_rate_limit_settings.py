@@ -79,4 +79,6 @@ def test_one_of_several_workers_without_redis_does_not_start(
     ],
 )
 def test_the_burst_follows_the_limit_unless_it_is_set(chosen: dict[str, str], burst: str) -> None:
-    assert str(RateLimitSettings(**chosen).burst) == burst  # type: ignore[arg-type]
+    settings = RateLimitSettings(**chosen)  # type: ignore[arg-type]
+
+    assert str(settings.burst(settings.limit)) == burst

@@ -57,9 +57,7 @@ def test_a_refused_origin_is_no_question_of_headers(client: TestClient) -> None:
     assert "evil" not in answer.text
 
 
-@pytest.mark.parametrize(
-    "header", ["traceparent", "tracestate, baggage", "x-tenant", "x-color, x-size", "x-from-setting"]
-)
+@pytest.mark.parametrize("header", ["traceparent", "tracestate, baggage", "x-tenant", "x-color, x-size", "x-set"])
 def test_a_page_may_send_headers_that_routes_read_traces_and_what_the_setting_names(
     make_client: MakeClient, header: str
 ) -> None:

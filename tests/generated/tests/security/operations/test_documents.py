@@ -48,7 +48,7 @@ def default_in_words(field: FieldInfo) -> str:
     if str(value).startswith("sqlite:"):
         return "SQLite beside the code"
     if value and isinstance(value, list):
-        return "the answered ones"
+        return "the answered ones" if str(value[0]).startswith("http") else "the private networks"
     words: list[tuple[object, str]] = [(PydanticUndefined, "none"), (None, "the same"), ("", "empty"), ([], "empty")]
     return next((word for meant, word in [*words, (False, "off")] if value is meant or value == meant), str(value))
 
