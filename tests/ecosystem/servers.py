@@ -30,7 +30,7 @@ def free_port() -> int:
 def status_of(url: str) -> int:
     for _ in range(300):
         try:
-            return int(urllib.request.urlopen(url, timeout=5).status)
+            return int(urllib.request.urlopen(url, timeout=5).status)  # noqa: S310
         except urllib.error.HTTPError as error:
             return error.code
         except OSError:

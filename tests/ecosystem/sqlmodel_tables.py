@@ -1,5 +1,5 @@
-"""SQLModel | one line | `class Model(SQLModel): metadata = Base.metadata` is the base of your tables, so that Alembic and
-foreign keys see them
+"""SQLModel | one line | `class Model(SQLModel): metadata = Base.metadata` is the base of your tables, so that Alembic
+and foreign keys see them
 """
 
 from uuid import UUID, uuid4
