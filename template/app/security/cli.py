@@ -40,7 +40,7 @@ LoadApp = Callable[[], FastAPI]
 
 def command_line(load_app: LoadApp) -> typer.Typer:
     """The template's commands. Add yours to the result."""
-    cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     # {% if features.roles.enabled %}
     known = [role.value for role in roles.Role]
     cli.add_typer(user_commands.commands(known, roles.first_role()), name="users", help="People who may log in.")
@@ -48,7 +48,7 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(user_commands.commands(), name="users", help="People who may log in.")
     # {% endif %}
     # {% if features.api_keys.enabled %}
-    keys = key_commands.commands(lambda: _inspect(load_app).scopes())
+    keys = key_commands.commands(lambda: _inspect(load_app)[1].scopes())
     cli.add_typer(keys, name="keys", help="API keys of service accounts.")
     # {% endif %}
     cli.add_typer(_secrets(), name="secrets", help="Secrets of this service.")
@@ -61,7 +61,7 @@ def command_line(load_app: LoadApp) -> typer.Typer:
 
 
 def migrate() -> None:
-    """Bring the database to the newest revision: the template's tables, then yours."""
+    """Bring the database to the newest revision. The template's tables first, then yours."""
     asyncio.run(_migrate())
     typer.echo("The database is up to date.")
 
@@ -83,7 +83,7 @@ def _secrets() -> typer.Typer:
 
     @secrets.command()
     def new(write: Annotated[bool, typer.Option(help="Write it to .env, where that file is missing.")] = False) -> None:
-        """Print a new random secret, or write it to a new .env that only you can read."""
+        """Print a new random secret. With --write it goes to a new .env that only you can read."""
         if not write:
             return typer.echo(settings.new_secret())
         path = ROOT / ".env"
@@ -102,22 +102,31 @@ def _add_reports(cli: typer.Typer, load_app: LoadApp) -> None:
     @cli.command()
     def routes() -> None:
         """The routes of this app, and who may call each."""
-        for policy in sorted(_inspect(load_app).all, key=lambda policy: policy.path):
+        _, policies = _inspect(load_app)
+        for policy in sorted(policies.all, key=lambda policy: policy.path):
             typer.echo(f"{policy.name:<40} {doctor.callers(policy)}")
 
+    @cli.command()
+    def openapi() -> None:
+        """Print the OpenAPI document. For CI and client generators: it needs no database and no settings."""
+        logs.to_stderr()  # stdout is for the document
+        app, _ = _inspect(load_app)
+        typer.echo(json.dumps(app.openapi(), indent=2))
+
     @cli.command("doctor")
-    def check(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-        """Report what is wrong with this configuration; exit code 1 if anything is."""
+    def check(as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False) -> None:
+        """Report what is wrong with this configuration. Exit code 1 if anything is."""
         logs.to_stderr()  # stdout is for the report
         report = asyncio.run(doctor.examine(load_app))
         typer.echo(json.dumps(asdict(report), indent=2) if as_json else report.as_text())
         raise typer.Exit(1 if report.problems else 0)
 
 
-def _inspect(load_app: LoadApp) -> Policies:
-    """The policies of the app. Weak settings do not stop this, and such an app never serves."""
+def _inspect(load_app: LoadApp) -> tuple[FastAPI, Policies]:
+    """The app and its policies. Weak settings do not stop this, and such an app never serves."""
     settings.looking_only = True
     try:
-        return start_up.check_app(load_app())
+        app = load_app()
+        return app, start_up.check_app(app)
     except InsecureApp as error:
         fail(str(error))

@@ -41,7 +41,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
         typer.echo(f"Created {name}.")
 
     async def invite(db: AsyncSession, name: Name, role: Role = None) -> str:
-        """Print a one-time token to set a password with; for a new person, or a forgotten password."""
+        """Print a one-time token that sets a password. For a new person, or a forgotten password."""
         roles = _checked(role, known_roles, first_roles)
         try:
             account = await _person(db, name)
@@ -121,14 +121,14 @@ Somebody = Annotated[str | None, typer.Argument(help="The name to log in with.")
 
 
 async def end_sessions(db: AsyncSession, name: Somebody = None, every: Everybody = False) -> str:
-    """End every session of a person, or with --all of everybody; they have to log in again."""
+    """End every session of a person. With --all of everybody; they have to log in again."""
     person = await _one_or_all(db, name, every)
     await (accounts.end_sessions(db, person.id) if person else end_every_session(db))
     return _recorded(db, person, "sessions_ended", "Ended every session of")
 
 
 async def withdraw_invitations(db: AsyncSession, name: Somebody = None, every: Everybody = False) -> str:
-    """Withdraw the invitations for a person and those that this person issued, or with --all every invitation."""
+    """Withdraw the invitations for a person. Also those that this person issued; with --all every invitation."""
     person = await _one_or_all(db, name, every)
     await (accounts.withdraw_invitations(db, person.id) if person else db.execute(delete(OneTimeToken)))
     return _recorded(db, person, "invitations_withdrawn", "Withdrew the invitations of")

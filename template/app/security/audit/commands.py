@@ -42,7 +42,7 @@ def _run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
 def verify(
     head: Annotated[str, typer.Option(help="SEQ:HASH of an audit_checkpoint that was kept elsewhere.")] = "",
 ) -> None:
-    """Verify the audit log; exit code 1 and the first row that is not as it was written."""
+    """Verify the audit log. Exit code 1 and the first row that is not as it was written."""
     checkpoint = Position.parse(head) if head else ORIGIN
     if checkpoint is None:
         fail("Write a checkpoint as SEQ:HASH.")
@@ -56,7 +56,7 @@ def verify(
 
 
 def prune(days: Annotated[int, typer.Option(min=1, help="Keep the rows of this many days.")] = RETENTION_DAYS) -> None:
-    """Remove old rows; the others still verify."""
+    """Remove old rows. The others still verify."""
     _run(chain.verify)
     removed, before = 0, utc_now() - timedelta(days=days)
     while some := run(partial(_prune_some, before=before)):
@@ -78,7 +78,7 @@ async def _prune_some(db: AsyncSession, before: datetime) -> int:
 
 
 def restart() -> None:
-    """Start a new chain after a broken one; the older rows stay, and are no longer verified."""
+    """Start a new chain after a broken one. The older rows stay, and are no longer verified."""
     try:
         run(chain.verify)
     except BrokenChain as broken:

@@ -1,6 +1,7 @@
 """Log lines: one JSON object a line on stdout, readable ones in development.
 
-A library's log lines pass a filter that redacts what looks like a credential (ASVS 5.0 V16.2.5).
+Log lines of a library, and yours, keep their `extra`, have the id of the request, and pass a filter that redacts what
+looks like a credential (ASVS 5.0 V16.2.5).
 """
 
 import json
@@ -20,6 +21,7 @@ _CREDENTIAL = re.compile(
 )
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 _CHATTY = ("alembic", "httpx", "httpx2", "watchfiles")
+_STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "color_message"}  # the last is uvicorn's
 _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi")
 
 
@@ -28,6 +30,7 @@ class Output:
 
     readable = False
     to_stderr = False
+    silent = False
 
     @classmethod
     def stream(cls) -> TextIO:
@@ -44,6 +47,8 @@ def write(fields: MutableMapping[str, Any], *, flush: bool = True) -> None:
 
     Access lines are not flushed one by one: that would cost more than making them.
     """
+    if Output.silent:
+        return
     line = _readable(fields) if Output.readable else _one_line({**fields, "time": now(), "app_version": version()})
     stream = Output.stream()
     stream.write(f"{line}\n")
@@ -56,9 +61,9 @@ def flush() -> None:
 
 
 def to_stderr() -> None:
-    """For commands, whose result is on stdout; readable on a terminal."""
+    """For commands, whose result is on stdout. A terminal shows no events: they would stand in the conversation."""
     Output.to_stderr = True
-    Output.readable = sys.stderr.isatty()
+    Output.readable = Output.silent = sys.stderr.isatty()
 
 
 def redact(text: str) -> str:
@@ -74,22 +79,43 @@ def _one_line(fields: MutableMapping[str, Any]) -> str:
 
 
 def _readable(fields: MutableMapping[str, Any]) -> str:
+    if "path" in fields:  # an access line
+        line = "{method:<7} {path:<32} {status} {milliseconds:>7} ms  {actor}".format_map(fields)
+        reason = f" ({fields['reason']})" if "reason" in fields else ""
+        return f"{now()[11:19]} {json.dumps(redact(line))[1:-1]}{reason}"
     shown = {name: value for name, value in fields.items() if name not in ("event", "user_agent", "request_id")}
     details = " ".join(f"{name}={json.dumps(str(value))[1:-1]}" for name, value in shown.items())
     return f"{now()[11:19]} {fields['event']:<28} {details}"
 
 
 class _Formatter(logging.Formatter):
-    """A library's log record as one JSON object, or readable."""
+    """A log record as one JSON object, or readable."""
 
     def format(self, record: logging.LogRecord) -> str:
+        extra = {name: _redacted(value) for name, value in record.__dict__.items() if name not in _STANDARD}
         fields = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         fields = {name: redact(value) for name, value in fields.items()}
         if Output.readable:
-            return "\n".join(filter(None, [f"{fields['level']:<8} {fields['message']}", fields.get("exception")]))
-        return _encode({**fields, "event": "log", "time": now()})
+            words = [f"{fields['level']:<8} {fields['message']}", *(f"{name}={value}" for name, value in extra.items())]
+            return "\n".join(filter(None, [" ".join(words), fields.get("exception")]))
+        return _encode({**extra, **fields, **_of_the_request(), "event": "log", "time": now()})
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _redacted(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_redacted(one) for one in value]
+    return value if isinstance(value, int | float | None) else redact(str(value))
+
+
+def _of_the_request() -> dict[str, str]:
+    from app.security.core.events import current  # it imports this module
+
+    context = current.get()
+    return {"request_id": context.request_id} if context else {}
 
 
 class _Handler(logging.StreamHandler[Any]):

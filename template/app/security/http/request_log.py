@@ -150,6 +150,8 @@ class RequestLog:
         }
         if context.reason:
             fields["reason"] = context.reason
+        if logs.Output.readable:
+            fields["path"] = context.path  # in development alone: a path may hold what is private
         logs.write(fields, flush=False)
         loop = asyncio.get_running_loop()
         if self.flushing_in is not loop:

@@ -65,7 +65,7 @@ async def list_keys(
     db: AsyncSession,
     account: Annotated[str | None, typer.Option(help="An account; without one, every service account.")] = None,
 ) -> str:
-    """The live keys of an account, or every service account with the number of its live keys."""
+    """The live keys of an account. Without one: every service account, with the number of its live keys."""
     if account is not None:
         owner = await accounts.by_name(db, account)
         return "\n".join(map(_line, await store.live_keys(db, owner.id)))
@@ -83,7 +83,7 @@ async def revoke(
     key: Annotated[UUID | None, typer.Argument(help="Its id, as `manage keys list --account …` shows it.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every key of the account.")] = False,
 ) -> str:
-    """End a key, or with --all every key of an account, immediately."""
+    """End a key immediately. With --all every key of the account."""
     if every == (key is not None):
         raise typer.BadParameter("name one key by its id, or every key of the account with --all")
     owner = await accounts.by_name(db, account)
@@ -94,7 +94,7 @@ async def revoke(
 
 
 async def disable(db: AsyncSession, account: AccountName) -> str:
-    """Refuse every key of an account until the account is enabled again."""
+    """Refuse every key of an account, until it is enabled."""
     await accounts.set_active(db, await accounts.by_name(db, account), False)
     return f"Disabled {account}."
 

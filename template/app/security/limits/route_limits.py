@@ -13,7 +13,7 @@ from slowapi import extension
 from slowapi.wrappers import LimitGroup
 
 from app.security.access.credentials import context_of
-from app.security.access.policy import Policies
+from app.security.access.policy import Declaration, Policies, Policy
 from app.security.http.client_address import client_ip, client_prefix
 
 Function = Callable[..., Any]
@@ -26,12 +26,16 @@ def caller_key(request: Request) -> str:
     return principal.actor if principal else client_prefix(client_ip(request.scope))
 
 
-class RouteLimit:
+class RouteLimit(Declaration):
     """Dependency that counts the requests of one route against each of its limits."""
 
     def __init__(self, route: str) -> None:
         self.route = route
         self.groups: list[tuple[LimitGroup, bool]] = []
+        self.limits: tuple[str, ...] = ()
+
+    def declare(self, policy: Policy) -> None:
+        policy.limits["rate limit"] = self.limits
 
     async def __call__(self, request: Request) -> Request:
         context, limits, method = context_of(request), request.state.rate_limits, request.method.lower()
@@ -75,7 +79,9 @@ class RouteLimiter:
             list(group)  # parses it
 
         def decorate(function: Function) -> Function:
-            _route_limit(function).groups.append((group, critical))
+            route_limit = _route_limit(function)
+            route_limit.groups.append((group, critical))
+            route_limit.limits += (limit_value if isinstance(limit_value, str) else limit_value.__name__,)
             return function
 
         return decorate

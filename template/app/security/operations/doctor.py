@@ -14,10 +14,17 @@ from app.database import Database, DatabaseSettings, database_url, sqlite_files
 from app.security.access.policy import Policies, Policy, hooks_of
 from app.security.conflicts import conflicts, project_files
 from app.security.core import logs, settings
-from app.security.core.settings import environment, in_production, problems
+from app.security.core.settings import ROOT, environment, in_production, problems
 from app.security.operations import migrations, start_up
 from app.security.operations.terminal import kind_of
 
+ON_A_LAPTOP = "FASTAPI_ENV=development uv run manage doctor"
+SHOWN = {"media_types": "accepts", "seconds": "deadline", "content_security_policy": "CSP"}
+# Of a working copy; a deployed service may lack them.
+TEMPLATE_FILES = (
+    *("docs/security", "migrations/security", "tests/security"),
+    *(".github/security", ".github/workflows/security.yml", ".copier-answers.yml"),
+)
 BOUNDS = {"maxLength", "enum", "const", "format", "pattern"}
 
 
@@ -29,7 +36,7 @@ class Report:
     public_routes: list[str] = field(default_factory=list)
 
     def as_text(self) -> str:
-        unset = "" if os.environ.get("FASTAPI_ENV") else " (FASTAPI_ENV is not set)"
+        unset = "" if os.environ.get("FASTAPI_ENV") else f" (FASTAPI_ENV is not set; on your machine: {ON_A_LAPTOP})"
         lines = [f"Environment: {self.environment}{unset}"]
         lines += [f"Problem: {problem}" for problem in self.problems] or ["No problem found."]
         lines += [f"Note: {hint}" for hint in self.hints]
@@ -44,7 +51,7 @@ async def examine(load_app: Callable[[], FastAPI]) -> Report:
     report.problems += [*problems(), *await _database_problems()]
     if checked and not report.problems:
         await _add_hints(*checked, report)
-    report.hints += _file_hints()
+    report.hints += [*_file_hints(), *_missing_files()]
     return report
 
 
@@ -99,9 +106,19 @@ def _file_hints() -> list[str]:
     return [f"other users of this machine can read {path.name}: chmod 600 {path}" for path in readable]
 
 
+def _missing_files() -> Iterator[str]:
+    top = next((folder for folder in (ROOT, *ROOT.parents) if (folder / ".git").exists()), None)
+    for name in TEMPLATE_FILES if top else ():
+        if not any((folder / name).exists() for folder in (ROOT, top) if folder):
+            found = next((path.as_posix() for path in project_files() if f"/{name}/" in f"{path.as_posix()}/"), "")
+            moved = f" (it is {found.partition(name)[0]}{name} now)" if found else ""
+            yield f"{name} is not where the template has it{moved}: updates and scans of it are off"
+
+
 def callers(policy: Policy) -> str:
-    """Who may call a route, and what `accepts` and `deadline` allow it beyond the defaults."""
-    allowed = [f"{name}={value}" for name, value in policy.limits.items() if name != "max_body_size"]
+    """Who may call a route, and what the route's declarations allow it beyond the defaults."""
+    limits = {SHOWN.get(name, name): value for name, value in policy.limits.items() if name != "max_body_size"}
+    allowed = [f"{name} {_in_words(value)}" for name, value in limits.items()]
     if policy.public and not policy.guarded:
         return ", ".join(["everyone", *allowed])
     # A credential that is limited to scopes gets 403 where no scope is named, and no API key is a recent login.
@@ -109,6 +126,12 @@ def callers(policy: Policy) -> str:
     words += [f"scope {scope}" for scope in sorted(policy.scopes)]
     words += [f"role {' or '.join(sorted(group))}" for group in sorted(policy.roles, key=sorted)]
     return ", ".join([*words, *(["recent login"] if policy.fresh_login else []), *allowed])
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " and ".join(value)
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def loose_bodies(document: dict[str, Any]) -> Iterator[str]:

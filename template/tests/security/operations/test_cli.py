@@ -120,8 +120,8 @@ class AfterLogin(Authenticate):
         ([require_scope("scratch:read")], "callers, scope scratch:read"),
         ([Depends(ForKeepers())], "people, role admin or keeper"),
         ([require_scope("scratch:read"), Depends(AfterLogin())], "people, scope scratch:read, recent login"),
-        ([public, deadline(None)], "everyone, seconds=None"),
-        ([public, accepts("text/csv", max_bytes=5000)], "everyone, media_types=('text/csv',), max_bytes=5000"),
+        ([public, deadline(None)], "everyone, deadline None"),
+        ([public, accepts("text/csv", max_bytes=5000)], "everyone, accepts text/csv, max_bytes 5000"),
     ],
 )
 def test_the_requirements_of_a_route_are_shown(manage: Manage, dependencies: list[Any], callers: str) -> None:

@@ -12,6 +12,8 @@ from starlette.requests import HTTPConnection
 
 from app.security.access.identity import public
 from app.security.access.policy import InsecureApp
+from app.security.operations.doctor import callers
+from app.security.operations.start_up import check_app
 from app.security.rate_limits import limiter
 from tests.security.build_app import assemble, caller_of, plain
 from tests.security.fixtures import MakeClient
@@ -156,3 +158,21 @@ def test_a_computed_limit_that_is_invalid_refuses_every_request(make_client: Mak
         def computed(request: Request) -> None: ...
 
     assert make_client(build=lambda: assemble(add)).get("/computed").status_code == 500
+
+
+def test_the_limits_of_a_route_are_listed(environment: Callable[..., None]) -> None:
+    environment()
+
+    def by_plan() -> str:
+        return "5/minute"
+
+    def add(app: FastAPI) -> None:
+        @app.get("/limited", dependencies=[public])
+        @limiter.limit("7/hour")
+        @limiter.limit(by_plan)
+        def limited(request: Request) -> None: ...
+
+    policies = check_app(assemble(add))
+
+    (policy,) = [one for one in policies.all if one.path == "/limited"]
+    assert callers(policy) == "everyone, rate limit by_plan and 7/hour"
