@@ -11,7 +11,8 @@ import secrets
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -86,13 +87,25 @@ def pytest_runtest_teardown() -> None:
     logs.flush()
 
 
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run this to its end, in a thread: an `async def` test has an event loop already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What `@pytest.mark.anyio` runs `async def` tests on."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def migrated_database() -> Path:
     """A database with every table and no row: a file to copy, or PostgreSQL itself."""
     path = SCRATCH / "migrated.sqlite3"
     os.environ["DATABASE_URL"] = POSTGRES or f"sqlite:///{path}"
     settings.forget()
-    asyncio.run(migrations.migrate())
+    run(migrations.migrate())
     if not POSTGRES:
         with sqlite3.connect(path) as connection:  # so that the one file holds everything
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -106,7 +119,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, migrated_database: Path) -> Ite
     monkeypatch.setattr(logs.Output, "to_stderr", False)  # a command sets it: put it back afterwards
     path = SCRATCH / f"{secrets.token_hex(8)}.sqlite3"
     if POSTGRES:
-        asyncio.run(_empty_tables())
+        run(_empty_tables())
     else:
         shutil.copy(migrated_database, path)
 

@@ -1,6 +1,5 @@
 """People for tests: `as_person(role="admin")` makes one, logs in, and calls as them."""
 
-import asyncio
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -18,7 +17,7 @@ from app.security.authentication.sessions import Grant
 from app.security.authentication.throttle import Client
 from app.security.core.tables import Account
 from tests.security.callers import CallerClient, client_from
-from tests.security.fixtures import Database, MakeClient
+from tests.security.fixtures import Database, MakeClient, run
 
 PASSWORD = "correct staple 7 battery horse"
 _numbers = count(1)
@@ -46,7 +45,7 @@ def hash_of(password: str) -> str:
     """Hash each password once for all tests."""
     key = password, passwords._context
     if key not in _hashes:
-        _hashes[key] = asyncio.run(PasswordHasher(PasswordSettings()).hash(password))
+        _hashes[key] = run(PasswordHasher(PasswordSettings()).hash(password))
     return _hashes[key]
 
 

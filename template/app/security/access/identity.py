@@ -206,7 +206,10 @@ class Access:
             methods = [] if scope["type"] == "websocket" else context.policies.methods(context.path)
             raise Problem(405, headers={"Allow": ", ".join(methods)}) if methods else Problem(404)
         # Overridden dependencies, as in tests, are called by FastAPI alone.
-        if policy.requirements and not (self.overridable and self.shared.dependency_overrides):
+        overrides = self.overridable and self.shared.dependency_overrides
+        if overrides and Caller in overrides:
+            raise InsecureApp("dependency_overrides[Caller] has no effect: in tests call with as_caller(scope=…)")
+        if policy.requirements and not overrides:
             connection = HTTPConnection(scope)
             for requirement in policy.requirements:
                 await requirement.check(connection)

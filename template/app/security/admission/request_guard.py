@@ -32,7 +32,7 @@ from app.security.http.websockets import WebSocketGuard, read_subprotocol
 THREADS = 40  # of `def` functions in one process, AnyIO's default
 UNREAD_BODY_SHARE = 4  # one slot in so many may be used by a body that has not arrived
 HEALTH_PATHS = ("/health/live", "/health/ready")  # probes use neither the host name nor TLS
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver", "test")  # the last two: of test clients
 LOOPBACK = [parse_network("127.0.0.0/8"), parse_network("::1")]
 PRIVATE_NETWORKS = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
 Work = asyncio.Task[Any]
