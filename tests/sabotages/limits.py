@@ -24,7 +24,9 @@ SABOTAGES = [
     ),
     Sabotage("limits/caller_limits", "limits/test_limited_callers", "on_identified.append(count_account)", "cache"),
     Sabotage("limits/caller_limits", "limits/test_redis", "if critical and self", "if False and self"),
-    Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "if spawned or self", "if self"),
+    Sabotage(
+        "limits/caller_limits", "limits/test_workers", "max(self.web_concurrency, _workers())", "self.web_concurrency"
+    ),
     Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "if plain else []", "if False else []"),
     Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "parse_qsl(url.query", 'parse_qsl(""'),
     Sabotage("limits/route_limits", "limits/test_route_limits", "client_prefix(client_ip(request.scope))", '""'),

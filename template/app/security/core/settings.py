@@ -10,6 +10,7 @@ rotate: put a new key first and the old one among the fallbacks, deploy, and dro
 import base64
 import binascii
 import contextlib
+import multiprocessing
 import os
 import secrets
 import sys
@@ -29,6 +30,9 @@ NAME = "{{= project_name }}"
 SLUG = "{{= slug }}"  # in tokens and keys; it stays as it is when the project is renamed
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
+WORKER_FAILED = (
+    3  # uvicorn and gunicorn stop when a worker exits with it; after any other code they restart it for ever
+)
 MINIMUM_BYTES = 32  # RFC 7518 section 3.2: at least the size of the hash
 _PLACEHOLDERS = ("change", "placeholder", "example", "secret", "password", "default", "your-", "your_", "insecure")
 
@@ -52,13 +56,14 @@ CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
 def refuse(reasons: list[str]) -> NoReturn:
-    """Stop the process: one line a reason on stderr, exit code 78.
+    """Stop the process: one line a reason on stderr, exit code 78, or 3 in the worker of a server.
 
     Raises: SystemExit, always.
     """
     lines = ["This service refuses to start:", *(f"  - {reason}" for reason in reasons)]
     sys.stderr.write("\n".join(lines) + "\n")
-    raise SystemExit(CONFIGURATION_ERROR)
+    is_worker = multiprocessing.parent_process() is not None or "gunicorn" in sys.argv[0]
+    raise SystemExit(WORKER_FAILED if is_worker else CONFIGURATION_ERROR)
 
 
 def environment() -> Environment:

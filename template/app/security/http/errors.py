@@ -49,6 +49,10 @@ _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, 
 # SQLSTATEs: connection, login, rollback, resources, shut-down, not ready, locked, read-only.
 _TEMPORARY = re.compile(r"08|28|40|53|57P|55000|55P03|25006")
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
+ENDED_SESSION = (
+    "A DbSession ends with its route. A background task or a stream uses Database.begin(): "
+    "async with request.app.state.database.begin() as db: …"
+)
 log = logging.getLogger(__name__)
 
 
@@ -158,7 +162,7 @@ def report(error: BaseException, request_id: str) -> Problem:
     with a value that the database refuses, or by losing a race.
     """
     if isinstance(error, InvalidRequestError) and "closed" in str(error):
-        error.add_note("A DbSession ends with its route: a background task or a stream uses Database.begin().")
+        error.add_note(ENDED_SESSION)
     problem = _problem_for(error)
     if problem.status_code == 500:
         log.error("unhandled exception, request %s", request_id, exc_info=error)

@@ -13,6 +13,8 @@ import hmac
 import logging
 import math
 import multiprocessing
+import re
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -41,7 +43,19 @@ MIN_BURST = 20  # requests in one second
 BURST_FACTOR = 4  # times the average of RATE_LIMIT
 CAPACITY = 50_000  # counters in one process; the least recently used is dropped first
 TIMEOUT_SECONDS = 0.25  # for Redis to connect, and to respond
+_WORKERS = re.compile(r" (?:-w|--workers)[ =]?(\d+)")  # of uvicorn, gunicorn, hypercorn, granian and `fastapi run`
 RETRY_SECONDS = 5  # between attempts to reach an unavailable Redis
+
+
+def _workers() -> int:
+    """How many workers the server has, as far as one of them can see: each has the command line that started all.
+
+    A server that is started by code has no option there, and spawns two or more; hypercorn spawns a single one, too.
+    """
+    if option := _WORKERS.search(" ".join(sys.argv)):
+        return int(option[1])
+    spawned = isinstance(multiprocessing.current_process(), SpawnProcess)
+    return 2 if spawned and "hypercorn" not in sys.argv[0] else 1
 
 
 class RateLimitSettings(SecuritySettings):
@@ -89,12 +103,14 @@ class RateLimitSettings(SecuritySettings):
         average = limit.amount / limit.get_expiry()
         return parse(self.rate_limit_burst or f"{max(MIN_BURST, math.ceil(BURST_FACTOR * average))}/second")
 
+    @property
+    def processes(self) -> int:
+        return max(self.web_concurrency, _workers())
+
     def weaknesses(self) -> list[str]:
         if self.url == "memory://":
-            # `uvicorn --workers 2` spawns its workers and sets no variable.
-            spawned = isinstance(multiprocessing.current_process(), SpawnProcess)
             several = "RATE_LIMIT_STORAGE_URL: several processes need a Redis to count together"
-            return [several] if spawned or self.web_concurrency > 1 else []
+            return [several] if self.processes > 1 else []
         private = (*LOOPBACK, *DatabaseSettings.current().plaintext_hosts)
         plain = self.url.startswith("redis:") and urlsplit(self.url).hostname not in private
         return ["RATE_LIMIT_STORAGE_URL: needs rediss://, or its host among PLAINTEXT_HOSTS"] if plain else []
@@ -219,7 +235,7 @@ class RateLimits:
     """The limits of one app and the counters for them."""
 
     def __init__(self, settings: RateLimitSettings) -> None:
-        self.counters = Counters(settings.url, settings.web_concurrency)
+        self.counters = Counters(settings.url, settings.processes)
         self._bursts = Counters("memory://", 1)  # in this process, even with Redis
         self._pair = lru_cache(maxsize=1024)(lambda text: (parse(text), settings.burst(parse(text))))
         self._usual = settings.rate_limit

@@ -6,6 +6,7 @@ run without SQLite's foreign keys: a batch change of a table would delete the ro
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
@@ -19,6 +20,7 @@ from fastapi import FastAPI
 from sqlalchemy import URL, Connection, MetaData, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import NullPool
 
 from app.database import Base, DatabaseSettings, UtcDateTime, create_engine, database_url
@@ -29,6 +31,7 @@ from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
 log = logging.getLogger(__name__)
 LOCK = 0x5EC0_0001  # any constant, the same in every process
 LOCK_SECONDS = 300
+OTHER_METADATA = "no revision sees the tables of %s (%s): write %s.metadata = Base.metadata above its first model"
 VERSION_TABLES = (SECURITY_VERSIONS, "alembic_version")  # of the template's chain, and of yours
 
 
@@ -122,7 +125,12 @@ def install(app: FastAPI) -> None:
 
 
 def _render(kind: str, item: Any, autogenerate: Any) -> str | bool:
-    return "sa.DateTime(timezone=True)" if isinstance(item, UtcDateTime) else False
+    if isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    module = type(item).__module__
+    if kind == "type" and not module.startswith("sqlalchemy."):
+        autogenerate.imports.add(f"import {module}")  # of SQLModel, for example
+    return False
 
 
 def run_security_chain() -> None:
@@ -131,6 +139,9 @@ def run_security_chain() -> None:
 
 def run_your_chain(metadata: MetaData) -> None:
     """Your tables. They may refer to the template's tables; your revisions never create, change or drop those."""
+    for base in (*DeclarativeBase.__subclasses__(), getattr(sys.modules.get("sqlmodel"), "SQLModel", Base)):
+        if base.metadata.tables and base.metadata not in (metadata, Base.metadata):
+            log.warning(OTHER_METADATA, base.__name__, ", ".join(base.metadata.tables), base.__name__)
     _run(metadata, ours=False)
 
 

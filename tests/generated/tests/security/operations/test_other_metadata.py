@@ -1,0 +1,50 @@
+"""Revisions of tables that are not those of `Base`: of SQLModel, or of another declarative base."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.security.project_copy import Copy
+
+MODELS = """
+from sqlalchemy import String, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.database import Base
+
+
+class Upper(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+
+class Other(DeclarativeBase):
+    pass
+
+
+class Hero(Other):
+    __tablename__ = "heroes"
+    name: Mapped[str] = mapped_column(Upper, primary_key=True)
+"""
+WARNING = "no revision sees the tables of Other (heroes): write Other.metadata = Base.metadata above its first model"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_tables_that_no_revision_sees_are_named_with_the_line_that_adds_them(copy: Copy) -> None:
+    models = copy.folder / "app/api/heroes.py"
+    models.write_text(MODELS)
+    copy.migrate()
+
+    unseen = copy.run("alembic", "revision", "--autogenerate", "-m", "empty")
+    models.write_text(MODELS.replace("class Hero(", "Other.metadata = Base.metadata\n\n\nclass Hero("))
+    copy.migrate()
+    seen = copy.run("alembic", "revision", "--autogenerate", "-m", "heroes")
+    copy.migrate()
+
+    assert WARNING in unseen.stderr
+    assert WARNING not in seen.stderr
+    assert copy.rows("SELECT * FROM heroes") == []
