@@ -1,5 +1,6 @@
 """A project that people live in: what they write, change, add and delete, always in their own files or shared ones."""
 
+import re
 from collections.abc import Collection
 
 from tests.rendering import Project
@@ -141,7 +142,6 @@ def live_in(project: Project, uses: Collection[str]) -> None:
 
 
 def change_shared_files(project: Project) -> None:
-    project.append(".env.example", "# MOST_ORDERS=7\n")
     project.append(".gitignore", "scans/\n")
     hook = "      - id: ours\n        name: ours\n        entry: 'true'\n        language: system\n"
     project.append(".pre-commit-config.yaml", hook)
@@ -149,14 +149,37 @@ def change_shared_files(project: Project) -> None:
     project.must("uv", "add", "--quiet", "--frozen", "--dev", "pyyaml")
 
 
+OWN_HOOK = "      - id: instead\n        name: instead\n        entry: 'true'\n        language: system\n"
+
+
+def write_beside_the_templates_lines(project: Project) -> None:
+    """In shared files, at the places that are final since 0.2.0: an update changes no line there."""
+    project.replace(".pre-commit-config.yaml", "      # Yours below.\n", OWN_HOOK)
+    project.replace("pyproject.toml", '\nversion = "0.1.0"\n', '\nversion = "1.4.0"\n')
+    project.replace("pyproject.toml", "[dependency-groups]\n", '[dependency-groups]\ndocs = ["mkdocs"]\n')
+    project.replace("pyproject.toml", '"alembic>=1.20,<2"', '"alembic==1.20.1"')
+    ignores = '".github/**" = ["S603", "S607"]\n'
+    project.replace("pyproject.toml", ignores, f'{ignores}"scripts/**" = ["T20"]\n')
+
+
+def sort_dependencies(project: Project) -> None:
+    text = project.read("pyproject.toml")
+    found = re.search(r"(?<=^dependencies = \[\n)(?:    .*\n)+", text, re.MULTILINE)
+    assert found
+    lines = sorted(found[0].splitlines(keepends=True), key=lambda line: (line.strip().startswith("#"), line))
+    project.write("pyproject.toml", text.replace(found[0], "".join(lines)))
+
+
 def change_files_of_ours_alone(project: Project) -> None:
+    project.replace(".env.example", "# RESPONSE_SECONDS=30\n", "RESPONSE_SECONDS=60\n")
+    project.append(".env.example", "# MOST_ORDERS=7\n")
     project.append(".env", "MOST_ORDERS=7\n")
     project.append(".github/workflows/ci.yml", "# ours\n")
     project.append(".github/SECURITY.md", "\nOr write to us.\n")
 
 
 NEEDED = ("app/main.py", "app/manage.py", "app/settings.py", "migrations/env.py", "tests/conftest.py")
-STARTS = ("README.md", ".github/workflows/ci.yml", ".github/SECURITY.md")
+STARTS = (".env.example", "README.md", ".github/workflows/ci.yml", ".github/SECURITY.md")
 
 
 def is_theirs(name: str) -> bool:

@@ -98,7 +98,16 @@ def test_the_questions_keep_to_their_budget() -> None:
     assert len(TEXT.partition("security_notices:")[0].splitlines()) <= 240  # each release adds its own notices
 
 
-@pytest.mark.parametrize("reach", ["expandvars", "fileglob", "_external_data", "_copier_python", "include", "import"])
+def test_which_folders_the_owner_deleted_is_all_that_an_update_looks_up() -> None:
+    looking = [block for block in SETTINGS["_exclude"] if "fileglob" in block]
+
+    assert len(looking) == 1
+    assert '# {% for folder in [".github", "docs/security", "tests/security"] if found' in looking[0]
+    assert TEXT.count("fileglob") == looking[0].count("fileglob")
+    assert [path for path, text in _template_texts().items() if "fileglob" in text] == []
+
+
+@pytest.mark.parametrize("reach", ["expandvars", "_external_data", "_copier_python", "include", "import"])
 def test_rendering_sees_nothing_but_the_answers(reach: str) -> None:
     texts = _template_texts() | {path: path for path in _template_texts()} | {"copier.yml": TEXT}
     users = [path for path, text in texts.items() for found in _expressions(text) if re.search(rf"\b{reach}\b", found)]

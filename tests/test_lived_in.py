@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.lived_in import USES_FEATURES, everything_else, live_in, theirs
+from tests.lived_in import (
+    USES_FEATURES,
+    everything_else,
+    live_in,
+    sort_dependencies,
+    theirs,
+    write_beside_the_templates_lines,
+)
 from tests.nightly import EVERYTHING, rows, sample
 from tests.releases import OLDEST, RELEASES
 from tests.rendering import Environment, Project, Template, install, install_beside, interpreter
@@ -49,26 +56,31 @@ class Life:
         self._folder = folder
         self._made: dict[str, Project] = {}
 
-    def begin(self, version: str, answers: Answers, uses: Collection[str], folder: Path) -> Project:
-        """A project of this version; its owners' code uses these features."""
-        project = self._newest.copy_of(self._lived_in(self._versions[f"v{version}"], answers, uses), folder)
+    def begin(
+        self, version: str, answers: Answers, uses: Collection[str], folder: Path, *, beside: bool = False
+    ) -> Project:
+        """A project of this version; its owners' code uses these features, and may stand beside the template's."""
+        project = self._newest.copy_of(self._lived_in(self._versions[f"v{version}"], answers, uses, beside), folder)
         project.commit("Live in it")
         return project
 
-    def update(self, project: Project, answers: Answers, uses: Collection[str]) -> None:
+    def update(self, project: Project, answers: Answers, uses: Collection[str], *, beside: bool = False) -> None:
         """Update to the working tree with these answers, and look at everything."""
         before = theirs(project)
         self._newest.update(project, **answers)
         assert project.must("git", "diff", "--name-only", "--diff-filter=U") == ""
         assert theirs(project) == before
-        assert everything_else(project) == everything_else(self._lived_in(self._newest, answers, uses))
+        assert everything_else(project) == everything_else(self._lived_in(self._newest, answers, uses, beside))
         project.commit("Update")
 
-    def _lived_in(self, template: Template, answers: Answers, uses: Collection[str]) -> Project:
-        key = repr((template.version, answers, sorted(uses)))
+    def _lived_in(self, template: Template, answers: Answers, uses: Collection[str], beside: bool) -> Project:
+        key = repr((template.version, answers, sorted(uses), beside))
         if key not in self._made:
             made = template.copy_of(template.render(**answers), self._folder / f"lived-in-{len(self._made)}")
             live_in(made, uses)
+            if beside:
+                write_beside_the_templates_lines(made)
+                sort_dependencies(made)
             self._made[key] = made
         return self._made[key]
 
@@ -90,9 +102,10 @@ def test_an_update_leaves_no_conflict_and_loses_no_line(
 ) -> None:
     record_property("update", f"{version}  {variant}")
     answers = EVERY[variant]
-    project = life.begin(version, answers, used(answers), tmp_path / "project")
+    beside = version != OLDEST  # whose lines 0.2.0 changed: UPGRADING.md says what conflicts
+    project = life.begin(version, answers, used(answers), tmp_path / "project", beside=beside)
 
-    life.update(project, answers, used(answers))
+    life.update(project, answers, used(answers), beside=beside)
 
 
 @pytest.mark.parametrize("flip", rows(FLIPS, now=FROM_EVERYTHING))

@@ -1,6 +1,7 @@
 """What UPGRADING.md says of files of ours that somebody changed: merged or left to decide, never lost in silence."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,6 +106,39 @@ def test_a_file_of_ours_that_was_deleted_stays_deleted(fork: Template, lived_in:
 
     assert unresolved(lived_in) == ""
     assert not lived_in.file("docs/security/not-provided.md").exists()
+
+
+def test_a_folder_of_ours_that_was_deleted_does_not_come_back_in_part(fork: Template, lived_in: Project) -> None:
+    deleted = (".github", "docs/security", "tests/security")
+    for folder in deleted:
+        shutil.rmtree(lived_in.file(folder))
+    lived_in.commit()
+    brought = {f"{folder}/brought.md" for folder in (*deleted, ".github/security")}
+    for name in (*brought, "app/security/brought.md"):
+        Project(fork.path).write(f"template/{name}", "Brought by an update.\n")
+    fork.release("v9999.1.0")
+
+    fork.update(lived_in)
+
+    assert unresolved(lived_in) == ""
+    assert [folder for folder in deleted if lived_in.file(folder).exists()] == []
+    assert lived_in.file("app/security/brought.md").exists()
+
+
+def test_the_tests_are_collected_without_our_documents(lived_in: Project) -> None:
+    shutil.rmtree(lived_in.file("docs"))
+
+    lived_in.must("python", "-m", "pytest", "--collect-only", "--quiet")
+
+
+def test_an_import_of_a_package_that_an_update_drops_is_named_with_its_command(lived_in: Project) -> None:
+    lived_in.write("app/api/orders.py", "import structlog_of_old\n" + lived_in.read("app/api/orders.py"))
+
+    done = lived_in.run("python", "-m", "app.manage", "doctor", FASTAPI_ENV="development")
+
+    assert done.returncode == 1
+    line = "Problem: app/api/orders.py imports structlog_of_old, which is not installed: uv add structlog_of_old\n"
+    assert line in done.stdout
 
 
 def test_a_file_of_yours_where_a_new_one_of_ours_goes_is_left_to_decide(fork: Template, lived_in: Project) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lived_in import OWN_HOOK, write_beside_the_templates_lines
 from tests.rendering import Project, Template
 
 ORDERS = '''"""Orders, each with an owner."""
@@ -63,11 +64,18 @@ def live_in(project: Project) -> None:
     project.file("tests/api/test_notes.py").unlink()
     project.replace(".env", "SECRET_KEY=", "OURS=1\nSECRET_KEY=")
     project.must("uv", "add", "--quiet", "--no-sync", "six", "certifi")
+    write_beside_the_templates_lines(project)
     project.commit("Live in it")
 
 
 NEEDED = ["app/main.py", "app/manage.py", "app/settings.py", "migrations/env.py", "tests/conftest.py"]
-EXAMPLES = ["README.md", "app/api/notes.py", "tests/api/test_notes.py", "migrations/versions/0001_notes.py"]
+EXAMPLES = [
+    ".env.example",
+    "README.md",
+    "app/api/notes.py",
+    "tests/api/test_notes.py",
+    "migrations/versions/0001_notes.py",
+]
 OURS = [".env", *NEEDED, *EXAMPLES]
 
 
@@ -86,12 +94,19 @@ def assert_no_conflict(project: Project) -> None:
     assert rejected + marked == []
 
 
+NEW_HOOK = "      - id: new\n        name: new\n        entry: 'true'\n        language: system\n"
+NEW_FLOOR = 'constraint-dependencies = ["alembic>=1.20.1"]\n'
+NEW_IGNORES = '[tool.ruff.lint.extend-per-file-ignores]\n"migrations/**" = ["E501"]\n\n'
+
+
 def release_next_version(template: Template) -> None:
-    """A version that changes a protection and every example, raises a floor, adds a dependency, and brings a file."""
+    """A version that changes a protection, every example and every shared file, each where the template's lines go."""
     template.replace("template/app/security/authentication/tokens.py", "LEEWAY_SECONDS = 10", "LEEWAY_SECONDS = 5")
-    template.replace("template/pyproject.toml", '"alembic>=1.20,<2"', '"alembic>=1.20.1,<2"')
+    template.replace("template/pyproject.toml", "[tool.uv]\n", f"[tool.uv]\n{NEW_FLOOR}")
     ours_end = '    # Yours below: "uv add" appends here.\n'
     template.replace("template/pyproject.toml", ours_end, f'    "limits>=5",\n{ours_end}')
+    template.replace("template/pyproject.toml", "[tool.ruff.lint.isort]\n", f"{NEW_IGNORES}[tool.ruff.lint.isort]\n")
+    template.replace("template/.pre-commit-config.yaml", "      - id: secrets\n", f"{NEW_HOOK}      - id: secrets\n")
     template.replace("template/.env.example", "# Yours below.", "# NEW_NUMBER=1\n# Yours below.")
     repository = Project(template.path)
     repository.write("template/app/security/brought.py", '"""Brought by an update."""\n')
@@ -123,14 +138,15 @@ def test_an_update_and_a_toggle_leave_what_people_made_alone(runnable: Template,
     assert "app/security/roles.py" not in without_roles
     assert "LEEWAY_SECONDS = 5" in lived_in.read("app/security/authentication/tokens.py")
     dependencies = lived_in.read("pyproject.toml")
-    assert all(name in dependencies for name in ("alembic>=1.20.1", "limits>=5", "six", "certifi"))
+    assert all(name in dependencies for name in ("alembic==1.20.1", "alembic>=1.20.1", "limits>=5", "six", "certifi"))
+    assert all(hook in lived_in.read(".pre-commit-config.yaml") for hook in (NEW_HOOK, OWN_HOOK))
     lived_in.must("uv", "lock", "--quiet")
     assert_like_a_fresh_one(lived_in, template.copy(tmp_path / "fresh"))
     lived_in.must("python", "-m", "pytest", "--quiet", "tests/api", "tests/security/authentication/test_sessions.py")
 
 
 def assert_like_a_fresh_one(lived_in: Project, fresh: Project) -> None:
-    merged = ("pyproject.toml", ".copier-answers.yml")
+    merged = ("pyproject.toml", ".pre-commit-config.yaml", ".copier-answers.yml")
     template_owned = {name: text for name, text in fresh.files().items() if name not in merged and not is_ours(name)}
     found = lived_in.files()
     assert {name for name in template_owned if found.get(name) != template_owned[name]} == set()

@@ -39,7 +39,7 @@ def project_files() -> Iterator[Path]:
 
 def main(arguments: list[str]) -> int:
     found = list(conflicts(map(Path.absolute, map(Path, arguments)) if arguments else project_files()))
-    sys.stdout.write("\n".join([*found, WHAT_TO_DO]) if found else "")
+    sys.stdout.write("\n".join([*found, WHAT_TO_DO]) if found else "" if arguments else "No conflicts.\n")
     return 1 if found else 0
 
 

@@ -15,7 +15,7 @@ from app.security.access.policy import Policies, Policy, hooks_of
 from app.security.conflicts import conflicts, project_files
 from app.security.core import logs, settings
 from app.security.core.settings import ROOT, environment, in_production, problems
-from app.security.operations import migrations, start_up
+from app.security.operations import migrations, project, start_up
 from app.security.operations.terminal import kind_of
 
 ON_A_LAPTOP = "FASTAPI_ENV=development uv run manage doctor"
@@ -51,7 +51,7 @@ async def examine(load_app: Callable[[], FastAPI]) -> Report:
     report.problems += [*problems(), *await _database_problems()]
     if checked and not report.problems:
         await _add_hints(*checked, report)
-    report.hints += [*_file_hints(), *_missing_files()]
+    report.hints += [*_file_hints(), *_missing_files(), *project.unreachable_template()]
     return report
 
 
@@ -65,6 +65,7 @@ def _check_app(load_app: Callable[[], FastAPI], report: Report) -> tuple[FastAPI
         return None
     except Exception as error:  # your code may raise anything
         left = list(conflicts(project_files())) if isinstance(error, SyntaxError) else []
+        left += project.missing_packages() if isinstance(error, ModuleNotFoundError) else []
         report.problems += left or [f"{type(error).__name__}: {logs.redact(str(error))}"]
         return None
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)

@@ -24,7 +24,7 @@ def check(capfd: Capture, *files: Path) -> tuple[int, list[str]]:
 
 
 def test_this_project_has_no_conflict(capfd: Capture) -> None:
-    assert check(capfd) == (0, [])
+    assert check(capfd) == (0, ["No conflicts."])
 
 
 def test_both_ends_of_a_conflict_are_named(folder: Path, capfd: Capture) -> None:
