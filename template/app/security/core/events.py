@@ -7,13 +7,14 @@ names.
 import hashlib
 import hmac
 import math
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +25,7 @@ from app.security.core.settings import keys_for
 
 Outcome = Literal["success", "failure"]
 Fields = dict[str, object]
+OURS = "app.security."
 EVERY_SECONDS = 60
 MOST_NAMES = 20
 OF_THE_REQUEST = ("client_ip", "client_request_id", "method", "request_id", "route", "user_agent")
@@ -98,6 +100,27 @@ def listen(listener: Listener) -> None:
     """Call it for every event: for a change with its transaction, for anything else with None."""
     if listener not in _listeners:
         _listeners.append(listener)
+
+
+def strip_sentry_event(event: dict[str, Any], hint: object) -> dict[str, Any]:
+    """Leave the local variables of your own functions. Those of ours and of the framework hold passwords and tokens,
+    under names that Sentry's scrubber does not match.
+    """
+    for trace in (*event.get("exception", {}).get("values", ()), *event.get("threads", {}).get("values", ())):
+        for frame in (trace.get("stacktrace") or {}).get("frames", ()):
+            module = str(frame.get("module"))
+            if module.startswith(OURS) or not module.startswith("app."):
+                frame.pop("vars", None)
+    return event
+
+
+def configure_sentry() -> None:
+    """Keep credentials out of Sentry, where it is in use: by default it sends request bodies and local variables."""
+    if sentry := sys.modules.get("sentry_sdk"):
+        sentry.get_global_scope().add_event_processor(strip_sentry_event)
+        options = sentry.get_client().options
+        if options.get("max_request_body_size") == "medium":  # the default
+            options["max_request_body_size"] = "never"
 
 
 class Details(TypedDict, total=False):

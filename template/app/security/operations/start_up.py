@@ -31,7 +31,6 @@ from app.security.core.settings import in_production
 from app.security.http import errors
 
 log = logging.getLogger(__name__)
-OURS = "app.security."
 CACHED_SECONDS = 1.0  # the readiness
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
@@ -113,6 +112,7 @@ class StartUp:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             logs.configure()  # again: the server has set up its own logging by now
+            events.configure_sentry()
             self._check()
             for hook in hooks_of(self.shared).at_start:
                 await hook(self.shared)
@@ -156,7 +156,7 @@ def place_ours(app: FastAPI, first: int) -> None:
 
 def remember_layers(app: FastAPI) -> None:
     """To be called when all middleware of the template is added: middleware outside it is refused."""
-    indexes = [index for index, layer in enumerate(app.user_middleware) if layer.cls.__module__.startswith(OURS)]
+    indexes = [index for index, layer in enumerate(app.user_middleware) if layer.cls.__module__.startswith(events.OURS)]
     app.state.layers = app.user_middleware[: 1 + max(indexes)]
 
 
