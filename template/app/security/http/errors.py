@@ -14,7 +14,7 @@ from typing import Any, cast
 from fastapi import FastAPI
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.applications import Starlette
@@ -180,6 +180,8 @@ def _problem_for(error: BaseException) -> Problem:
         return Problem(422, detail="The request holds a value that cannot be stored.")
     if isinstance(error, StaleDataError):
         return Problem(409, detail="It was changed or removed at the same time.")
+    if sqlstate == "23503" or (isinstance(error, IntegrityError) and "FOREIGN KEY" in str(error.orig)):
+        return Problem(409, detail="It refers to what was removed, or is referred to.")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     temporary = _TEMPORARY.match(sqlstate) or getattr(error, "errno", None) in _NO_ROUTE
     if lost or temporary or isinstance(error, _UNREACHABLE):

@@ -1,6 +1,7 @@
 """Erasure of a person: what else it ends and what stops it; at the terminal."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,6 +22,7 @@ from tests.security.administration.test_invitations import activate, invite
 from tests.security.fixtures import POSTGRES, Database, MakeClient
 from tests.security.http.test_websockets import sockets
 from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
+from tests.security.sample_resource import app_of_things
 from tests.security.terminal import Manage
 from tests.security.timing import at_once, later
 
@@ -73,6 +75,21 @@ def test_an_open_socket_ends_with_the_account(sockets: TestClient, as_person: As
             socket.receive_text()
 
     assert closed.value.code == POLICY_VIOLATION
+
+
+def test_a_request_that_outlives_its_caller_is_no_crash(
+    make_client: MakeClient, as_person: AsPerson, recorded: list[dict[str, Any]]
+) -> None:
+    """Another process deleted the account, and this one has the caller in its cache."""
+    client = make_client(build=app_of_things)
+    alice = as_person(client=client)
+    assert alice.get("/things").status_code == 200
+    Database(client).rows("DELETE FROM accounts")
+
+    answer = alice.post("/things", json={"title": "x"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (409, "It refers to what was removed, or is referred to.")
+    assert "sys_crash" not in [event["event"] for event in recorded]
 
 
 def test_an_invitation_ends_with_the_account(client: TestClient, as_person: AsPerson) -> None:
