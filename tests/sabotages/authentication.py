@@ -126,7 +126,13 @@ SABOTAGES = [
     Sabotage(
         "authentication/login",
         "authentication/test_login_throttle",
-        "            self._locks_reported.record(subject, Event.LOGIN_LOCK, subject=subject)\n",
+        "            self._locks_reported.record(subject or client.prefix, Event.LOGIN_LOCK, subject=subject)\n",
+        "",
+    ),
+    Sabotage(
+        "authentication/login",
+        "authentication/test_login_throttle_details",
+        "None if refusal.of_source and account is None else ",
         "",
     ),
 ]

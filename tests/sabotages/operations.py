@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("operations/start_up", "operations/test_no_lifespan", "if not self.started and", "if False and"),
     Sabotage(
         "operations/start_up",
         "operations/test_start_up",

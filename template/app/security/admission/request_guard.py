@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.access.credentials import Credentials, Headers, RequestContext, context_in
-from app.security.access.policy import Declaration, Policy
+from app.security.access.policy import WEBSOCKET, Declaration, Policy
 from app.security.admission.request_body import CLOSE, Allowed, Body, Slots, check_body, check_target, read_headers
 from app.security.core.problems import Problem
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
@@ -210,7 +210,9 @@ class RequestGuard:
         headers = read_headers(scope, self.settings.max_header_bytes)
         strip_untrusted_headers(scope)
         check_target(scope, self.settings.max_url_bytes)
-        policy = context.policy = context.policies.find(context.method, context.path)
+        # WEBSOCKET is our name for what has no method; a client may send it as one.
+        known = scope.get("method") != WEBSOCKET
+        policy = context.policy = context.policies.find(context.method, context.path) if known else None
         context.route = policy.path if policy else None
         allowed = self._allowed.get(policy) or self._allow(policy)
         if not allowed.internal and context.path not in HEALTH_PATHS:

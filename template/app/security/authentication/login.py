@@ -72,9 +72,10 @@ class PasswordLogin:
     async def _count(self, login: str, account: Account | None, client: Client) -> Attempt:
         try:
             return await throttle.count_attempt(self._database, login, client, account.id if account else None)
-        except Throttled:
-            subject = _subject(account, login)
-            self._locks_reported.record(subject, Event.LOGIN_LOCK, subject=subject)
+        except Throttled as refusal:
+            # A source that is refused may go on inventing names: one event for all of them.
+            subject = None if refusal.of_source and account is None else _subject(account, login)
+            self._locks_reported.record(subject or client.prefix, Event.LOGIN_LOCK, subject=subject)
             raise
 
 

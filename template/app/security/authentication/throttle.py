@@ -94,9 +94,10 @@ ClientInfo = Annotated[Client, Depends(client_of)]
 
 
 class Throttled(Problem):
-    """429: too many attempts."""
+    """429: too many attempts, at one account or, for `of_source`, from this source at any account."""
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, *, of_source: bool) -> None:
+        self.of_source = of_source
         super().__init__(429, detail="Too many attempts.", headers={"Retry-After": str(retry_after)})
 
 
@@ -112,7 +113,7 @@ class Attempt:
 async def count_source(database: Database, client: Client, purpose: Purpose) -> None:
     """Count one attempt of this source, over all accounts. Raises: Throttled, and nothing is counted."""
     async with database.begin() as db:
-        await _count(db, _source_limits(client, purpose))
+        await _count(db, _source_limits(client, purpose), {})
 
 
 async def count_attempt(database: Database, login: str, client: Client, account: UUID | None) -> Attempt:
@@ -124,7 +125,7 @@ async def count_attempt(database: Database, login: str, client: Client, account:
         # The same statement for a name that does not exist: it must take as long.
         known = await _is_known(db, account or UUID(int=0), client)
         limits = _account_limits(login, client, known)
-        await _count(db, _source_limits(client, "token") | limits, limits if account else ())
+        await _count(db, _source_limits(client, "token"), limits, limits if account else ())
         return Attempt(login, client, not known)
 
 
@@ -208,13 +209,15 @@ _LOCK = (
 _STORE = update(_TABLE).where(_TABLE.c.key_hash == bindparam("key"))
 
 
-async def _count(db: AsyncSession, limits: Limits, permanent: Collection[bytes] = ()) -> None:
+async def _count(db: AsyncSession, source: Limits, account: Limits, permanent: Collection[bytes] = ()) -> None:
     """Count one attempt in every bucket. Raises: Throttled, which rolls back, so that a refusal leaves no row."""
-    now = int(utc_now().timestamp() * 1000)
-    waits, rows = [0], []
+    now, limits = int(utc_now().timestamp() * 1000), source | account
+    waits: dict[bytes, int] = {}
+    rows = []
     for row in await _created(db, limits, permanent):
         wanted, times = limits[row.key_hash], [int(time) for time in row.attempts.split()]
-        waits += [_wait(times, limit, now) for limit in wanted if row.failures_in_a_row >= limit.after_failures]
+        wait = [_wait(times, limit, now) for limit in wanted if row.failures_in_a_row >= limit.after_failures]
+        waits[row.key_hash] = max(wait, default=0)
         since = now - max(limit.seconds for limit in wanted) * 1000
         rows.append(
             {
@@ -226,8 +229,8 @@ async def _count(db: AsyncSession, limits: Limits, permanent: Collection[bytes] 
                 "updated_at": utc_now(),
             }
         )
-    if any(waits):
-        raise Throttled(-(-max(waits) // 1000))
+    if any(waits.values()):
+        raise Throttled(-(-max(waits.values()) // 1000), of_source=any(waits[key] for key in source))
     await db.execute(_STORE, rows)
 
 

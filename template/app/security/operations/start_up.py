@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 CACHED_SECONDS = 1.0  # the readiness
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
+NOT_STARTED = (
+    "no lifespan event has arrived, so events would be lost: start the server without `--lifespan off`, "
+    "and serve this app by itself, not mounted below another"
+)
 NOT_SECURED = "app/main.py never calls secure(app), so nothing protects this app: call it last in create_app()"
 
 
@@ -91,15 +95,19 @@ class StartUp:
         self.app = app
         self.shared = shared
         self.policies: Policies | None = None
+        self.started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._lifespan(scope, receive, send)
         try:
             context_in(scope).policies = self.policies or self._check()
+            if not self.started and in_production():
+                raise InsecureApp(NOT_STARTED)
         except InsecureApp as error:
             log.critical("%s", error)
-            problem = Problem(500, detail="This service is misconfigured; its log says how.")
+            status = 503 if self.policies else 500
+            problem = Problem(status, detail="This service is misconfigured; its log says how.")
             return await errors.respond(problem, context_in(scope).request_id)(scope, receive, send)
         await self.app(scope, receive, send)
 
@@ -119,6 +127,7 @@ class StartUp:
         except BaseException as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        self.started = True
         events.record(Event.STARTUP)
         try:
             await self.app(scope, receive, send)

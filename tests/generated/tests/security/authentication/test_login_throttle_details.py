@@ -164,3 +164,14 @@ def test_a_refused_login_is_recorded_as_a_lock(at: From, recorded: list[dict[str
     guesses(at("203.0.113.1"), 6)
 
     assert [event["event"] for event in recorded if event["event"] != "request"][-1] == "authn_login_lock"
+
+
+def test_a_refused_source_that_invents_names_is_recorded_once(at: From, recorded: list[dict[str, Any]]) -> None:
+    source = at("203.0.113.1")
+    spend(source, 10)
+
+    assert {log_in(source, f"invented-{number}@example.com").status_code for number in range(5)} == {429}
+    assert log_in(source, ALICE).status_code == 429
+
+    locks = [event for event in recorded if event["event"] == "authn_login_lock"]
+    assert ["subject" in event for event in locks] == [False, True]

@@ -18,7 +18,7 @@ from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.core.test_crashes import crashes
 from tests.security.fixtures import MakeClient
-from tests.security.raw_asgi import scope_of
+from tests.security.raw_asgi import ask, nothing_more, scope_of
 
 Recorded = list[dict[str, Any]]
 RECHECK_SECONDS = 0.05
@@ -141,3 +141,12 @@ def test_a_route_may_go_on_when_its_caller_has_ended(
 
     assert sent == ["websocket.http.response.start", "websocket.http.response.body"]
     assert crashes(recorded) == []
+
+
+def test_an_http_method_of_that_name_finds_no_websocket_route(make_client: MakeClient, recorded: Recorded) -> None:
+    client = make_client(build=lambda: assemble(lambda app: app.websocket("/feed", dependencies=[public])(closed)))
+    assert client.portal is not None
+
+    status = client.portal.call(ask, client, "/feed", nothing_more, "WEBSOCKET")
+
+    assert (status, [event["route"] for event in recorded if event["event"] == "request"]) == (404, [None])
