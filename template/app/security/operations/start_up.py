@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Request
@@ -17,7 +18,7 @@ from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Match, Mount
+from starlette.routing import BaseRoute, Match, Mount, Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import Database
@@ -32,6 +33,7 @@ from app.security.http import errors
 
 log = logging.getLogger(__name__)
 CACHED_SECONDS = 1.0  # the readiness
+PARAMETER = r"{[^}]*}"
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
 NOT_STARTED = (
@@ -154,13 +156,25 @@ def place_ours(app: FastAPI, first: int) -> None:
     There is none unless you have a route such as `/{page:path}`; ours then stay last and cost yours nothing.
     """
     yours, ours = app.routes[:first], app.routes[first:]
-    paths = [re.sub(r"{[^}]*}", ANY_ID, str(getattr(route, "path", ""))) for route in ours]
+    _name_replaced(yours, [route for route in ours if isinstance(route, Route)])
+    paths = [re.sub(PARAMETER, ANY_ID, str(getattr(route, "path", ""))) for route in ours]
     requests: list[Scope] = [{"type": "http", "method": "GET", "path": path, "headers": []} for path in paths]
     conflicts = (
         n for n, route in enumerate(yours) if any(route.matches({**one})[0] is not Match.NONE for one in requests)
     )
     place = next(conflicts, first)
     app.routes[:] = yours[:place] + ours + yours[place:]
+
+
+def _name_replaced(yours: Sequence[BaseRoute], ours: Sequence[Route]) -> None:
+    """Warn of routes of yours with the method and path of one of ours, which an update may have added."""
+    for context in iter_route_contexts(yours):
+        path, methods = context.path or "", (context.methods or set()) - {"HEAD"}
+        for route in ours:
+            sample = re.sub(PARAMETER, ANY_ID, route.path)
+            same = sample == re.sub(PARAMETER, ANY_ID, path) and compile_path(path)[0].match(sample)
+            if same and methods & (route.methods or set()):
+                log.warning("the template answers %s %s: give your route another path", "/".join(methods), path)
 
 
 def remember_layers(app: FastAPI) -> None:
