@@ -90,6 +90,13 @@ def test_the_last_administrator_with_a_password_stays(client: TestClient, boss: 
     assert exists(client, other)
 
 
+def test_an_administrator_who_logs_in_elsewhere_counts(client: TestClient, boss: Person, as_person: AsPerson) -> None:
+    other = as_person(role=ADMIN)
+    Database(client).rows("UPDATE accounts SET password_hash = '!external' WHERE name = :name", name=boss.name)
+
+    assert delete(boss, other) == 204
+
+
 def test_an_old_login_erases_nobody(make_client: MakeClient, as_person: AsPerson) -> None:
     client = make_client(AUTH_CACHE_SECONDS="0")
     boss, person = as_person(role=ADMIN, client=client), as_person(client=client)
