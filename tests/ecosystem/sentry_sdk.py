@@ -1,10 +1,12 @@
-"""sentry-sdk | one line | `sentry_sdk.init(max_request_body_size="never", include_local_variables=False)`"""
+"""sentry-sdk | as is | request bodies stay here, and local variables but those of your functions in `app`"""
 
+import pytest
 import sentry_sdk
 from fastapi import FastAPI
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
+from app.security.authentication.passwords import PasswordHasher
 from app.security.identity import public
 from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
@@ -30,17 +32,16 @@ def add(app: FastAPI) -> None:
     app.get("/crash", dependencies=[public])(crash)
 
 
-def test_no_credential_is_sent(make_client: MakeClient, as_caller: AsCaller) -> None:
-    sentry_sdk.init(
-        dsn="https://key@example.com/1",
-        transport=Kept(),
-        traces_sample_rate=1.0,
-        max_request_body_size="never",
-        include_local_variables=False,
-    )
+async def crash_of_login(*_: object) -> None:
+    raise RuntimeError("broken login")
+
+
+def test_no_credential_is_sent(make_client: MakeClient, as_caller: AsCaller, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentry_sdk.init(dsn="https://key@example.com/1", transport=Kept(), traces_sample_rate=1.0)
     client = make_client(build=lambda: assemble(add))
     caller = as_caller(client=client)
     caller.get("/notes")
+    monkeypatch.setattr(PasswordHasher, "verify", crash_of_login)
     client.post("/auth/token", data={"grant_type": "password", "username": "a", "password": "a secret password"})
     assert caller.get("/crash").status_code == 500
 
@@ -49,5 +50,6 @@ def test_no_credential_is_sent(make_client: MakeClient, as_caller: AsCaller) -> 
     sent = b"".join(SENT).decode()
     credential = (caller.headers.get("authorization") or caller.headers["x-api-key"]).split()[-1]
     assert "broken on purpose" in sent
+    assert "broken login" in sent
     assert credential not in sent
     assert "a secret password" not in sent

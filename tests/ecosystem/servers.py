@@ -1,6 +1,4 @@
-"""gunicorn, granian, hypercorn | as is | one process behind a proxy; for several processes set `WEB_CONCURRENCY` and
-`RATE_LIMIT_STORAGE_URL`
-"""
+"""gunicorn, granian, hypercorn | as is | one process behind a proxy; several processes need `RATE_LIMIT_STORAGE_URL`"""
 
 import os
 import socket
