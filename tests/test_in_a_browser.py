@@ -145,6 +145,7 @@ def test_the_documents_work_under_their_policy(page: Page, service: str) -> None
 
     page.goto(f"{service}/docs")
     page.locator(".btn.authorize").first.click()
+    page.wait_for_function("document.activeElement.id === 'oauth_username'")
     page.fill("#oauth_username", NAME)
     page.fill("#oauth_password", PASSWORD)
     log_in_form = page.locator(".auth-container", has=page.locator("#oauth_username"))

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column
@@ -17,8 +17,8 @@ from app.security.tables import utc_now
 
 router = APIRouter(prefix="/notes", tags=["notes"])
 
-Title = Annotated[str, Field(min_length=1, max_length=200)]
-Body = Annotated[str, Field(max_length=10_000)]
+Title = Annotated[str, Field(min_length=1, max_length=200, examples=["Milk"])]
+Body = Annotated[str, Field(max_length=10_000, examples=["Two bottles"])]
 
 
 class Note(Base):
@@ -79,10 +79,11 @@ async def list_notes(
 
 
 @router.post("", status_code=201, dependencies=[require_scope("notes:write")])
-async def create_note(new: NoteIn, caller: Caller, db: DbSession) -> NoteOut:
+async def create_note(request: Request, response: Response, new: NoteIn, caller: Caller, db: DbSession) -> NoteOut:
     note = Note(owner_id=caller.id, **new.model_dump())
     db.add(note)
     await db.flush()
+    response.headers["Location"] = f"{request.url.path}/{note.id}"
     return NoteOut.model_validate(note)
 
 

@@ -16,7 +16,7 @@ def alice(as_caller: AsCaller) -> CallerClient:
 def note(alice: CallerClient) -> str:
     answer = alice.post("/notes", json={"title": "Milk", "body": "two bottles"})
     assert answer.status_code == 201
-    return f"/notes/{answer.json()['id']}"
+    return str(answer.headers["location"])
 
 
 def test_nobody_reads_notes_without_saying_who_they_are(client: TestClient) -> None:

@@ -84,8 +84,8 @@ class CredentialKind(Protocol):
     async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
         """The caller, and when the credential expires. Raises: InvalidCredential."""
 
-    def openapi_scheme(self, scopes: list[str]) -> dict[str, Any]:
-        """The security scheme object of OpenAPI; `scopes` are all that routes require."""
+    def openapi_scheme(self, scopes: dict[str, str]) -> dict[str, Any]:
+        """The security scheme object of OpenAPI; `scopes` are all that routes require, with the routes of each."""
 
 
 class Sent(NamedTuple):

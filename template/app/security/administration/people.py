@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,21 +23,23 @@ from app.security.administration.self_service import delete_account, invite
 from app.security.authentication.recent_login import ConfirmCaller
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.problems import Problem
-from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole
+from app.security.core.problems import Problem, conflict
+from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole, normalise_login
 
 # Paths below it take `{person_id:uuid}`, so that /users/me is none of them.
 router = APIRouter(prefix="/users", tags=["people"], dependencies=[require_role(ADMIN)])
 
 Roles = Annotated[list[Role], Field(max_length=20)]
+EXAMPLE = [sorted(first_role())]  # of roles, in the OpenAPI document: never the administrator's
+last_administrator = conflict("This is the last administrator who can log in")
 AdministratorSession = Annotated[AsyncSession, Depends(ConfirmCaller(ADMIN))]
 """A transaction of an administrator who logged in recently. It locks every administrator: their changes are serial."""
 
 
 class PersonOut(BaseModel):
     id: UUID
-    name: str
-    roles: list[str]
+    name: str = Field(examples=["ann@example.com"])
+    roles: list[str] = Field(examples=EXAMPLE)
     is_active: bool
     is_activated: bool
     created_at: datetime
@@ -46,14 +48,14 @@ class PersonOut(BaseModel):
 class PersonCreate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=254)
-    roles: Roles | None = None
+    name: str = Field(min_length=1, max_length=254, examples=["ann@example.com"])
+    roles: Roles | None = Field(None, examples=EXAMPLE)
 
 
 class PersonChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    roles: Roles | None = None
+    roles: Roles | None = Field(None, examples=EXAMPLE)
     is_active: StrictBool | None = None
 
 
@@ -61,7 +63,7 @@ class InvitationOut(BaseModel):
     """The token is shown here once; it sets the password at POST /auth/activate within 24 hours."""
 
     id: UUID
-    activation_token: str
+    activation_token: str = Field(examples=["ot_…"])
 
 
 @router.get("")
@@ -69,9 +71,12 @@ async def list_people(
     db: DbSession,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: UUID | None = None,
+    name: Annotated[str | None, Query(min_length=1, max_length=254)] = None,
 ) -> list[PersonOut]:
-    """Ordered by id; `after` is the last id of the previous page."""
+    """Ordered by id; `after` is the last id of the previous page, `name` a part of the names in any case."""
     query = select(Account).where(Account.kind == "person").order_by(Account.id).limit(limit)
+    if name is not None:
+        query = query.where(Account.login.contains(normalise_login(name), autoescape=True))
     people = (await db.scalars(query if after is None else query.where(Account.id > after))).all()
     roles: dict[UUID, set[str]] = {account.id: set() for account in people}
     for row in await db.scalars(select(AccountRole).where(AccountRole.account_id.in_(roles))):
@@ -79,8 +84,10 @@ async def list_people(
     return [_shown(account, configured_roles(roles[account.id])) for account in people]
 
 
-@router.post("", status_code=201)
-async def create_person(new: PersonCreate, caller: Caller, db: AdministratorSession) -> InvitationOut:
+@router.post("", status_code=201, responses=conflict("The name is taken"))
+async def create_person(
+    request: Request, response: Response, new: PersonCreate, caller: Caller, db: AdministratorSession
+) -> InvitationOut:
     """A new person, with an invitation to choose a password."""
     try:
         account = await accounts.create(db, new.name, roles=first_role() if new.roles is None else new.roles)
@@ -90,7 +97,16 @@ async def create_person(new: PersonCreate, caller: Caller, db: AdministratorSess
         errors = [{"pointer": "/body/name", "detail": str(error), "code": "bad_name"}]
         raise Problem(422, detail="The request is not valid.", errors=errors) from None
     events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="created")
+    response.headers["Location"] = f"{request.url.path}/{account.id}"
     return InvitationOut(id=account.id, activation_token=await invite(db, account, caller.id))
+
+
+@router.get("/{person_id:uuid}")
+async def read_person(person_id: UUID, db: DbSession) -> PersonOut:
+    account = await db.get(Account, person_id)
+    if account is None or account.kind != "person":
+        raise Problem(404)
+    return _shown(account, await accounts.roles_of(db, account.id))
 
 
 @router.post("/{person_id:uuid}/invite")
@@ -103,7 +119,7 @@ async def invite_person(person_id: UUID, caller: Caller, db: AdministratorSessio
     return InvitationOut(id=account.id, activation_token=await invite(db, account, caller.id))
 
 
-@router.patch("/{person_id:uuid}")
+@router.patch("/{person_id:uuid}", responses=last_administrator)
 async def change_person(
     request: Request, person_id: UUID, change: PersonChange, caller: Caller, db: AdministratorSession
 ) -> PersonOut:
@@ -120,7 +136,7 @@ async def change_person(
     return _shown(account, await accounts.roles_of(db, account.id))
 
 
-@router.delete("/{person_id:uuid}", status_code=204)
+@router.delete("/{person_id:uuid}", status_code=204, responses=last_administrator)
 async def delete_person(person_id: UUID, caller: Caller, db: AdministratorSession) -> None:
     """Erase a person and what belongs to them. Not oneself; the last administrator who can log in stays."""
     account = await _person(db, person_id)

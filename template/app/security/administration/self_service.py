@@ -30,7 +30,7 @@ from app.security.authentication.routes import TokenOut, known_scopes, token_res
 from app.security.authentication.throttle import ClientInfo
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.problems import Problem
+from app.security.core.problems import Problem, conflict
 from app.security.core.tables import SECURITY_TABLES, Account, OneTimeToken, utc_now
 
 router = APIRouter()
@@ -40,11 +40,12 @@ small_body = accepts("application/json", max_bytes=16 * 1024)  # thousands of un
 
 # The password policy, not the model, judges it: a weak password gets a reason.
 Password = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "password", "writeOnly": True})]
+password_changed = conflict("The password was changed in the meantime")
 
 
 class UserSelf(BaseModel):
     id: UUID
-    name: str
+    name: str = Field(examples=["you@example.com"])
     roles: list[str]
 
 
@@ -71,7 +72,7 @@ async def read_me(caller: Caller) -> UserSelf:
     return UserSelf(id=caller.id, name=caller.name, roles=sorted(caller.roles))
 
 
-@router.post("/users/me/password", tags=["users"])
+@router.post("/users/me/password", tags=["users"], responses=password_changed)
 async def change_password(request: Request, change: PasswordChange, caller: Caller, client: ClientInfo) -> TokenOut:
     """Needs the current password too. Ends every other session and API key unless asked to keep them.
 
@@ -106,7 +107,9 @@ async def delete_me(caller: Caller, db: GrantingSession) -> None:
     await delete_account(db, await db.get_one(Account, caller.id))
 
 
-@router.post("/auth/activate", tags=["auth"], status_code=204, dependencies=[public, small_body])
+@router.post(
+    "/auth/activate", tags=["auth"], status_code=204, dependencies=[public, small_body], responses=password_changed
+)
 async def activate(request: Request, activation: Activation, client: ClientInfo) -> None:
     """Set a password with an invitation: the first one, or after it was forgotten. It does not log in."""
     database: Database = request.state.database

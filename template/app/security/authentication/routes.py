@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,6 +30,14 @@ FORM = "application/x-www-form-urlencoded"
 MAXIMUM_FIELDS = 20
 MAXIMUM_BYTES = 64 * 1024
 
+DOCUMENTED: dict[str, dict[str, Any]] = {
+    "grant_type": {"enum": ["password", "refresh_token"]},
+    "username": {"description": "with `grant_type=password`", "examples": ["you@example.com"]},
+    "password": {"description": "with `grant_type=password`", "format": "password"},
+    "refresh_token": {"description": "with `grant_type=refresh_token`"},
+    "scope": {"description": "empty: everything that you may do"},
+}
+
 router = APIRouter(prefix="/auth", tags=["auth"])
 form_body = accepts(FORM, max_bytes=MAXIMUM_BYTES)
 
@@ -37,11 +45,11 @@ form_body = accepts(FORM, max_bytes=MAXIMUM_BYTES)
 class TokenOut(BaseModel):
     """RFC 6749 section 5.1."""
 
-    access_token: str
+    access_token: str = Field(examples=["eyJ…"])
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
-    expires_in: int
-    scope: str
-    refresh_token: str
+    expires_in: int = Field(examples=[600])
+    scope: str = Field(examples=["notes:read notes:write"])
+    refresh_token: str = Field(examples=["rt_…"])
 
 
 class SessionOut(BaseModel):
@@ -51,8 +59,8 @@ class SessionOut(BaseModel):
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
-    ip_prefix: str
-    user_agent: str
+    ip_prefix: str = Field(examples=["203.0.113.7/32"])
+    user_agent: str = Field(examples=["Mozilla/5.0"])
     current: bool = False
 
 
@@ -86,10 +94,12 @@ def _required(form: dict[str, str], name: str) -> str:
     return form[name]
 
 
-def _documented(*fields: str) -> dict[str, Any]:
+def _documented(required: str, *others: str) -> dict[str, Any]:
     """The form body in the OpenAPI document, as `openapi_extra`."""
-    properties = {name: {"type": "string", "maxLength": MAXIMUM_BYTES} for name in fields}
-    return {"requestBody": {"content": {FORM: {"schema": {"type": "object", "properties": properties}}}}}
+    text = {"type": "string", "maxLength": MAXIMUM_BYTES}
+    properties = {name: text | DOCUMENTED.get(name, {}) for name in (required, *others)}
+    schema = {"type": "object", "required": [required], "properties": properties}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
 def known_scopes(request: Request) -> frozenset[str]:

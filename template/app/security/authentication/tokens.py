@@ -163,6 +163,7 @@ class BearerToken:
         )
         return principal, datetime.fromtimestamp(claims.exp, UTC)
 
-    def openapi_scheme(self, scopes: list[str]) -> dict[str, Any]:
-        flow = {"tokenUrl": "auth/token", "refreshUrl": "auth/token", "scopes": {scope: scope for scope in scopes}}
-        return {"type": "oauth2", "flows": {"password": flow}}
+    def openapi_scheme(self, scopes: dict[str, str]) -> dict[str, Any]:
+        flow = {"tokenUrl": "auth/token", "refreshUrl": "auth/token", "scopes": scopes}
+        how = "Type name and password; leave client_id, client_secret and the scopes empty."
+        return {"type": "oauth2", "description": how, "flows": {"password": flow}}

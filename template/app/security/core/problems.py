@@ -29,6 +29,11 @@ class Problem(HTTPException):
         self.members = members
 
 
+def conflict(why: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer 409, for the OpenAPI document."""
+    return {409: {"description": why}}
+
+
 def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase

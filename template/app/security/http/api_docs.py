@@ -18,7 +18,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from app.security.access.credentials import Credentials
+from app.security.access.identity import PROBLEM_TYPES
 from app.security.access.policy import Policies, Policy
+from app.security.core import problems
+from app.security.core.problems import Problem
 from app.security.core.settings import in_production
 
 PACKAGE = "fastapi_offline"  # the assets of Swagger UI; a development dependency
@@ -28,9 +31,17 @@ CSP = (
     "style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+# Swagger UI gives the focus to the last field of its dialogue, and so scrolls past the name and the password.
+FOCUS = """<script>
+document.addEventListener("click", event => event.target.closest(".authorize, .authorization__btn") &&
+    setTimeout(() => document.querySelector("#oauth_username")?.focus()));
+</script>
+</body>"""
+REQUEST_ID = "1f6c0b7d9a3e4c58b2d1e0f9a8b7c6d5"  # of examples
 PROBLEM = {
     "title": "Problem",
     "description": "RFC 9457, section 3.1",
+    "examples": [problems.document(Problem(401, PROBLEM_TYPES[""], "Authentication required."), REQUEST_ID)],
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance"],
     "properties": {
@@ -50,12 +61,17 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     document = FastAPI.openapi(app)
     policies = Policies(app)
     credentials: Credentials = app.state.credentials
-    schemes = {kind.name: kind.openapi_scheme(policies.scopes()) for kind in credentials.kinds}
+    scopes = {
+        scope: ", ".join(policy.name for policy in policies.all if scope in policy.scopes)
+        for scope in policies.scopes()
+    }
+    schemes = {kind.name: kind.openapi_scheme(scopes) for kind in credentials.kinds}
     document.setdefault("components", {})["securitySchemes"] = schemes
     schemas = document["components"].setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which never occur here
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
+    schemas["ScopeName"] = {"type": "string", **({"enum": list(scopes)} if scopes else {})}
     for policy in policies.all:
         for method in policy.methods:
             operation = document["paths"].get(_openapi_path(policy.path), {}).get(method.lower())
@@ -63,6 +79,9 @@ def openapi(app: FastAPI) -> dict[str, Any]:
                 continue
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = _problems(policy)
+            for status, response in operation["responses"].items():
+                if "400" <= status <= "599":  # such as a 409 that a route names
+                    response.setdefault("content", _problem(int(status), response["description"]))
             if policy.guarded:
                 operation["security"] = [
                     {kind.name: sorted(policy.scopes)}
@@ -74,10 +93,15 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 
 def _problems(policy: Policy) -> dict[str, Any]:
     """Every response that is an error: ours, and that of FastAPI to what is not valid."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content: dict[str, Any] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     if policy.limits.get("media_types"):  # OAuth 2.0 endpoints (RFC 6749 section 5.2)
         content["application/json"] = content["application/problem+json"]
     return {"description": "A problem (RFC 9457)", "content": content}
+
+
+def _problem(status: int, why: str) -> dict[str, Any]:
+    example = problems.document(Problem(status, detail=f"{why}."), REQUEST_ID)
+    return {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
 
 
 def _openapi_path(path: str) -> str:
@@ -99,7 +123,7 @@ def _page(app: FastAPI, root_path: str) -> Response:
         swagger_css_url=f"{assets}/swagger-ui.css",
         swagger_favicon_url=f"{assets}/favicon.png",
     )
-    html = bytes(page.body).decode()
+    html = bytes(page.body).decode().replace("</body>", FOCUS)
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)

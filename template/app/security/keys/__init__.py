@@ -76,7 +76,7 @@ class KeyInHeader:
         )
         return principal, row.expires_at
 
-    def openapi_scheme(self, scopes: list[str]) -> dict[str, Any]:
+    def openapi_scheme(self, scopes: dict[str, str]) -> dict[str, Any]:
         return {"type": "apiKey", "in": "header", "name": HEADER}
 
 

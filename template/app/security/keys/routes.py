@@ -4,22 +4,23 @@ from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from fastapi import APIRouter, FastAPI, Request, Response
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
 from app.security.access.credentials import Principal, context_of, forget_on_commit
 from app.security.access.identity import Caller
 from app.security.authentication.recent_login import GrantingSession
-from app.security.core.problems import Problem
+from app.security.core.problems import Problem, conflict
 from app.security.core.tables import ApiKey, is_displayable
 from app.security.keys import store
-from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, KeyRefused, NewKey
+from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, NewKey
 
 router = APIRouter(prefix="/api-keys", tags=["api keys"])
 
-Scope = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+SCOPE_NAME = WithJsonSchema({"$ref": "#/components/schemas/ScopeName"})  # of `http/api_docs.py`: those of the routes
+Scope = Annotated[str, StringConstraints(min_length=1, max_length=100), SCOPE_NAME]
 MOST_SCOPES = 40
 
 
@@ -33,7 +34,9 @@ def _displayable(name: str) -> str:
 class KeyCreate(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[str, AfterValidator(_displayable)] = Field(min_length=1, max_length=LONGEST_NAME)
+    name: Annotated[str, AfterValidator(_displayable)] = Field(
+        min_length=1, max_length=LONGEST_NAME, examples=["nightly report"]
+    )
     scopes: list[Scope] = Field(min_length=1, max_length=MOST_SCOPES)
     expires_in_days: int = Field(DEFAULT_DAYS, ge=1, le=LONGEST_DAYS)
 
@@ -46,13 +49,17 @@ class KeyRotate(BaseModel):
     overlap_hours: int = Field(24, ge=0, le=24)
 
 
+def _split(stored: object) -> object:
+    return stored.split() if isinstance(stored, str) else stored
+
+
 class KeyOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    name: str
-    scopes: Annotated[list[str], BeforeValidator(lambda stored: stored.split() if isinstance(stored, str) else stored)]
-    last_four: str
+    name: str = Field(examples=["nightly report"])
+    scopes: Annotated[list[str], BeforeValidator(_split)] = Field(examples=[["notes:read"]])
+    last_four: str = Field(examples=["a1B2"])
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
@@ -62,26 +69,27 @@ class KeyOut(BaseModel):
 class NewKeyOut(KeyOut):
     """The key itself is in this response and in no other."""
 
-    key: str
+    key: str = Field(examples=["…_live_…"])
 
 
 def _new(key: NewKey) -> NewKeyOut:
     return NewKeyOut(**KeyOut.model_validate(key.row).model_dump(), key=key.text)
 
 
-@router.post("", status_code=201)
-async def issue_key(request: Request, wanted: KeyCreate, caller: Caller, db: GrantingSession) -> NewKeyOut:
+@router.post("", status_code=201, responses=conflict("The account has its maximum of keys"))
+async def issue_key(
+    request: Request, response: Response, wanted: KeyCreate, caller: Caller, db: GrantingSession
+) -> NewKeyOut:
     """A key for programs of the caller, limited to scopes that routes require and that the caller's login has."""
     policies = context_of(request).policies
     allowed = set(policies.scopes()) if caller.scopes is None else caller.scopes
     if not allowed.issuperset(wanted.scopes):
-        found = {"pointer": "/body/scopes", "detail": "No route requires such a scope.", "code": "unknown_scope"}
+        detail = f"Such a scope cannot be given. You may give: {', '.join(sorted(allowed))}."
+        found = {"pointer": "/body/scopes", "detail": detail, "code": "unknown_scope"}
         raise Problem(422, detail="The request is not valid.", errors=[found])
-    try:
-        life = timedelta(days=wanted.expires_in_days)
-        return _new(await store.issue(db, caller.id, wanted.name, wanted.scopes, life))
-    except KeyRefused as error:
-        raise Problem(409, detail=str(error)) from None
+    key = await store.issue(db, caller.id, wanted.name, wanted.scopes, timedelta(days=wanted.expires_in_days))
+    response.headers["Location"] = f"{request.url.path}/{key.row.id}"
+    return _new(key)
 
 
 @router.get("")
@@ -90,16 +98,19 @@ async def list_keys(caller: Caller, db: DbSession) -> list[KeyOut]:
     return [KeyOut.model_validate(row) for row in await store.live_keys(db, caller.id)]
 
 
-@router.post("/{key_id}/rotate", status_code=201)
+@router.post("/{key_id}/rotate", status_code=201, responses=conflict("The key was rotated or revoked before"))
 async def rotate_key(
-    request: Request, key_id: UUID, caller: Caller, db: GrantingSession, rotation: KeyRotate | None = None
+    request: Request,
+    response: Response,
+    key_id: UUID,
+    caller: Caller,
+    db: GrantingSession,
+    rotation: KeyRotate | None = None,
 ) -> NewKeyOut:
     """A successor with the same name, scopes and life; the old key stays valid for the overlap."""
     key = await _own(db, caller, key_id)
-    try:
-        new = await store.rotate(db, key, (rotation or KeyRotate()).overlap_hours)
-    except KeyRefused as error:
-        raise Problem(409, detail=str(error)) from None
+    new = await store.rotate(db, key, (rotation or KeyRotate()).overlap_hours)
+    response.headers["Location"] = request.url.path.removesuffix(f"{key_id}/rotate") + str(new.row.id)
     forget_on_commit(request, db, caller.id)
     return _new(new)
 

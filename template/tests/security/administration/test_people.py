@@ -79,6 +79,7 @@ def test_power_over_people_needs_a_recent_login(make_client: MakeClient, as_pers
     for answer in refused:
         assert answer.status_code == 401
         assert 'error="insufficient_user_authentication", max_age="900"' in answer.headers["www-authenticate"]
+        assert answer.json()["type"] == "recent-login-required"
     assert [answer.status_code for answer in allowed] == [201, 200, 200, 204]
 
 

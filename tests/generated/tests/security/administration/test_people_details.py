@@ -130,7 +130,7 @@ def test_me_is_nobodys_id(client: TestClient, boss: Person, method: str, path: s
     answers = [caller.request(method, path) for caller in (client, boss)]
 
     assert [(answer.status_code, answer.headers.get("allow")) for answer in answers] == [
-        (status, "DELETE, GET" if status == 405 else None)
+        (status, "DELETE, GET, HEAD" if status == 405 else None)
     ] * 2
 
 
@@ -173,3 +173,47 @@ def test_disabling_a_person_withdraws_the_invitations_for_them(boss: Person, as_
         assert boss.patch(f"/users/{person.id}", json={"is_active": active}).status_code == 200
 
     assert activate(person, token) == 400
+
+
+def test_one_person_is_read_by_id(boss: Person, as_person: AsPerson) -> None:
+    person = as_person()
+
+    found = boss.get(f"/users/{person.id}")
+
+    assert (found.status_code, found.json()["name"]) == (200, person.name)
+    assert found.json() in boss.get("/users", params={"limit": 100}).json()
+    assert boss.get(f"/users/{NOBODY}").status_code == 404
+    assert person.get(f"/users/{person.id}").status_code == 403
+
+
+def test_a_new_person_has_a_location(boss: Person) -> None:
+    created = boss.post("/users", json={"name": "erin@example.com"})
+
+    assert created.headers["location"] == f"/users/{created.json()['id']}"
+    assert boss.get(created.headers["location"]).json()["name"] == "erin@example.com"
+
+
+def test_people_are_found_by_a_part_of_their_name(client: TestClient, boss: Person) -> None:
+    for name in ("Zoe@example.com", "zo_e@example.com", "zoltan@example.com"):
+        create_person(client, name)
+
+    def found(name: str) -> list[str]:
+        return sorted(person["name"] for person in boss.get("/users", params={"name": name}).json())
+
+    assert found("ZOE@") == ["Zoe@example.com"]
+    assert found("zo_e") == ["zo_e@example.com"]
+    assert found("zo%") == []
+    assert len(found("zo")) == 3
+
+
+@pytest.mark.parametrize(("method", "path"), [("post", "/users"), ("patch", "/users/{person_id}")])
+def test_the_document_lists_the_conflicts_of_people(client: TestClient, method: str, path: str) -> None:
+    assert "409" in client.get("/openapi.json").json()["paths"][path][method]["responses"]
+
+
+def test_no_example_of_the_document_makes_an_administrator(client: TestClient) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+
+    for name in ("PersonCreate", "PersonChange"):
+        (example,) = schemas[name]["properties"]["roles"]["examples"]
+        assert ADMIN not in example

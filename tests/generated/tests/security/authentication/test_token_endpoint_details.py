@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from tests.security.http.test_headers import EXPECTED
@@ -108,3 +109,30 @@ def test_a_password_is_not_echoed(client: TestClient) -> None:
         answer = client.post("/auth/activate", json=body)
         assert answer.status_code == 422
         assert CANARY not in answer.text
+
+
+def form(client: TestClient, path: str) -> Any:
+    body = client.get("/openapi.json").json()["paths"][path]["post"]["requestBody"]
+    assert body["required"]
+    return body["content"]["application/x-www-form-urlencoded"]["schema"]
+
+
+def test_the_document_marks_what_a_form_requires(client: TestClient) -> None:
+    token = form(client, "/auth/token")
+
+    assert token["required"] == ["grant_type"]
+    assert token["properties"]["grant_type"]["enum"] == ["password", "refresh_token"]
+    assert token["properties"]["password"]["format"] == "password"
+    assert form(client, "/auth/revoke")["required"] == ["token"]
+
+
+def test_the_document_says_how_to_authorize_and_what_a_scope_opens(client: TestClient) -> None:
+    scheme = client.get("/openapi.json").json()["components"]["securitySchemes"]["bearer"]
+
+    assert "leave client_id, client_secret and the scopes empty" in scheme["description"]
+    assert scheme["flows"]["password"]["scopes"]["notes:write"].startswith("POST /notes, ")
+
+
+@pytest.mark.parametrize("path", ["/users/me/password", "/auth/activate"])
+def test_the_document_lists_the_conflicts_of_passwords(client: TestClient, path: str) -> None:
+    assert "409" in client.get("/openapi.json").json()["paths"][path]["post"]["responses"]

@@ -88,3 +88,39 @@ def test_a_password_that_is_set_by_invitation_ends_the_keys(client: TestClient, 
     activated = client.post("/auth/activate", json={"token": token, "password": NEW_PASSWORD})
 
     assert (activated.status_code, status(client, made)) == (204, 401)
+
+
+def test_a_refused_scope_names_the_scopes_there_are(alice: Person) -> None:
+    (error,) = alice.post("/api-keys", json=WANTED | {"scopes": ["vault:steal"]}).json()["errors"]
+
+    assert error["pointer"] == "/body/scopes"
+    assert "vault:read" in error["detail"]
+    assert "vault:steal" not in error["detail"]
+
+
+def test_the_example_of_the_document_issues_a_key(alice: Person) -> None:
+    document = alice.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    members = schemas["KeyCreate"]["properties"]
+    scopes = schemas[members["scopes"]["items"]["$ref"].rpartition("/")[2]]["enum"]
+
+    response = alice.post("/api-keys", json={"name": members["name"]["examples"][0], "scopes": scopes[:1]})
+
+    assert response.status_code == 201
+    assert response.headers["location"] == f"/api-keys/{response.json()['id']}"
+    assert scopes == sorted(document["components"]["securitySchemes"]["bearer"]["flows"]["password"]["scopes"])
+
+
+def test_the_successor_of_a_key_has_a_location(alice: Person) -> None:
+    new = rotate(alice, issue(alice))
+
+    assert new.headers["location"] == f"/api-keys/{new.json()['id']}"
+
+
+@pytest.mark.parametrize("path", ["/api-keys", "/api-keys/{key_id}/rotate"])
+def test_the_document_lists_the_conflicts_of_keys(client: TestClient, path: str) -> None:
+    conflict = client.get("/openapi.json").json()["paths"][path]["post"]["responses"]["409"]
+
+    content = conflict["content"]["application/problem+json"]
+    assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+    assert (content["example"]["status"], content["example"]["title"]) == (409, "Conflict")
