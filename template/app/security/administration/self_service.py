@@ -19,7 +19,7 @@ from app.database import Base, Database, changed_rows
 from app.security.access import accounts
 from app.security.access.accounts import random_token, token_hash, withdraw_invitations
 from app.security.access.credentials import forget_on_commit
-from app.security.access.identity import Caller, public
+from app.security.access.identity import Caller, invalid, public
 from app.security.access.policy import Policies, hooks_of
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle
@@ -81,7 +81,9 @@ async def change_password(request: Request, change: PasswordChange, caller: Call
     database: Database = request.state.database
     login: PasswordLogin = request.state.password_login
     async with database.begin() as db:
-        account = await db.get_one(Account, caller.id)
+        account = await db.get(Account, caller.id)
+    if account is None:  # deleted a moment ago
+        raise invalid(request, "session_ended")
     if not await login.check(account, change.current_password, client):
         events.record(Event.PASSWORD_CHANGE_FAIL, outcome="failure", actor=caller.id)
         raise Problem(400, "wrong-password", "The current password is wrong.")

@@ -1,6 +1,7 @@
 """Erasure of a person: what else it ends and what stops it; at the terminal."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,12 @@ from app.security.accounts import delete_account
 from app.security.administration.self_service import without_deletion
 from app.security.core.problems import POLICY_VIOLATION
 from app.security.core.tables import Account
+from tests.security.administration.test_deletion import rows_of
 from tests.security.administration.test_invitations import activate, invite
+from tests.security.callers import client_from
 from tests.security.fixtures import POSTGRES, Database, MakeClient
 from tests.security.http.test_websockets import sockets
-from tests.security.persons import PASSWORD, Person, create_person, log_in, refresh
+from tests.security.persons import PASSWORD, Person, create_person, log_in, log_in_quietly, refresh
 from tests.security.sample_resource import app_of_things
 from tests.security.terminal import Manage
 from tests.security.timing import at_once, later
@@ -90,6 +93,38 @@ def test_a_request_that_outlives_its_caller_is_no_crash(
 
     assert (answer.status_code, answer.json()["detail"]) == (409, "It refers to what was removed, or is referred to.")
     assert "sys_crash" not in [event["event"] for event in recorded]
+
+
+def test_a_password_of_an_account_that_is_gone_is_not_changed(client: TestClient, as_person: AsPerson) -> None:
+    alice = as_person()
+    assert alice.get("/users/me").status_code == 200
+    Database(client).rows("DELETE FROM accounts")
+
+    change = {"current_password": PASSWORD, "new_password": "seven quiet lamps behind"}
+    assert alice.post("/users/me/password", json=change).status_code == 401
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_an_erasure_and_other_uses_of_the_account_at_once_get_answers(
+    make_client: MakeClient, as_person: AsPerson, attempt: int
+) -> None:
+    client = make_client(build=app_of_things)
+    alice = as_person(client=client)
+    tokens = [log_in_quietly(alice)["refresh_token"] for _ in range(4)]
+    new = {"current_password": PASSWORD, "new_password": "seven quiet lamps behind"}
+    uses: list[Callable[[], Any]] = [
+        *(partial(refresh, alice, token) for token in tokens),
+        lambda: alice.post("/things", json={"title": "x"}),
+        lambda: log_in(client_from(client, Person), alice.name),
+        lambda: alice.post("/users/me/password", json=new),
+        lambda: alice.delete("/users/me"),
+    ]
+
+    *others, erased = [answer.status_code for answer in at_once(uses)]
+
+    assert erased in (204, 401)  # the changed password came first and ended its token
+    assert set(others) <= {200, 201, 400, 401, 409}
+    assert erased == 401 or rows_of(alice) == 0
 
 
 def test_an_invitation_ends_with_the_account(client: TestClient, as_person: AsPerson) -> None:
