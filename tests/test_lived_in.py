@@ -80,6 +80,7 @@ class Life:
             live_in(made, uses)
             if beside:
                 write_beside_the_templates_lines(made)
+            if beside and not answers["rate_limits"]:  # with it 0.3.0 widens the range of redis, in that list
                 sort_dependencies(made)
             self._made[key] = made
         return self._made[key]

@@ -64,6 +64,7 @@ def live_in(project: Project) -> None:
     project.file("tests/api/test_notes.py").unlink()
     project.replace(".env", "SECRET_KEY=", "OURS=1\nSECRET_KEY=")
     project.must("uv", "add", "--quiet", "--no-sync", "six", "certifi")
+    project.replace(".env.example", "# RESPONSE_SECONDS=30\n", "RESPONSE_SECONDS=60\n")
     write_beside_the_templates_lines(project)
     project.commit("Live in it")
 
