@@ -16,6 +16,7 @@ file into the file of that name, then delete it. Before you commit or change any
 git reset --hard && git clean -d --force
 """
 MARKERS = (b"<<<<<<< ", b">>>>>>> ")  # before one side, and after the other
+LARGEST = 1024 * 1024  # a larger file is data
 SKIPPED = {".git", ".venv", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 
@@ -25,7 +26,7 @@ def conflicts(paths: Iterable[Path]) -> Iterator[str]:
         shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         if path.suffix == ".rej":
             yield f"{shown}: changes of an update that could not be applied"
-        elif path.is_file():
+        elif path.is_file() and path.stat().st_size < LARGEST:
             for number, line in enumerate(path.read_bytes().splitlines(), 1):
                 if line.startswith(MARKERS):
                     yield f"{shown}, line {number}: a conflict of an update"

@@ -46,12 +46,13 @@ class Report:
 
 async def examine(load_app: Callable[[], FastAPI]) -> Report:
     settings.looking_only = True
-    report = Report(environment())
+    report = Report(environment(), list(conflicts(project_files())))
     checked = _check_app(load_app, report)
     report.problems += [*problems(), *await _database_problems()]
     if checked and not report.problems:
+        report.hints += project.unset_proxies()
         await _add_hints(*checked, report)
-    report.hints += [*_file_hints(), *_missing_files(), *project.unreachable_template()]
+    report.hints += [*project.misspelt_settings(), *_file_hints(), *_missing_files(), *project.unreachable_template()]
     return report
 
 
@@ -64,9 +65,9 @@ def _check_app(load_app: Callable[[], FastAPI], report: Report) -> tuple[FastAPI
         report.problems.append(f"the app exits while it is built (exit code {error.code})")
         return None
     except Exception as error:  # your code may raise anything
-        left = list(conflicts(project_files())) if isinstance(error, SyntaxError) else []
-        left += project.missing_packages() if isinstance(error, ModuleNotFoundError) else []
-        report.problems += left or [f"{type(error).__name__}: {logs.redact(str(error))}"]
+        found = list(project.missing_packages()) if isinstance(error, ModuleNotFoundError) else []
+        if not (isinstance(error, SyntaxError) and report.problems):  # of a conflict
+            report.problems += found or [f"{type(error).__name__}: {logs.redact(str(error))}"]
         return None
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)
     return app, policies

@@ -1,11 +1,16 @@
-"""Checks of this checkout for `manage doctor`: packages that an update dropped, and a template that no bot reaches."""
+"""Checks of this checkout for `manage doctor`: dropped packages, misspelt settings, an unreachable template."""
 
 import ast
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from importlib.util import find_spec
 
+from dotenv import dotenv_values
+
 from app.security import conflicts
+from app.security.core import settings
+from app.security.http.client_address import ProxySettings
 
 REACHABLE = re.compile(r"gh:|gl:|[\w.-]+@[\w.-]+:|(?:git\+)?(?:https?|ssh)://")
 
@@ -41,3 +46,16 @@ def unreachable_template() -> Iterator[str]:
             f"no bot and no colleague can update this project: its template is a folder of this machine, {address}. "
             "Write the address of the repository after _src_path in .copier-answers.yml, and commit it"
         )
+
+
+def misspelt_settings() -> Iterator[str]:
+    """Names in .env that are close to that of a setting, and so have no effect."""
+    known = settings.names()
+    for name in dotenv_values(settings.env_file, interpolate=False) if settings.env_file else ():
+        if name.upper() not in known and (close := get_close_matches(name.upper(), known, 1, 0.85)):
+            yield f"{name} in .env is no setting: write {close[0]}"
+
+
+def unset_proxies() -> Iterator[str]:
+    if settings.in_production() and not ProxySettings.current().trusted_proxies:
+        yield 'TRUSTED_PROXIES is empty: set it to the proxy\'s address, or every request is refused with "Use https."'

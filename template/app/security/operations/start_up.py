@@ -9,6 +9,8 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from functools import cache
+from itertools import islice
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Request
@@ -25,6 +27,7 @@ from app.database import Database
 from app.security.access.credentials import context_in
 from app.security.access.identity import public
 from app.security.access.policy import NO_OPTIONS, Declared, InsecureApp, Policies, hooks_of
+from app.security.conflicts import conflicts, project_files
 from app.security.core import events, logs
 from app.security.core.events import Event
 from app.security.core.problems import Problem
@@ -32,6 +35,7 @@ from app.security.core.settings import in_production
 from app.security.http import errors
 
 log = logging.getLogger(__name__)
+MOST_FILES = 5000  # in which a start in development looks for conflicts
 CACHED_SECONDS = 1.0  # the readiness
 PARAMETER = r"{[^}]*}"
 ANY_ID = "00000000-0000-4000-8000-000000000000"
@@ -81,6 +85,12 @@ def mounted_apps(app: Starlette) -> list[Starlette]:
     return below + [deeper for one in below for deeper in mounted_apps(one)]
 
 
+@cache
+def _conflicts() -> list[str]:
+    """Those that an update left in files that Python does not read."""
+    return list(conflicts(islice(project_files(), MOST_FILES)))
+
+
 class NotSecured:
     """Answers nothing in an app that never becomes secure; `secure(app)` takes it out."""
 
@@ -123,6 +133,8 @@ class StartUp:
         try:
             logs.configure()  # again: the server has set up its own logging by now
             events.configure_sentry()
+            for conflict in () if in_production() else _conflicts():
+                log.warning("%s: `python3 app/security/conflicts.py` says what to do", conflict)
             self._check()
             for hook in hooks_of(self.shared).at_start:
                 await hook(self.shared)

@@ -50,3 +50,12 @@ def test_doctor_names_a_conflict_that_breaks_the_app(folder: Path, manage: Manag
 
     assert result.exit_code == 1
     assert "Problem: api.py, line 2: a conflict of an update" in result.stdout
+
+
+def test_doctor_names_a_conflict_that_python_does_not_see(folder: Path, manage: Manage) -> None:
+    (folder / "notes.md").write_text(LEFT)
+
+    result = manage("doctor")
+
+    assert result.exit_code == 1
+    assert "Problem: notes.md, line 2: a conflict of an update" in result.stdout
