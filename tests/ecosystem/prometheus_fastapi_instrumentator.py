@@ -1,5 +1,5 @@
 """prometheus-fastapi-instrumentator | one line | `.instrument(app).expose(app, dependencies=[public])` before
-`secure(app)`; refusals of the middleware around it are not counted
+`secure(app)`; refusals around it are not counted: see [metrics](how-to/metrics.md)
 """
 
 from fastapi import FastAPI

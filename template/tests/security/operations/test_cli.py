@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette.routing import WebSocketRoute
 
 from app.main import create_app
 from app.security.access.identity import Authenticate, public, require_scope
@@ -94,7 +95,8 @@ def test_every_route_is_listed_once_with_its_callers(manage: Manage, environment
     lines = manage("routes", load=lambda: app).stdout.splitlines()
 
     callers = {tuple(line.split()[:2]): line.split(maxsplit=2)[2] for line in lines}
-    served = {(",".join(sorted(one.methods or ["*"])), str(one.path)) for one in iter_route_contexts(app.routes)}
+    routes = [(one, isinstance(one.original_route, WebSocketRoute)) for one in iter_route_contexts(app.routes)]
+    served = {(",".join(sorted(one.methods or ["WEBSOCKET" if socket else "*"])), one.path) for one, socket in routes}
     assert len(callers) == len(lines)
     assert {name for name in served if "/docs/assets" not in name[1]} <= callers.keys()
     assert callers["GET", "/health/live"] == "everyone"
