@@ -12,10 +12,12 @@ import binascii
 import contextlib
 import multiprocessing
 import os
+import re
 import secrets
 import sys
 import tomllib
 from functools import cache
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
 from urllib.parse import urlsplit
@@ -34,6 +36,7 @@ WORKER_FAILED = (
     3  # uvicorn and gunicorn stop when a worker exits with it; after any other code they restart it for ever
 )
 MINIMUM_BYTES = 32  # RFC 7518 section 3.2: at least the size of the hash
+_WORKERS = re.compile(r" (?:-w|--workers)[ =]?(\d+)")  # of uvicorn, gunicorn, hypercorn, granian and `fastapi run`
 _PLACEHOLDERS = ("change", "placeholder", "example", "secret", "password", "default", "your-", "your_", "insecure")
 
 Environment = Literal["production", "development"]
@@ -53,6 +56,17 @@ def _split(value: object) -> object:
 
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 """A list written as `a, b`. The empty list always allows nothing."""
+
+
+def workers() -> int:
+    """How many workers the server has, as far as one of them can see: each has the command line that started all.
+
+    A server that is started by code has no option there, and spawns two or more; hypercorn spawns a single one, too.
+    """
+    if option := _WORKERS.search(" ".join(sys.argv)):
+        return int(option[1])
+    spawned = isinstance(multiprocessing.current_process(), SpawnProcess)
+    return 2 if spawned and "hypercorn" not in sys.argv[0] else 1
 
 
 def refuse(reasons: list[str]) -> NoReturn:

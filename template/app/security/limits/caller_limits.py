@@ -12,14 +12,10 @@ import hashlib
 import hmac
 import logging
 import math
-import multiprocessing
-import re
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -35,7 +31,7 @@ from app.security.access.policy import hooks_of
 from app.security.admission.request_guard import HEALTH_PATHS, Bounds
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
-from app.security.core.settings import SLUG, SecuritySettings, keys_for
+from app.security.core.settings import SLUG, SecuritySettings, keys_for, workers
 from app.security.http import errors
 
 log = logging.getLogger(__name__)
@@ -43,19 +39,7 @@ MIN_BURST = 20  # requests in one second
 BURST_FACTOR = 4  # times the average of RATE_LIMIT
 CAPACITY = 50_000  # counters in one process; the least recently used is dropped first
 TIMEOUT_SECONDS = 0.25  # for Redis to connect, and to respond
-_WORKERS = re.compile(r" (?:-w|--workers)[ =]?(\d+)")  # of uvicorn, gunicorn, hypercorn, granian and `fastapi run`
 RETRY_SECONDS = 5  # between attempts to reach an unavailable Redis
-
-
-def _workers() -> int:
-    """How many workers the server has, as far as one of them can see: each has the command line that started all.
-
-    A server that is started by code has no option there, and spawns two or more; hypercorn spawns a single one, too.
-    """
-    if option := _WORKERS.search(" ".join(sys.argv)):
-        return int(option[1])
-    spawned = isinstance(multiprocessing.current_process(), SpawnProcess)
-    return 2 if spawned and "hypercorn" not in sys.argv[0] else 1
 
 
 class RateLimitSettings(SecuritySettings):
@@ -105,7 +89,7 @@ class RateLimitSettings(SecuritySettings):
 
     @property
     def processes(self) -> int:
-        return max(self.web_concurrency, _workers())
+        return max(self.web_concurrency, workers())
 
     def weaknesses(self) -> list[str]:
         if self.url == "memory://":

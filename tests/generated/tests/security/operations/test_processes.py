@@ -15,7 +15,8 @@ from tests.security.operations.test_migrations import add_to_yours
 from tests.security.project_copy import Copy
 
 BROKEN = {
-    "import no_such_module": "ModuleNotFoundError: No module named 'no_such_module'",
+    "import no_such_module": "app/api/__init__.py imports no_such_module, which is not installed: "
+    "uv add no_such_module",
     "def half(": "SyntaxError: '(' was never closed (__init__.py, line 2)",
     "<<<<<<< before updating": "app/api/__init__.py, line 2: a conflict of an update",
     "raise ValueError('postgresql://api:hunter2@db')": "ValueError: postgresql://[redacted]@db",
@@ -73,7 +74,7 @@ def test_the_conflict_check_runs_with_any_python_and_nothing_installed(copy: Cop
 
     left = subprocess.run(command, cwd=copy.folder, capture_output=True, text=True)
 
-    assert (clean.returncode, clean.stdout, left.returncode) == (0, "", 1)
+    assert (clean.returncode, clean.stdout, left.returncode) == (0, "No conflicts.\n", 1)
     for words in ("app/database.py, line 1", "`git add` the file", "git reset --hard"):
         assert words in left.stdout
 
