@@ -158,6 +158,8 @@ def write_beside_the_templates_lines(project: Project) -> None:
     project.replace("pyproject.toml", '\nversion = "0.1.0"\n', '\nversion = "1.4.0"\n')
     project.replace("pyproject.toml", "[dependency-groups]\n", '[dependency-groups]\ndocs = ["mkdocs"]\n')
     project.replace("pyproject.toml", '"alembic>=1.20,<2"', '"alembic==1.20.1"')
+    seconds = "database_statement_seconds: float = Field("
+    project.replace("app/database.py", f"{seconds}5,", f"{seconds}30,")
     ignores = '".github/**" = ["S603", "S607"]\n'
     project.replace("pyproject.toml", ignores, f'{ignores}"scripts/**" = ["T20"]\n')
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
+from shlex import quote
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -105,7 +106,7 @@ def _file_hints() -> list[str]:
     with contextlib.suppress(ValidationError):
         paths += sqlite_files(database_url(cast(DatabaseSettings, settings.read(DatabaseSettings)).database_url))
     readable = [path for path in paths if os.name == "posix" and path.is_file() and path.stat().st_mode & 0o077]
-    return [f"other users of this machine can read {path.name}: chmod 600 {path}" for path in readable]
+    return [f"other users of this machine can read {path.name}: chmod 600 {quote(str(path))}" for path in readable]
 
 
 def _missing_files() -> Iterator[str]:
