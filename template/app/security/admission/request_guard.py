@@ -251,7 +251,7 @@ class RequestGuard:
 
     def _check_internal(self, scope: Scope) -> None:
         """The peer itself must be internal: a proxy inside that network forwards what anybody sends."""
-        forwarded = any(name == b"x-forwarded-for" for name, _ in scope["headers"])
+        forwarded = any(name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
         if forwarded or not contains(self.internal, scope["state"]["peer"]):
             raise Problem(403, detail="Only clients of INTERNAL_NETWORKS may call, and not through a proxy.")
 
