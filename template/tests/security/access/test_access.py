@@ -133,12 +133,12 @@ def test_an_override_grants_nothing_in_production(environment: Environment) -> N
     environment(**PRODUCTION_ENVIRONMENT)
     required = require_scope("a:read")
     app = assemble(lambda app: app.get("/guarded", dependencies=[required])(forgotten))
-    client = TestClient(app, base_url="https://api.example.com", raise_server_exceptions=False)
-    assert client.get("/guarded").status_code == 401
+    with TestClient(app, base_url="https://api.example.com", raise_server_exceptions=False) as client:
+        assert client.get("/guarded").status_code == 401
 
-    app.dependency_overrides[required.dependency] = lambda: None
+        app.dependency_overrides[required.dependency] = lambda: None
 
-    assert client.get("/guarded").status_code == 401
+        assert client.get("/guarded").status_code == 401
 
 
 def test_an_app_mounted_in_an_included_router_has_our_error_documents(environment: Environment) -> None:
