@@ -36,6 +36,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver", "test")  # the l
 LOOPBACK = [parse_network("127.0.0.0/8"), parse_network("::1")]
 PRIVATE_NETWORKS = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
 Work = asyncio.Task[Any]
+FORWARDED = (b"forwarded", b"via", b"x-real-ip")  # of proxies, beside X-Forwarded-*
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?\Z")
 
 
@@ -141,7 +142,7 @@ class RequestGuard:
             context.sent = self.credentials.extract(headers)
             client = self.credentials.rate_limit_key(context.sent, client_prefix(context.client_ip))
             context.rate_limit_key = client
-            in_thread = context.policy is not None and context.policy.uses_threads
+            in_thread = context.policy is not None and context.policy.uses_threads and scope["type"] == "http"
             slots = self.threads if in_thread else slots
             if context.path != HEALTH_PATHS[0]:
                 slots.acquire(client)
@@ -208,7 +209,6 @@ class RequestGuard:
         if scope["type"] == "websocket":
             read_subprotocol(scope)
         headers = read_headers(scope, self.settings.max_header_bytes)
-        strip_untrusted_headers(scope)
         check_target(scope, self.settings.max_url_bytes)
         # WEBSOCKET is our name for what has no method; a client may send it as one.
         known = scope.get("method") != WEBSOCKET
@@ -220,7 +220,8 @@ class RequestGuard:
         elif b"host" not in headers and scope.get("http_version") == "1.1":
             raise Problem(400, detail="Send a Host header.", headers=CLOSE)  # RFC 9112 section 3.2
         if allowed.internal:
-            self._check_internal(scope)
+            self._check_internal(scope, headers)
+        strip_untrusted_headers(scope)
         check_body(headers, allowed)
         return headers, allowed
 
@@ -249,10 +250,15 @@ class RequestGuard:
         if not (local or contains(self.networks, peer)):
             raise Problem(403, detail="In development only this machine may call (DEVELOPMENT_NETWORKS).")
 
-    def _check_internal(self, scope: Scope) -> None:
-        """The peer itself must be internal: a proxy inside that network forwards what anybody sends."""
-        forwarded = any(name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
-        if forwarded or not contains(self.internal, scope["state"]["peer"]):
+    def _check_internal(self, scope: Scope, headers: Headers) -> None:
+        """The peer itself must be internal: a proxy inside that network forwards what anybody sends. The host is an
+        address or has no dot: a proxy may add no header, and a page may rebind its own name (DNS rebinding).
+        """
+        names = [name.replace(b"_", b"-") for name, _ in scope["headers"]]
+        forwarded = any(name.startswith(b"x-forwarded-") or name in FORWARDED for name in names)
+        host = host_name(headers.get(b"host", b"")) or ""
+        named = "." in host and parse_address(host) is None
+        if forwarded or named or not contains(self.internal, scope["state"]["peer"]):
             raise Problem(403, detail="Only clients of INTERNAL_NETWORKS may call, and not through a proxy.")
 
     def _check_destination(self, scope: Scope, headers: Headers) -> None:

@@ -7,6 +7,7 @@ work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashe
 from sqlalchemy import bindparam, select
 
 from app.database import Database
+from app.security.access import accounts
 from app.security.access.accounts import LONGEST_NAME
 from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
@@ -59,6 +60,7 @@ class PasswordLogin:
         if await self._passwords.verify(password, account.password_hash) is None:
             return False
         async with self._database.begin() as db:
+            await accounts.lock(db, account.id)  # before the throttle's rows, as activation and erasure do
             await throttle.record_success(db, attempt, account.id)
         return True
 

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, DbSession
+from app.security.access import accounts
 from app.security.access.credentials import InvalidCredential, context_of, credentials_of, forget_on_commit
 from app.security.access.identity import Caller, public
 from app.security.admission.request_guard import accepts
@@ -171,6 +172,7 @@ async def issue_tokens(request: Request, db: AsyncSession, account: UUID) -> Tok
         raise Problem(403, detail="This account cannot log in.")
     if person.password_hash == UNUSABLE_PASSWORD:
         person.password_hash = EXTERNAL_LOGIN
+        await accounts.withdraw_invitations(db, person.id)  # a token would set a password
     events.record_change(db, Event.LOGIN_SUCCESS, actor=person.id, reason="external")
     grant = await sessions.start(db, person, client_of(request), None)
     forget_on_commit(request, db, person.id)  # its oldest session may have ended

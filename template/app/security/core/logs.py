@@ -103,11 +103,11 @@ class _Formatter(logging.Formatter):
         return _encode({**extra, **fields, **_of_the_request(), "event": "log", "time": now()})
 
 
-def _redacted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _redacted(one) for name, one in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_redacted(one) for one in value]
+def _redacted(value: Any, depth: int = 5) -> Any:
+    if isinstance(value, dict) and depth:
+        return {str(name): _redacted(one, depth - 1) for name, one in value.items()}
+    if isinstance(value, list | tuple | set) and depth:
+        return [_redacted(one, depth - 1) for one in value]
     return value if isinstance(value, int | float | None) else redact(str(value))
 
 

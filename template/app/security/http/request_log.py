@@ -1,6 +1,7 @@
 """The outermost middleware: request id, security headers, and the access log, one event for each complete response."""
 
 import asyncio
+import logging
 import re
 import secrets
 import time
@@ -26,6 +27,7 @@ _NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as l
 FLUSH_SECONDS = 0.1  # that an access line may stay in the buffer of stdout
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", WEBSOCKET}
 OTHER = "OTHER"
+log = logging.getLogger(__name__)
 
 
 class Responded(NamedTuple):
@@ -97,8 +99,8 @@ class RequestLog:
             events.current.reset(token)
             seconds = time.perf_counter() - started
             self._access(context, seconds)
-            for observer in _observers:
-                observer(_responded(context, seconds))
+            if _observers:
+                _observe(_responded(context, seconds))
 
     def _start_response(self, message: Message, context: RequestContext, scope: Scope) -> None:
         """Add our headers. Where the response sets one itself, that stays: a route may, for example, allow caching."""
@@ -161,6 +163,14 @@ class RequestLog:
     def _flush(self) -> None:
         self.flushing_in = None
         logs.flush()
+
+
+def _observe(response: Responded) -> None:
+    for observer in _observers:
+        try:
+            observer(response)
+        except Exception:  # an error here would end the connection
+            log.exception("the on_response function %s failed", observer.__qualname__)
 
 
 def _responded(context: RequestContext, seconds: float) -> Responded:

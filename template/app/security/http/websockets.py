@@ -28,15 +28,20 @@ _OFFERED = b"sec-websocket-protocol"
 
 
 def read_subprotocol(scope: Scope) -> None:
-    """Move the token that follows the subprotocol "bearer" to Authorization, which middleware knows not to log."""
+    """Move the token that follows the subprotocol "bearer" to Authorization, which middleware knows not to log.
+
+    Raises: Problem 400 where a subprotocol is not ASCII.
+    """
     offered = list(scope.get("subprotocols") or ())
     if SUBPROTOCOL not in offered[:-1]:
         return
+    if not all(map(str.isascii, offered)):
+        raise Problem(400, detail="A subprotocol is not valid.")
     token = offered.pop(offered.index(SUBPROTOCOL) + 1)
     kept = [header for header in scope["headers"] if header[0] != _OFFERED]
     moved = {_OFFERED: ", ".join(offered), b"authorization": f"Bearer {token}"}
     scope["subprotocols"] = offered
-    scope["headers"] = [*kept, *((name, value.encode("latin-1")) for name, value in moved.items())]
+    scope["headers"] = [*kept, *((name, value.encode()) for name, value in moved.items())]
 
 
 class WebSocketGuard:

@@ -201,7 +201,7 @@ def rate_limit_key(caller: object) -> str:
 
 
 exempt: params.Depends = Depends(Bounds(exempt=True))
-"""RATE_LIMIT does not count the requests of this route; a `@limiter.limit` of its own does."""
+"""RATE_LIMIT does not count the requests of this route, invalid credentials among them; its `@limiter.limit` does."""
 LimitOf = Callable[[Principal], str | None]
 _limit_of: list[LimitOf] = []
 
@@ -209,7 +209,8 @@ _limit_of: list[LimitOf] = []
 def limit_of_caller(function: LimitOf) -> LimitOf:
     """Use this function's limit, such as that of a plan, instead of RATE_LIMIT for a verified caller; None keeps it.
 
-    It is called for every request, so it reads no database. An address without a known caller has RATE_LIMIT.
+    It is called for every request, so it reads no database. RATE_LIMIT counts where no caller is known yet: for an
+    address, and for everyone with AUTH_CACHE_SECONDS=0.
     """
     _limit_of[:] = [function]
     return function
@@ -229,13 +230,21 @@ class RateLimits:
         """Count a request of this caller. Raises: Problem 429."""
         if context.policy is not None and context.policy.limits.get("exempt"):
             return
-        of_caller = _limit_of[0](principal) if principal and _limit_of else None
-        limit, burst = self._pair(of_caller or self._usual)
+        limit, burst = self._limit_of(principal)
         key = rate_limit_key(caller)
         if wait := await self._bursts.hit(burst, key):
             raise self._exceeded(context, key, "burst", burst, wait)
         if wait := await self.counters.hit(limit, key):
             raise self._exceeded(context, key, "default", limit, wait)
+
+    def _limit_of(self, principal: Principal | None) -> tuple[RateLimitItem, RateLimitItem]:
+        """The limit of this caller, and its burst."""
+        if principal and _limit_of:
+            try:
+                return self._pair(_limit_of[0](principal) or self._usual)
+            except Exception:  # the owner's function, or what it returned
+                log.exception("the function of limit_of_caller failed: RATE_LIMIT counts instead")
+        return self._pair(self._usual)
 
     async def count_route(
         self, context: RequestContext, caller: object, limit: RateLimitItem, cost: int, *, critical: bool

@@ -35,7 +35,7 @@ AsPerson = Callable[..., Person]
 
 class SignUp(BaseModel):
     name: str
-    password: str
+    password: str | None = None
 
 
 def add_routes(app: FastAPI) -> None:
@@ -256,3 +256,11 @@ def test_a_name_is_found_in_every_spelling(client: TestClient) -> None:
 
     names = [ALICE, "ALICE@example.com", "nobody", "a\0b", "\ud800", "x" * 10_000]
     assert [Database(client).run(lambda db, name=name: find(db, name)) for name in names] == [person] * 2 + [None] * 4  # type: ignore[misc]
+
+
+def test_a_login_elsewhere_ends_the_tokens_that_set_a_password(client: TestClient) -> None:
+    account = client.post("/sign-up", json={"name": ALICE}).json()
+    token = reset_token(client, ALICE)
+
+    assert client.post(f"/callback/{account}").status_code == 200
+    assert activate(client, token).status_code == 400

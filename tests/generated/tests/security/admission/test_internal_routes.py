@@ -36,7 +36,7 @@ def test_a_scraper_calls_by_address_and_over_http(make_client: MakeClient, addre
 def test_nobody_else_does(make_client: MakeClient, address: str) -> None:
     client = make_client(build=lambda: assemble(add_routes), production=True, address=address)
 
-    assert client.get("https://api.example.com/metrics").status_code == 403
+    assert client.get("http://10.0.3.7/metrics").status_code == 403
 
 
 @pytest.mark.parametrize("trusted", ["10.0.3.9", "10.0.0.0/8"])
@@ -48,13 +48,31 @@ def test_nobody_does_through_a_proxy(make_client: MakeClient, trusted: str, clie
     forwarded = {"X-Forwarded-Proto": "https"} | ({"X-Forwarded-For": client_address} if client_address else {})
 
     assert proxy.get("https://api.example.com/ordinary", headers=forwarded).status_code == 200
-    assert proxy.get("https://api.example.com/metrics", headers=forwarded).status_code == 403
+    assert proxy.get("https://10.0.3.7/metrics", headers=forwarded).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "X-Forwarded-Proto", "X_Forwarded_For", "X-Real-IP", "Via", "Forwarded"]
+)
+def test_nobody_does_through_a_proxy_that_is_not_trusted(make_client: MakeClient, name: str) -> None:
+    proxy = make_client(build=lambda: assemble(add_routes), production=True, address="10.0.3.9")
+
+    assert proxy.get("http://10.0.3.7/metrics").status_code == 200
+    assert proxy.get("http://10.0.3.7/metrics", headers={name: "203.0.113.9"}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["api.example.com", "rebound.example", "10.0.3.7.example"])
+def test_nobody_does_by_a_public_name(make_client: MakeClient, host: str) -> None:
+    scraper = make_client(build=lambda: assemble(add_routes), production=True, address="10.0.3.9")
+
+    assert scraper.get("http://api:8000/metrics").status_code == 200
+    assert scraper.get(f"http://{host}/metrics").status_code == 403
 
 
 def test_a_client_that_claims_to_be_internal_is_not(make_client: MakeClient) -> None:
     client = make_client(build=lambda: assemble(add_routes), production=True, address="203.0.113.9")
 
-    assert client.get("https://api.example.com/metrics", headers={"X-Forwarded-For": "10.0.0.1"}).status_code == 403
+    assert client.get("https://10.0.3.7/metrics", headers={"X-Forwarded-For": "10.0.0.1"}).status_code == 403
 
 
 def test_the_networks_are_a_setting(make_client: MakeClient) -> None:

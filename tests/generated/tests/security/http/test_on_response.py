@@ -71,3 +71,20 @@ def test_a_preflight_is_seen(make_client: MakeClient, seen: list[Responded]) -> 
     make_client().options("/notes", headers={"Origin": "https://x.example", "Access-Control-Request-Method": "GET"})
 
     assert [one.status for one in seen] in ([400], [405])  # without CORS it is a method that no route has
+
+
+def test_a_function_that_fails_spares_the_response_and_the_others(
+    client: TestClient, seen: list[Responded], caplog: pytest.LogCaptureFixture
+) -> None:
+    @on_response
+    def fail(response: Responded) -> None:
+        raise RuntimeError
+
+    request_log._observers.reverse()
+    try:
+        assert client.get("/things/7").status_code == 200
+    finally:
+        request_log._observers.remove(fail)
+
+    assert len(seen) == 1
+    assert "fail failed" in caplog.text

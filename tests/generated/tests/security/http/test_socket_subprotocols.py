@@ -108,3 +108,11 @@ def test_a_socket_of_a_page_ends_with_its_session(page: TestClient, token: str) 
             socket.receive_text()
 
     assert closed.value.code == 1008
+
+
+def test_a_subprotocol_that_is_not_ascii_is_refused(page: TestClient) -> None:
+    sent: Any = {"Sec-WebSocket-Protocol": b"bearer, \xff"}
+    with pytest.raises(WebSocketDenialResponse) as refused, page.websocket_connect("/known", headers=sent):
+        pass
+
+    assert refused.value.status_code == 400

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from app.security.access.identity import Caller, public, require_scope
 from app.security.compose import fastapi_options, secure
 from app.security.limits import caller_limits
-from app.security.limits.caller_limits import exempt, limit_of_caller
+from app.security.limits.caller_limits import LimitOf, exempt, limit_of_caller
 from app.security.limits.route_limits import limiter
 from tests.security.build_app import some_folder
 from tests.security.callers import AsCaller
@@ -108,3 +108,17 @@ def test_a_plan_is_of_a_verified_caller_alone(client: TestClient, as_caller: AsC
 
     # The first request counted for the address, too.
     assert statuses(caller, "/counted", 5) == [200] * 2 + [429] * 3
+
+
+@pytest.mark.parametrize("plan", [lambda caller: "many", lambda caller: 1 / 0])
+def test_a_plan_that_fails_is_logged_and_rate_limit_counts(
+    client: TestClient, as_caller: AsCaller, plan: LimitOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller = as_caller(client=client)
+    limit_of_caller(plan)
+    try:
+        assert statuses(caller, "/known", 4) == [200, 200, 200, 429]
+    finally:
+        caller_limits._limit_of.clear()
+
+    assert "RATE_LIMIT counts instead" in caplog.text
