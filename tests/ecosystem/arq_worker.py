@@ -17,7 +17,7 @@ from limits import parse
 from sqlalchemy import text
 
 from app.database import Database
-from app.security.limits.caller_limits import Counters
+from app.security.limits.counters import Counters
 
 PACKAGES = ["arq", "redis<6"]
 

@@ -105,6 +105,7 @@ class RequestContext(EventContext):
     policies: Policies = field(init=False)
     policy: Policy | None = None  # of the route that will answer
     sent: list[Sent] = field(default_factory=list)  # the credentials of this request
+    rate_limit: tuple[tuple[bytes, bytes], ...] = ()  # headers that tell what is left of it
     rate_limit_key: object = None  # an account, an account at its address, or an address
     principal: Principal | None = None
     scopes_checked: bool = False

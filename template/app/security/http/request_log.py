@@ -115,6 +115,8 @@ class RequestLog:
         if present.get(b"content-type", b"").startswith(b"text/html"):
             security = [*security, *self.of_documents]
         headers += [item for item in security if item[0] not in present]
+        if b"ratelimit" not in present:
+            headers += context.rate_limit
         headers.append((b"x-request-id", context.request_id.encode()))
 
     def _context(self, scope: Scope) -> RequestContext:

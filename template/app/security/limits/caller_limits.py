@@ -3,17 +3,11 @@
 A caller verified in the last minutes is counted as an account from every address. Any other is counted as an address
 (IPv4, or the /64 of an IPv6 customer), so that a noisy neighbour behind the same address locks no known caller out
 (ASVS 5.0 V2.4.1, V15.2.2; OWASP API4:2023).
-
-Counters are sliding windows: in the memory of this process, or in Redis for all processes together. While Redis is
-unavailable each process enforces its share of a limit: neither everything nor nothing is allowed.
 """
 
 import hashlib
 import hmac
-import logging
 import math
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -31,15 +25,12 @@ from app.security.access.policy import hooks_of
 from app.security.admission.request_guard import HEALTH_PATHS, Bounds
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
-from app.security.core.settings import SLUG, SecuritySettings, keys_for, workers
+from app.security.core.settings import SecuritySettings, keys_for, workers
 from app.security.http import errors
+from app.security.limits.counters import RETRY_SECONDS, Counters
 
-log = logging.getLogger(__name__)
 MIN_BURST = 20  # requests in one second
 BURST_FACTOR = 4  # times the average of RATE_LIMIT
-CAPACITY = 50_000  # counters in one process; the least recently used is dropped first
-TIMEOUT_SECONDS = 0.25  # for Redis to connect, and to respond
-RETRY_SECONDS = 5  # between attempts to reach an unavailable Redis
 
 
 class RateLimitSettings(SecuritySettings):
@@ -100,100 +91,6 @@ class RateLimitSettings(SecuritySettings):
         return ["RATE_LIMIT_STORAGE_URL: needs rediss://, or its host among PLAINTEXT_HOSTS"] if plain else []
 
 
-class Memory:
-    """Counters of this process: an attacker with many addresses can neither fill the memory nor slow a hit down."""
-
-    def __init__(self) -> None:
-        self._counts: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
-
-    async def add(self, key: str, window: int, seconds: int, cost: int) -> tuple[int, int]:
-        """Add `cost` to the counter of a window. Returns the counts of the previous window and of this one."""
-        counted, previous, current = self._counts.pop(key, (window, 0, 0))
-        if counted != window:
-            previous, current = (current if counted == window - 1 else 0), 0
-        self._counts[key] = window, previous, current + cost
-        if len(self._counts) > CAPACITY:
-            self._counts.popitem(last=False)
-        return previous, current + cost
-
-
-class Redis:
-    """Counters in Redis; each call is one round trip."""
-
-    def __init__(self, url: str) -> None:
-        from redis.asyncio import Redis as Client  # here, because this import takes half as long as FastAPI's
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        no_retry, seconds = Retry(NoBackoff(), 0), TIMEOUT_SECONDS
-        self.client = Client.from_url(url, retry=no_retry, socket_timeout=seconds, socket_connect_timeout=seconds)
-
-    async def add(self, key: str, window: int, seconds: int, cost: int) -> tuple[int, int]:
-        before, current = (f"{SLUG}:{{{key}}}:{number}" for number in (window - 1, window))
-        async with self.client.pipeline(transaction=False) as pipe:
-            pipe.get(before)
-            pipe.incrby(current, cost)
-            pipe.expire(current, 2 * seconds)
-            previous, count, _ = await pipe.execute()
-        return int(previous or 0), int(count)
-
-
-class Counters:
-    """Counts hits against limits. `url` is memory:// or a Redis; `processes` is how many share a limit without it."""
-
-    def __init__(self, url: str, processes: int) -> None:
-        self.redis_is_down = False
-        self._redis = None if url == "memory://" else Redis(url)
-        self._memory = Memory()
-        self._processes = processes
-        self._retry_at = 0.0
-
-    async def hit(self, limit: RateLimitItem, key: str, cost: int = 1) -> int:
-        """Count a hit. Returns 0, or the whole seconds to wait where it exceeds the limit; then it is not counted."""
-        if self._redis is None:
-            return await _hit(self._memory, limit, key, limit.amount, cost)
-        if not self.redis_is_down or time.monotonic() >= self._retry_at:
-            self._retry_at = time.monotonic() + RETRY_SECONDS  # while Redis is down, one request alone retries
-            try:
-                wait = await _hit(self._redis, limit, key, limit.amount, cost)
-            except Exception as error:  # requests must still be served and limited
-                if not self.redis_is_down:
-                    name = type(error).__name__
-                    log.error("Redis is unavailable (%s): each process enforces its share of the limits", name)
-                self.redis_is_down = True
-            else:
-                if self.redis_is_down:
-                    log.warning("Redis is available again: all processes count together")
-                self.redis_is_down = False
-                return wait
-        return await _hit(self._memory, limit, key, max(1, limit.amount // self._processes), cost)
-
-    async def close(self) -> None:
-        if self._redis is not None:
-            await self._redis.client.aclose()
-
-
-async def _hit(storage: Memory | Redis, limit: RateLimitItem, key: str, amount: int, cost: int) -> int:
-    key, seconds = _counter_key(limit, key), limit.get_expiry()
-    window, passed = divmod(time.time(), seconds)
-    left = seconds - passed
-    previous, current = await storage.add(key, int(window), seconds, cost)
-    # The previous window counts for the part of it that the sliding window still covers.
-    if math.ceil(previous * left / seconds) + current <= amount:
-        return 0
-    await storage.add(key, int(window), seconds, -cost)
-    if current <= amount:  # until enough of the previous window has slid out
-        wait = left - (amount - current) * seconds / previous
-    else:  # until this window is the previous one, and enough of it has slid out
-        wait = left + max(0.0, seconds - (amount - cost) * seconds / max(1, current - cost))
-    return max(1, math.floor(wait) + 1)
-
-
-@lru_cache(maxsize=20_000)
-def _counter_key(limit: RateLimitItem, key: str) -> str:
-    return limit.key_for(key)
-
-
 @lru_cache(maxsize=10_000)
 def rate_limit_key(caller: object) -> str:
     """The pseudonym under which a caller is counted: Redis and the log hold no address and no account."""
@@ -223,6 +120,7 @@ class RateLimits:
         self.counters = Counters(settings.url, settings.processes)
         self._bursts = Counters("memory://", 1)  # in this process, even with Redis
         self._pair = lru_cache(maxsize=1024)(lambda text: (parse(text), settings.burst(parse(text))))
+        self._policy = lru_cache(maxsize=1024)(lambda limit: (b"ratelimit-policy", _policy("default", limit).encode()))
         self._usual = settings.rate_limit
         self._reported = OnceAMinute()
 
@@ -234,8 +132,10 @@ class RateLimits:
         key = rate_limit_key(caller)
         if wait := await self._bursts.hit(burst, key):
             raise self._exceeded(context, key, "burst", burst, wait)
-        if wait := await self.counters.hit(limit, key):
+        wait, remaining, seconds = await self.counters.count(limit, key)
+        if wait:
             raise self._exceeded(context, key, "default", limit, wait)
+        context.rate_limit = self._policy(limit), (b"ratelimit", b'"default";r=%d;t=%d' % (remaining, seconds))
 
     def _limit_of(self, principal: Principal | None) -> tuple[RateLimitItem, RateLimitItem]:
         """The limit of this caller, and its burst."""
@@ -262,10 +162,14 @@ class RateLimits:
         self._reported.record(key, Event.RATE_LIMIT_EXCEEDED, subject=key)
         headers = {
             "Retry-After": str(wait),
-            "RateLimit-Policy": f'"{name}";q={limit.amount};w={limit.get_expiry()}',
+            "RateLimit-Policy": _policy(name, limit),
             "RateLimit": f'"{name}";r=0;t={wait}',
         }
         return Problem(429, detail="Too many requests.", headers=headers)
+
+
+def _policy(name: str, limit: RateLimitItem) -> str:
+    return f'"{name}";q={limit.amount};w={limit.get_expiry()}'
 
 
 class RateLimit:

@@ -11,8 +11,8 @@ import time_machine
 from limits import parse
 
 from app.security.core.settings import ROOT
-from app.security.limits import caller_limits
-from app.security.limits.caller_limits import Counters
+from app.security.limits import counters
+from app.security.limits.counters import Counters
 from tests.security.timing import later
 
 LIMIT = parse("5/minute")
@@ -115,7 +115,7 @@ def test_parallel_requests_do_not_get_past_the_limit() -> None:
 
 
 def test_memory_is_bounded_and_the_least_recent_caller_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caller_limits, "CAPACITY", 3)
+    monkeypatch.setattr(counters, "CAPACITY", 3)
     limits = in_memory()
     hits(limits, 5, "first")
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from app.security.access.identity import public
 from app.security.core.settings import ROOT
-from app.security.limits.caller_limits import RETRY_SECONDS
+from app.security.limits.counters import RETRY_SECONDS
 from app.security.rate_limits import limiter
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
