@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lived_in import live_in
+from tests.lived_in import live_in, sort_dependencies
 from tests.releases import OLDEST
 from tests.rendering import ROOT, Project, Template
 
@@ -139,6 +139,29 @@ def test_an_import_of_a_package_that_an_update_drops_is_named_with_its_command(l
     assert done.returncode == 1
     line = "Problem: app/api/orders.py imports structlog_of_old, which is not installed: uv add structlog_of_old\n"
     assert line in done.stdout
+
+
+def test_the_conflicts_that_cannot_be_avoided_are_left_to_decide(fork: Template, lived_in: Project) -> None:
+    """In a sorted list, and in the line that both sides change; UPGRADING.md says what to write."""
+    sort_dependencies(lived_in)
+    lived_in.replace("pyproject.toml", 'requires-python = ">=3.11,<3.14"', 'requires-python = ">=3.12,<3.14"')
+    lived_in.commit()
+    fork.replace("template/pyproject.toml", 'requires-python = ">=3.11,<3.14"', 'requires-python = ">=3.11,<3.15"')
+    release(
+        fork,
+        '    # Yours below: "uv add" appends',
+        '    "itsdangerous>=2",\n    # Yours below: "uv add" appends',
+        "pyproject.toml",
+    )
+
+    fork.update(lived_in)
+
+    assert unresolved(lived_in) == "pyproject.toml\n"
+    sides = [
+        part.partition("=======\n") for part in lived_in.read("pyproject.toml").split("<<<<<<< before updating\n")[1:]
+    ]
+    assert 'requires-python = ">=3.12,<3.14"' in sides[0][0]
+    assert '"itsdangerous>=2"' in sides[-1][2]
 
 
 def test_a_file_of_yours_where_a_new_one_of_ours_goes_is_left_to_decide(fork: Template, lived_in: Project) -> None:
