@@ -7,6 +7,7 @@ A caller verified in the last minutes is counted as an account from every addres
 
 import hashlib
 import hmac
+import logging
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -29,6 +30,7 @@ from app.security.core.settings import SecuritySettings, keys_for, workers
 from app.security.http import errors
 from app.security.limits.counters import RETRY_SECONDS, Counters
 
+log = logging.getLogger(__name__)
 MIN_BURST = 20  # requests in one second
 BURST_FACTOR = 4  # times the average of RATE_LIMIT
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from app.security.access.identity import PROBLEM_TYPES
 from app.security.core.events import Event
 from app.security.core.settings import ROOT, SecuritySettings
 
@@ -136,3 +137,11 @@ def test_every_fixed_number_is_that_of_the_code(name: str, value: str) -> None:
 
 def test_every_event_is_documented() -> None:
     assert [code(name)[0] for name, _ in rows("events.md", "Events")] == list(Event)
+
+
+def test_every_problem_type_is_documented() -> None:
+    raised = re.findall(r'Problem\(\d+, "([a-z-]+)"', "".join(path.read_text() for path in SECURITY.rglob("*.py")))
+
+    documented = {name for cell, *_ in rows("operations.md", "Refusals") for name in code(cell)}
+
+    assert documented == {"about:blank", *PROBLEM_TYPES.values(), *raised}
