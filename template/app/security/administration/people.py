@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
 from app.security.access import accounts
-from app.security.access.accounts import AccountExists, BadName, configured_roles
+from app.security.access.accounts import BadName, configured_roles
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller
 from app.security.access.roles import ADMIN, Role, first_role, require_role
@@ -91,8 +91,6 @@ async def create_person(
     """A new person, with an invitation to choose a password."""
     try:
         account = await accounts.create(db, new.name, roles=first_role() if new.roles is None else new.roles)
-    except AccountExists as error:
-        raise Problem(409, detail=str(error)) from None
     except BadName as error:
         errors = [{"pointer": "/body/name", "detail": str(error), "code": "bad_name"}]
         raise Problem(422, detail="The request is not valid.", errors=errors) from None

@@ -30,13 +30,10 @@ def relaxed(directives: str) -> bytes:
     return "; ".join(f"{name} {value}".rstrip() for name, value in merged.items()).encode()
 
 
-def security_headers() -> tuple[Raw, Raw]:
-    """Those over http, and those over https: Strict-Transport-Security is for https alone (RFC 6797 section 7.2)."""
-    return _raw(HEADERS), _raw(HEADERS | (STRICT_TRANSPORT_SECURITY if in_production() else {}))
-
-
-def document_headers() -> Raw:
-    return _raw(DOCUMENT_HEADERS)
+def security_headers() -> tuple[Raw, Raw, Raw]:
+    """Those over http, those over https (RFC 6797 section 7.2: HSTS there alone), and those of documents."""
+    over_https = HEADERS | (STRICT_TRANSPORT_SECURITY if in_production() else {})
+    return _raw(HEADERS), _raw(over_https), _raw(DOCUMENT_HEADERS)
 
 
 def _raw(headers: dict[str, str]) -> Raw:

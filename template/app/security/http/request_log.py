@@ -17,7 +17,7 @@ from app.security.access.policy import WEBSOCKET
 from app.security.core import events, logs
 from app.security.core.events import Event
 from app.security.http.client_address import client_ip
-from app.security.http.headers import document_headers, security_headers
+from app.security.http.headers import security_headers
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}  # what servers send for them
@@ -70,8 +70,7 @@ class RequestLog:
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app
         self.shared = shared
-        self.headers, self.over_https = security_headers()
-        self.of_documents = document_headers()
+        self.headers, self.over_https, self.of_documents = security_headers()
         self.values: dict[str, Any] = {}
         self.flushing_in: asyncio.AbstractEventLoop | None = None
 
