@@ -35,7 +35,7 @@ RESPONSE_STARTS = ("http.response.start", "websocket.accept")
 # The problem type for each error code of a challenge, so that a page can tell which login helps.
 PROBLEM_TYPES = {
     "": "authentication-required",
-    "invalid_token": "invalid-credential",
+    "invalid_token": "invalid-credential",  # nosec B105  # the name of a problem type
     "insufficient_user_authentication": "recent-login-required",
     "insufficient_scope": "insufficient-scope",
 }
