@@ -182,11 +182,6 @@ def _classes(base: type[SecuritySettings] = SecuritySettings) -> list[type[Secur
     return [cls for sub in base.__subclasses__() for cls in (sub, *_classes(sub))]
 
 
-def names() -> set[str]:
-    """The variables of every settings class, your own included."""
-    return {name.upper() for cls in _classes() for name in cls.model_fields}
-
-
 def problems() -> list[str]:
     """Everything wrong with every settings class, your own included; in production also what is weak."""
     found: list[str] = []

@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from shlex import quote
+from traceback import extract_tb
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -16,7 +19,7 @@ from app.security.access.policy import Policies, Policy, hooks_of
 from app.security.conflicts import conflicts, project_files
 from app.security.core import logs, settings
 from app.security.core.settings import ROOT, environment, in_production, problems
-from app.security.operations import migrations, project, start_up
+from app.security.operations import migrations, start_up
 from app.security.operations.terminal import kind_of
 
 ON_A_LAPTOP = "FASTAPI_ENV=development uv run manage doctor"
@@ -26,6 +29,7 @@ TEMPLATE_FILES = (
     *("docs/security", "migrations/security", "tests/security"),
     *(".github/security", ".github/workflows/security.yml", ".copier-answers.yml"),
 )
+REACHABLE = re.compile(r"gh:|gl:|[\w.-]+@[\w.-]+:|(?:git\+)?(?:https?|ssh)://")
 BOUNDS = {"maxLength", "enum", "const", "format", "pattern"}
 
 
@@ -51,9 +55,8 @@ async def examine(load_app: Callable[[], FastAPI]) -> Report:
     checked = _check_app(load_app, report)
     report.problems += [*problems(), *await _database_problems()]
     if checked and not report.problems:
-        report.hints += project.unset_proxies()
         await _add_hints(*checked, report)
-    report.hints += [*project.misspelt_settings(), *_file_hints(), *_missing_files(), *project.unreachable_template()]
+    report.hints += [*_file_hints(), *_missing_files(), *_unreachable_template()]
     return report
 
 
@@ -66,12 +69,21 @@ def _check_app(load_app: Callable[[], FastAPI], report: Report) -> tuple[FastAPI
         report.problems.append(f"the app exits while it is built (exit code {error.code})")
         return None
     except Exception as error:  # your code may raise anything
-        found = list(project.missing_packages()) if isinstance(error, ModuleNotFoundError) else []
         if not (isinstance(error, SyntaxError) and report.problems):  # of a conflict
-            report.problems += found or [f"{type(error).__name__}: {logs.redact(str(error))}"]
+            report.problems.append(_missing_package(error) or f"{type(error).__name__}: {logs.redact(str(error))}")
         return None
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)
     return app, policies
+
+
+def _missing_package(error: Exception) -> str:
+    """The file that imports a package which is not installed, with the command that adds it."""
+    package = (getattr(error, "name", None) or "app").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or (ROOT / package).exists():
+        return ""
+    path = Path(extract_tb(error.__traceback__)[-1].filename)
+    shown = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    return f"{shown} imports {package}, which is not installed: uv add {package}"
 
 
 async def _database_problems() -> list[str]:
@@ -116,6 +128,18 @@ def _missing_files() -> Iterator[str]:
             found = next((path.as_posix() for path in project_files() if f"/{name}/" in f"{path.as_posix()}/"), "")
             moved = f" (it is {found.partition(name)[0]}{name} now)" if found else ""
             yield f"{name} is not where the template has it{moved}: updates and scans of it are off"
+
+
+def _unreachable_template() -> Iterator[str]:
+    """The template's address, where it is a folder of one machine: neither a bot nor a colleague can update from it."""
+    answers = ROOT / ".copier-answers.yml"
+    found = re.search(r"^_src_path: *(.+)$", answers.read_text(), re.MULTILINE) if answers.is_file() else None
+    address = found[1].strip("'\"") if found else "https://"
+    if not REACHABLE.match(address):
+        yield (
+            f"no bot and no colleague can update this project: its template is a folder of this machine, {address}. "
+            "Write the address of the repository after _src_path in .copier-answers.yml, and commit it"
+        )
 
 
 def callers(policy: Policy) -> str:
