@@ -77,10 +77,6 @@ async def _migrate() -> None:
 def _secrets() -> typer.Typer:
     secrets = typer.Typer(no_args_is_help=True)
 
-    @secrets.callback()
-    def group() -> None:
-        """Secrets of this service."""
-
     @secrets.command()
     def new(write: Annotated[bool, typer.Option(help="Write it to .env, where that file is missing.")] = False) -> None:
         """Print a new random secret. With --write it goes to a new .env that only you can read."""
