@@ -99,7 +99,7 @@ class RequestLog:
             seconds = time.perf_counter() - started
             self._access(context, seconds)
             if _observers:
-                _observe(_responded(context, seconds))
+                _observe(context, seconds)
 
     def _start_response(self, message: Message, context: RequestContext, scope: Scope) -> None:
         """Add our headers. Where the response sets one itself, that stays: a route may, for example, allow caching."""
@@ -166,17 +166,14 @@ class RequestLog:
         logs.flush()
 
 
-def _observe(response: Responded) -> None:
+def _observe(context: RequestContext, seconds: float) -> None:
+    method = context.method if context.method in METHODS else OTHER
+    response = Responded(method, context.route or "", context.status, seconds, context.reason or "")
     for observer in _observers:
         try:
             observer(response)
         except Exception:  # an error here would end the connection
             log.exception("the on_response function %s failed", observer.__qualname__)
-
-
-def _responded(context: RequestContext, seconds: float) -> Responded:
-    method = context.method if context.method in METHODS else OTHER
-    return Responded(method, context.route or "", context.status, seconds, context.reason or "")
 
 
 def install(app: FastAPI) -> None:
