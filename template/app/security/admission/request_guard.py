@@ -37,6 +37,7 @@ LOOPBACK = [parse_network("127.0.0.0/8"), parse_network("::1")]
 PRIVATE_NETWORKS = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
 Work = asyncio.Task[Any]
 FORWARDED = (b"forwarded", b"via", b"x-real-ip")  # of proxies, beside X-Forwarded-*
+LATE = Problem(504, detail="The response took too long.")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?\Z")
 
 
@@ -74,10 +75,6 @@ class RequestGuardSettings(SecuritySettings):
 
     def weaknesses(self) -> list[str]:
         return [] if self.trusted_hosts else ["TRUSTED_HOSTS: is missing; name the hosts of this service"]
-
-
-def _late() -> Problem:
-    return Problem(504, detail="The response took too long.")
 
 
 class Bounds(Declaration):
@@ -179,7 +176,7 @@ class RequestGuard:
         except TimeoutError:
             if context.status or not limit.expired():
                 raise
-            await respond(_late(), context.request_id)(scope, receive, send)
+            await respond(LATE, context.request_id)(scope, receive, send)
 
     async def _run_in_thread(self, seconds: float | None, scope: Scope, receive: Receive, send: Send) -> Work | None:
         """The same for a route with `def` functions. No thread can be ended: returns the task that waits for it."""
@@ -200,7 +197,7 @@ class RequestGuard:
             work.cancel()
             raise
         if late:
-            await respond(_late(), context.request_id)(scope, receive, send)
+            await respond(LATE, context.request_id)(scope, receive, send)
         return work if late else None
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Headers, Allowed]:
