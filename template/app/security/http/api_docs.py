@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Match
@@ -38,21 +39,20 @@ document.addEventListener("click", event => event.target.closest(".authorize, .a
 </script>
 </body>"""
 REQUEST_ID = "1f6c0b7d9a3e4c58b2d1e0f9a8b7c6d5"  # of examples
-PROBLEM = {
-    "title": "Problem",
-    "description": "RFC 9457, section 3.1",
-    "examples": [problems.document(Problem(401, PROBLEM_TYPES[""], "Authentication required."), REQUEST_ID)],
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
-    },
-}
+EXAMPLE = problems.document(Problem(401, PROBLEM_TYPES[""], "Authentication required."), REQUEST_ID)
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457, section 3.1"""
+
+    model_config = ConfigDict(title="Problem", json_schema_extra={"examples": [EXAMPLE]})
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[dict[str, str]] = []
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
@@ -70,11 +70,12 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     schemas = document["components"].setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which never occur here
         schemas.pop(name, None)
-    schemas["Problem"] = PROBLEM
+    schemas["Problem"] = ProblemDocument.model_json_schema()
     schemas["ScopeName"] = {"type": "string", **({"enum": list(scopes)} if scopes else {})}
     for policy in policies.all:
+        path = re.sub(r"{(\w+):\w+}", r"{\1}", policy.path)  # without convertors
         for method in policy.methods:
-            operation = document["paths"].get(_openapi_path(policy.path), {}).get(method.lower())
+            operation = document["paths"].get(path, {}).get(method.lower())
             if operation is None:
                 continue
             operation["responses"].pop("422", None)
@@ -102,10 +103,6 @@ def _problems(policy: Policy) -> dict[str, Any]:
 def _problem(status: int, why: str) -> dict[str, Any]:
     example = problems.document(Problem(status, detail=f"{why}."), REQUEST_ID)
     return {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
-
-
-def _openapi_path(path: str) -> str:
-    return re.sub(r"{(\w+):\w+}", r"{\1}", path)
 
 
 def _root_path(request: Request) -> str:
