@@ -69,11 +69,8 @@ async def request_password_reset(db: AsyncSession, name: str) -> PasswordReset |
     clients: limit the route. Using the token ends every session and API key, and enables no disabled account.
     """
     found = await find_account(db, name)
-    if found is None:
-        return None
-    locked = select(Account).where(Account.id == found.id, Account.is_active).with_for_update()
-    account = await db.scalar(locked.execution_options(populate_existing=True))
-    if account is None or account.password_hash in (None, EXTERNAL_LOGIN):
+    account = found and await db.get(Account, found.id, with_for_update=True, populate_existing=True)
+    if account is None or not account.is_active or account.password_hash in (None, EXTERNAL_LOGIN):
         return None
     if accounts.ADMINISTRATOR in await accounts.roles_of(db, account.id):
         return None
