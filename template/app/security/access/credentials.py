@@ -140,8 +140,7 @@ class _Entry:
 async def happens(event: asyncio.Event, seconds: float) -> None:
     """Wait until this event is set, but no longer than so many seconds."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 class CredentialCache:
