@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -198,16 +198,14 @@ def _invited(token: str) -> Select[Account]:
     issuer = aliased(Account)
     joined = select(Account).join(OneTimeToken, OneTimeToken.account_id == Account.id)
     joined = joined.outerjoin(issuer, OneTimeToken.issuer_id == issuer.id)
+    issuer_has_power = issuer.is_active & (issuer.token_version == OneTimeToken.issuer_version)
     return joined.where(
         OneTimeToken.token_hash == token_hash(token),
         OneTimeToken.used_at.is_(None),
         OneTimeToken.expires_at > utc_now(),
         Account.is_active,
         Account.kind == "person",
-        or_(
-            OneTimeToken.issuer_id.is_(None),
-            issuer.is_active & (issuer.token_version == OneTimeToken.issuer_version),
-        ),
+        OneTimeToken.issuer_id.is_(None) | issuer_has_power,
     )
 
 
