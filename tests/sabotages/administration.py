@@ -131,7 +131,9 @@ SABOTAGES = [
         "None",
     ),
     Sabotage("accounts", "administration/test_accounts", "PasswordReset(account.name, ", "PasswordReset(name, "),
-    Sabotage("accounts", "administration/test_accounts", "found.id, Account.is_active)", "found.id)"),
+    Sabotage(
+        "accounts", "administration/test_accounts", "not account.is_active or account.password", "account.password"
+    ),
     Sabotage("accounts", "administration/test_accounts", "in (None, EXTERNAL_LOGIN)", "is None"),
     Sabotage("accounts", "administration/test_accounts", " > utc_now() - RESET_PAUSE", " > utc_now()"),
     Sabotage("accounts", "administration/test_accounts", "await passwords.check_strength(password, name)", "pass"),
