@@ -125,7 +125,7 @@ def _add_callers(app: FastAPI) -> None:
 
 def _add_middleware(app: FastAPI, declared: Declared) -> None:
     """Innermost first: a request passes them from the last to the first."""
-    identity.add_access_layer(app)
+    app.add_middleware(identity.Access, shared=app)
     errors.install(app)
     # {% if features.rate_limits.enabled %}
     limits.install(app)

@@ -271,7 +271,3 @@ def _unreachable(app: FastAPI, policies: Policies) -> list[str]:
 def install(app: FastAPI) -> None:
     app.state.credentials = Credentials(CacheSettings.current().auth_cache_seconds)
     hooks_of(app).checks.append(_unreachable)
-
-
-def add_access_layer(app: FastAPI) -> None:
-    app.add_middleware(Access, shared=app)
