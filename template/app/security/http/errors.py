@@ -80,16 +80,12 @@ def respond(problem: Problem, request_id: str) -> Response:
     return ErrorResponse(body, problem.status_code, problem.headers, media_type=problem.media_type)
 
 
-def _request_id(request: Request) -> str:
-    return request.scope["state"]["context"].request_id  # type: ignore[no-any-return]
-
-
 async def _on_http_exception(request: Request, error: Exception) -> Response | None:
     error = cast(HTTPException, error)  # how Starlette types its handlers
     problem = _problem_of(error)
     if not isinstance(error, Problem) and error.status_code < 500:
         _add_detail(problem, error.detail)
-    return respond(problem, _request_id(request))
+    return respond(problem, context_of(request).request_id)
 
 
 def _add_detail(problem: Problem, detail: object) -> None:
@@ -112,8 +108,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     reported.record(f"{context.client_ip} {context.route}", Event.INPUT_VALIDATION_FAIL)
     found = [_explain(problem) for problem in error.errors()[:20]]
     if all(problem.get("type") == "json_invalid" for problem in error.errors()):
-        return respond(Problem(400, detail="The body is not valid JSON."), _request_id(request))
-    return respond(Problem(422, detail="The request is not valid.", errors=found), _request_id(request))
+        return respond(Problem(400, detail="The body is not valid JSON."), context_of(request).request_id)
+    return respond(Problem(422, detail="The request is not valid.", errors=found), context_of(request).request_id)
 
 
 def _explain(problem: dict[str, Any]) -> dict[str, str]:
@@ -206,7 +202,7 @@ def handle_mounted(app: Starlette) -> None:
     handle(app)
 
     async def on_crash(request: Request, error: Exception) -> Response:
-        return respond(_problem_for(error), _request_id(request))
+        return respond(_problem_for(error), context_of(request).request_id)
 
     app.add_exception_handler(Exception, on_crash)
 
