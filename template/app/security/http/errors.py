@@ -83,17 +83,13 @@ def respond(problem: Problem, request_id: str) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response | None:
     error = cast(HTTPException, error)  # how Starlette types its handlers
     problem = _problem_of(error)
-    if not isinstance(error, Problem) and error.status_code < 500:
-        _add_detail(problem, error.detail)
-    return respond(problem, context_of(request).request_id)
-
-
-def _add_detail(problem: Problem, detail: object) -> None:
-    """The owner's own detail. It has to be a text (RFC 9457 section 3.1.4), so a structure becomes `details`."""
-    if isinstance(detail, dict | list | tuple):
-        problem.members["details"] = jsonable_encoder(detail)
+    if isinstance(error, Problem) or error.status_code >= 500:
+        pass  # ours, or what may hold internals
+    elif isinstance(error.detail, dict | list | tuple):  # a detail has to be a text (RFC 9457 section 3.1.4)
+        problem.members["details"] = jsonable_encoder(error.detail)
     else:
-        problem.detail = str(detail)
+        problem.detail = str(error.detail)
+    return respond(problem, context_of(request).request_id)
 
 
 def _problem_of(error: HTTPException) -> Problem:
