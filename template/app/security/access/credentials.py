@@ -216,7 +216,7 @@ class Credentials:
     """The kinds of credentials of one app, and the cache of verified callers."""
 
     def __init__(self, cache_seconds: float) -> None:
-        self.kinds: list[CredentialKind] = []
+        self.kinds: list[CredentialKind] = []  # a request without a credential is challenged for the first
         self.cache = CredentialCache(cache_seconds)
         self.on_identified: list[OnIdentified] = []  # awaited for each caller who was verified, not for cached ones
         self.reported_refusals = OnceAMinute(REFUSALS_A_MINUTE)
@@ -258,8 +258,3 @@ def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID
     """Drop what is cached of this account after the commit of this transaction, which revokes something of it."""
     cache = credentials_of(connection).cache
     after_commit(db, lambda: cache.forget(account))
-
-
-def add_kind(app: FastAPI, kind: CredentialKind) -> None:
-    """Accept this kind of credential; a request without one is challenged for the first kind."""
-    app.state.credentials.kinds.append(kind)

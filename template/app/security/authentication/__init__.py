@@ -6,14 +6,13 @@ numbers of passwords, tokens, sessions and the throttle are at the top of the mo
 
 from fastapi import FastAPI
 
-from app.security.access import credentials
 from app.security.authentication import recent_login, routes
 from app.security.authentication.passwords import PasswordHasher, PasswordSettings
 from app.security.authentication.tokens import BearerToken
 
 
 def install(app: FastAPI) -> None:
-    credentials.add_kind(app, BearerToken())
+    app.state.credentials.kinds.append(BearerToken())
     app.state.passwords = PasswordHasher(PasswordSettings.current(), app.title)
     recent_login.install(app)
     routes.install(app)

@@ -15,7 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
 from app.database import Database, changed_rows
-from app.security.access import credentials
 from app.security.access.accounts import configured_roles, token_hash
 from app.security.access.credentials import Credential, InvalidCredential, Principal
 from app.security.core import events
@@ -94,4 +93,4 @@ async def _note_use(database: Database, row: Any) -> None:
 
 
 def install(app: FastAPI) -> None:
-    credentials.add_kind(app, KeyInHeader())
+    app.state.credentials.kinds.append(KeyInHeader())
