@@ -10,7 +10,12 @@ SABOTAGES = [
     Sabotage("access/policy", "access/test_route_policy", "if type(route.app) not in WALKABLE or", "if False or"),
     Sabotage("access/policy", "access/test_access", "everything.apply(self._declared.get(path, ()))", "everything"),
     Sabotage("access/policy", "access/test_access", 're.sub(r"\\?P<\\w+>", "", ', "str("),
-    Sabotage("access/policy", "http/test_route_exceptions", "if not _is_list(member)", "if False"),
+    Sabotage(
+        "access/policy",
+        "http/test_route_exceptions",
+        'if all(kind.get("type") != "array" for',
+        "if False and all(True for",
+    ),
     Sabotage(
         "access/policy",
         "admission/test_request_guard",

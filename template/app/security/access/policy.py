@@ -23,10 +23,7 @@ from starlette.routing import Mount, Route, Router, WebSocketRoute, compile_path
 JSON = ("application/json",)
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 NO_CALLER = "requires no authentication: add Caller, require_scope(…) or public to it"
-UNDECLARED = (
-    '{0} takes no dependencies: write secure(app, public=["{0}"]), '
-    'or guarded={{"{0}": [require_scope("…")]}} for authenticated callers'
-)
+UNDECLARED = '{0} takes no dependencies: write secure(app, public=["{0}"]) or guarded={{"{0}": [require_scope("…")]}}'
 NO_OPTIONS = "the app at {0} lacks our limits and serves documents of its own: write FastAPI(…, **fastapi_options())"
 UNKNOWN_KIND = "{0}/* ({1}) is a kind of route whose paths cannot be listed: serve it by an app of its own"
 WALKABLE = (FastAPI, Starlette, APIRouter, Router)  # a subclass may respond before any of its routes
@@ -105,7 +102,8 @@ class Policy:
     def single_parameters(self) -> frozenset[str]:
         """Query parameters that take one value, those of a model in `Query()` among them."""
         found = _members(self.dependant, "query_params")
-        return frozenset(name for name, member in found if not _is_list(member))
+        kinds = {name: [member, *member.get("anyOf", ())] for name, member in found}
+        return frozenset(name for name in kinds if all(kind.get("type") != "array" for kind in kinds[name]))
 
     @cached_property
     def headers(self) -> frozenset[str]:
@@ -155,9 +153,7 @@ class Policies:
         for policy in self._frontends:
             first = self.find("GET", f"{policy.path.rstrip('/')}/.") or policy
             if policy.guarded and first is not policy:
-                found.append(
-                    f"{policy.name} is guarded, but {first.name} responds first: add its mount before that one"
-                )
+                found.append(f"{policy.name} is guarded, but {first.name} responds first: mount it before that one")
         return found
 
     def _for(self, method: str | None) -> list[Policy]:
@@ -258,10 +254,6 @@ def _schema(field: Any) -> dict[str, Any]:
         return TypeAdapter(field.field_info.annotation).json_schema()
     except PydanticUserError:  # a type that JSON Schema cannot describe
         return {}
-
-
-def _is_list(member: dict[str, Any]) -> bool:
-    return any(kind.get("type") == "array" for kind in (member, *member.get("anyOf", ())))
 
 
 LifeHook = Callable[[FastAPI], Awaitable[None]]
