@@ -16,10 +16,7 @@ from app.security.access.credentials import Headers
 from app.security.core.problems import Problem
 
 SINGLE_HEADERS = frozenset(
-    (
-        *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-length", b"transfer-encoding"),
-        *(b"origin", b"x-forwarded-proto"),
-    )
+    b"host authorization x-api-key content-type content-length transfer-encoding origin x-forwarded-proto".split()
 )
 PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request

@@ -32,9 +32,7 @@ NAME = "{{= project_name }}"
 SLUG = "{{= slug }}"  # in tokens and keys; it stays as it is when the project is renamed
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
-WORKER_FAILED = (
-    3  # uvicorn and gunicorn stop when a worker exits with it; after any other code they restart it for ever
-)
+WORKER_FAILED = 3  # of uvicorn and gunicorn, which restart a worker for ever after any other code
 MINIMUM_BYTES = 32  # RFC 7518 section 3.2: at least the size of the hash
 _WORKERS = re.compile(r" (?:-w|--workers)[ =]?(\d+)")  # of uvicorn, gunicorn, hypercorn, granian and `fastapi run`
 _PLACEHOLDERS = ("change", "placeholder", "example", "secret", "password", "default", "your-", "your_", "insecure")

@@ -49,10 +49,7 @@ _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, 
 # SQLSTATEs: connection, login, rollback, resources, shut-down, not ready, locked, read-only.
 _TEMPORARY = re.compile(r"08|28|40|53|57P|55000|55P03|25006")
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
-ENDED_SESSION = (
-    "A DbSession ends with its route. A background task or a stream uses Database.begin(): "
-    "async with request.app.state.database.begin() as db: …"
-)
+ENDED_SESSION = "A DbSession ends with its route. Use Database.begin(): async with request.app.state.database.begin() …"
 log = logging.getLogger(__name__)
 
 

@@ -40,10 +40,7 @@ CACHED_SECONDS = 1.0  # the readiness
 PARAMETER = r"{[^}]*}"
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
-NOT_STARTED = (
-    "no lifespan event has arrived, so events would be lost: start the server without `--lifespan off`, "
-    "and serve this app by itself, not mounted below another"
-)
+NOT_STARTED = "events would be lost without lifespan: start without `--lifespan off`, and mount this app nowhere"
 NOT_SECURED = "app/main.py never calls secure(app), so nothing protects this app: call it last in create_app()"
 
 
