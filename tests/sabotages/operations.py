@@ -20,7 +20,12 @@ SABOTAGES = [
         'if any(getattr(one, "dependency_overrides", None) for one in served):',
         "if False:",
     ),
-    Sabotage("operations/start_up", "access/test_access", "place = next(conflicts, first)", "place = first"),
+    Sabotage(
+        "operations/start_up",
+        "access/test_access",
+        "place = hides.index(True) if True in hides else first",
+        "place = first",
+    ),
     Sabotage("operations/start_up", "operations/test_cli", 'if "layers" not in app.state:', "if False:"),
     Sabotage(
         "operations/doctor",

@@ -1,5 +1,4 @@
-"""Accounts of people and services: find, create, change, disable, delete. Routes and commands
-share these functions.
+"""Accounts of people and services: find, create, change, disable, delete, for routes and commands.
 
 What is refused raises an `AccountError`. A stored role that this project does not have, such as a removed role, grants
 nothing and is shown nowhere.

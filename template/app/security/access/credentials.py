@@ -237,10 +237,9 @@ class Credentials:
         return sent
 
     def rate_limit_key(self, sent: list[Sent], source: str) -> object:
-        """What a request counts for before it is verified: an account, an account at its address, or an address.
+        """What a request counts for before it is verified: the account of a cached credential, or the address.
 
-        It is the account alone while the credential is cached as valid. For some minutes more it is the account at
-        this address: a noisy neighbour cannot use up what the account may do, nor can a revoked credential.
+        For some minutes more it is the account at this address, so that no noisy neighbour uses it up.
         """
         if len(sent) != 1:
             return source

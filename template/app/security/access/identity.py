@@ -42,9 +42,7 @@ PROBLEM_TYPES = {
 
 
 def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, error: str = "", **extra: str) -> Problem:
-    """Log why a caller is refused, and return what to raise, with its RFC 6750 challenge: no error code where no
-    credential was sent (section 3.1).
-    """
+    """Log why a caller is refused. Returns what to raise; without a credential no error code (RFC 6750 section 3.1)."""
     context, credentials = context_of(connection), credentials_of(connection)
     context.reason = reason
     if status == 403:
@@ -171,10 +169,7 @@ public: params.Depends = Depends(_Public())
 
 
 class Access:
-    """Admits a request to a route whose policy it meets, before its body is read and any other dependency runs.
-
-    So the body of an unauthenticated client is never parsed, and no route class can skip the check.
-    """
+    """Admits a request to a route whose policy it meets, before its body is read; no route class can skip that."""
 
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app

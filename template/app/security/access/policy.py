@@ -88,9 +88,7 @@ class Policy:
 
     @cached_property
     def media_types(self) -> tuple[str, ...]:
-        """The media types of its body: as declared by accepts(…), or else forms only where it declares `Form()`, files
-        only where it declares `File()`, and JSON everywhere else.
-        """
+        """As declared by accepts(…), or else files alone for `File()`, forms alone for `Form()`, and JSON."""
         if declared := self.limits.get("media_types"):
             return tuple(declared)
         kinds = {type(body.field_info) for body in _fields(self.dependant, "body_params")}

@@ -135,9 +135,7 @@ async def withdraw_invitations(db: AsyncSession, name: Somebody = None, every: E
 
 
 async def end_every_session(db: AsyncSession) -> None:
-    """End every session of everybody, and withdraw what was issued in one; logins under way, which hold their account,
-    commit first.
-    """
+    """End every session, and withdraw what was issued in one. Logins under way hold their account, so commit first."""
     people = select(Account.id).where(Account.kind == "person").order_by(Account.id)
     await db.execute(people.with_for_update())
     await db.execute(update(Session).where(Session.ended_at.is_(None)).values(ended_at=utc_now()))

@@ -95,9 +95,7 @@ def _is_json(headers: Headers) -> bool:
 
 
 class Slots:
-    """How many may be in progress at once: in total, and of each client (OWASP API4:2023). A client is an account where
-    the credential is known, or else an address.
-    """
+    """How many may be in progress at once: in total, and of each account or unknown address (OWASP API4:2023)."""
 
     def __init__(self, total: int, per_client: int) -> None:
         self.total = total
@@ -123,10 +121,7 @@ class Slots:
 
 
 class Body:
-    """Wraps `receive`: counts, times and checks the body of one request while the app reads it.
-
-    Until it has arrived it occupies a slot of its own, of which there are fewer than for requests.
-    """
+    """Wraps `receive`: counts, times and checks a body while the app reads it. Until then it takes one of few slots."""
 
     def __init__(self, receive: Receive, headers: Headers, allowed: Allowed, slots: Slots, client: object) -> None:
         self._receive = receive
@@ -174,10 +169,7 @@ class Body:
 
 
 def check_json(body: bytes) -> None:
-    """Refuse ambiguous JSON: another parser may keep the first of two members, Python keeps the last (ASVS 5.0 V1.5.3).
-
-    FastAPI responds to invalid JSON. Raises: Problem 400 or 422.
-    """
+    """Refuse ambiguous JSON, such as a member that is repeated (ASVS 5.0 V1.5.3). Raises: Problem 400 or 422."""
     if body.startswith(NOT_UTF_8) or body[1:2] == b"\0":
         raise Problem(400, detail="Send UTF-8.")
     try:

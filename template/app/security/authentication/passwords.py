@@ -69,10 +69,7 @@ class PasswordHasher:
         return await self._in_thread(lambda: str(self._passlib.hash(_normalise(password))))
 
     async def verify(self, password: str, stored: str | None) -> str | None:
-        """The hash to store from now on, or None if the password is wrong. Without a hash: None, after the same time.
-
-        Raises: Problem 503 when the queue is full.
-        """
+        """The hash to store from now on; None if wrong, or after the same time without one. Raises: Problem 503."""
         password = _normalise(password)
         return await self._in_thread(lambda: self._verify(password, stored))
 

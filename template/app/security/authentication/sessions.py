@@ -126,10 +126,7 @@ async def end(db: AsyncSession, account: UUID, session: UUID) -> bool:
 
 
 def _lookup(token: str) -> Select[RefreshToken, Session, Account]:
-    """A refresh token with its session, which is locked, and its account, which is not.
-
-    Disabling an account, or a login at the limit of sessions, locks the account first and its sessions second.
-    """
+    """A refresh token with its session, which is locked, and its account, which others lock before the session."""
     tables = select(RefreshToken, Session, Account).join(Session, RefreshToken.session_id == Session.id)
     joined = tables.join(Account, Session.account_id == Account.id)
     return joined.with_for_update(of=Session).where(RefreshToken.token_hash == token_hash(token))

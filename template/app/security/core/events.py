@@ -103,9 +103,7 @@ def listen(listener: Listener) -> None:
 
 
 def strip_sentry_event(event: dict[str, Any], hint: object) -> dict[str, Any]:
-    """Leave the local variables of your own functions. Those of ours and of the framework hold passwords and tokens,
-    under names that Sentry's scrubber does not match.
-    """
+    """Leave local variables of your functions alone: others hold passwords, under names that Sentry does not scrub."""
     for trace in (*event.get("exception", {}).get("values", ()), *event.get("threads", {}).get("values", ())):
         for frame in (trace.get("stacktrace") or {}).get("frames", ()):
             module = str(frame.get("module"))

@@ -127,9 +127,7 @@ class _Handler(logging.StreamHandler[Any]):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """uvicorn reports each refused WebSocket as an error (its pull request 3138), so unauthenticated clients could
-    raise that alarm; and it logs each handshake with its query string, which our access event leaves out.
-    """
+    """Not an error for each refused WebSocket (uvicorn's pull request 3138), nor the query string of a handshake."""
     message = str(record.msg)
     return not message.startswith(('%s - "WebSocket %s"', "ASGI callable returned without completing handshake."))
 

@@ -78,10 +78,9 @@ def contains(networks: list[Network], text: str | None) -> bool:
 
 
 class ClientAddress:
-    """Takes the client address and the scheme from a trusted proxy.
+    """Takes the client address and the scheme from a trusted proxy: the right-most address that is no proxy itself.
 
-    With a list, uvicorn's middleware takes the right-most address that is not a trusted proxy; with "*" it would take
-    the left-most one, which the client writes.
+    With "*" uvicorn's middleware would take the left-most one, which the client writes.
     """
 
     def __init__(self, app: ASGIApp, proxies: list[str]) -> None:
@@ -104,9 +103,7 @@ _PROXY_HEADERS, _IDENTITY_HEADERS = ({name.encode() for name in names} for names
 
 
 def strip_untrusted_headers(scope: Scope) -> None:
-    """Remove the headers by which this peer could claim to be another: identity headers from everyone, and those of
-    proxies from all but trusted proxies. `_` counts as `-`, since a mounted WSGI app cannot tell them apart.
-    """
+    """Remove identity headers, and those of proxies from all but trusted proxies. `_` counts as `-`, as in WSGI."""
     dropped = _IDENTITY_HEADERS if scope["state"]["trusted_peer"] else _IDENTITY_HEADERS | _PROXY_HEADERS
     names = [name for name, _ in scope["headers"]]
     if dropped.isdisjoint(names) and b"_" not in b"".join(names):

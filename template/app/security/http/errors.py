@@ -54,9 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class ErrorResponse(Response):
-    """Refuses a request or the handshake of a WebSocket; closes a socket that is open, or whose server cannot send a
-    response to a handshake.
-    """
+    """Refuses a request or a handshake; closes a WebSocket that is open, or whose server can send no response to it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and not _accepts_response(scope):
@@ -147,9 +145,7 @@ def _is_cancelled() -> bool:
 
 
 def report(error: BaseException, request_id: str) -> Problem:
-    """Log an unexpected exception, and return its response. Only a status of 500 is a crash: no client can cause one
-    with a value that the database refuses, or by losing a race.
-    """
+    """Log an unexpected exception, and return its response. A refused value or a lost race (below 500) is no crash."""
     if isinstance(error, InvalidRequestError) and "closed" in str(error):
         error.add_note(ENDED_SESSION)
     problem = _problem_for(error)

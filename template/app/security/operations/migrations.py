@@ -55,8 +55,7 @@ def _scripts() -> list[ScriptDirectory]:
 def new_engine() -> AsyncEngine:
     """Without the service's time-outs: a migration may take longer than a request."""
     url = migration_url()
-    connecting = {"timeout": 60 if url.get_backend_name() == "sqlite" else 3}
-    return create_engine(url, connecting, poolclass=NullPool)
+    return create_engine(url, {"timeout": 60 if url.get_backend_name() == "sqlite" else 3}, poolclass=NullPool)
 
 
 async def migrate() -> None:

@@ -160,18 +160,13 @@ def install(app: FastAPI, declared: Declared) -> None:
 
 
 def place_ours(app: FastAPI, first: int) -> None:
-    """Move our routes, `app.routes[first:]`, ahead of the first route of yours that would answer for one of them.
-
-    There is none unless you have a route such as `/{page:path}`; ours then stay last and cost yours nothing.
-    """
+    """Move our routes, `app.routes[first:]`, ahead of the first of yours that answers one: `/{page:path}`."""
     yours, ours = app.routes[:first], app.routes[first:]
     _name_replaced(yours, [route for route in ours if isinstance(route, Route)])
     paths = [re.sub(PARAMETER, ANY_ID, str(getattr(route, "path", ""))) for route in ours]
     requests: list[Scope] = [{"type": "http", "method": "GET", "path": path, "headers": []} for path in paths]
-    conflicts = (
-        n for n, route in enumerate(yours) if any(route.matches({**one})[0] is not Match.NONE for one in requests)
-    )
-    place = next(conflicts, first)
+    hides = [any(route.matches({**one})[0] is not Match.NONE for one in requests) for route in yours]
+    place = hides.index(True) if True in hides else first
     app.routes[:] = yours[:place] + ours + yours[place:]
 
 
