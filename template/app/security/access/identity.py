@@ -114,15 +114,11 @@ class Authenticate(Requirement):
         if principal is None:
             principal = context.principal = await identify(connection)
         if principal.scopes is not None and not context.scopes_checked:
-            _check_scopes(connection, context.policy, principal.scopes)
+            needed = context.policy.scopes if context.policy else set()
+            if not needed or not needed <= principal.scopes:
+                raise forbidden(connection, "insufficient_scope", scope=" ".join(sorted(needed)))
             context.scopes_checked = True
         return principal
-
-
-def _check_scopes(connection: HTTPConnection, policy: Policy | None, scopes: frozenset[str]) -> None:
-    if policy is None or not policy.scopes or not policy.scopes <= scopes:
-        needed = " ".join(sorted(policy.scopes)) if policy else ""
-        raise forbidden(connection, "insufficient_scope", scope=needed)
 
 
 def forbidden(connection: HTTPConnection, reason: str, scope: str = "") -> Problem:
