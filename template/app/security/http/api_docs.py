@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from app.security.access.credentials import Credentials
 from app.security.access.identity import PROBLEM_TYPES
-from app.security.access.policy import Policies, Policy
+from app.security.access.policy import Policies
 from app.security.core import problems
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
@@ -39,6 +39,7 @@ document.addEventListener("click", event => event.target.closest(".authorize, .a
 </script>
 </body>"""
 REQUEST_ID = "1f6c0b7d9a3e4c58b2d1e0f9a8b7c6d5"  # of examples
+PROBLEM_TYPE, PROBLEM = Problem.media_type, {"schema": {"$ref": "#/components/schemas/Problem"}}
 EXAMPLE = problems.document(Problem(401, PROBLEM_TYPES[""], "Authentication required."), REQUEST_ID)
 
 
@@ -79,10 +80,14 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             if operation is None:
                 continue
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = _problems(policy)
+            types = [PROBLEM_TYPE, *(["application/json"] if policy.limits.get("media_types") else [])]  # RFC 6749 5.2
+            content = dict.fromkeys(types, PROBLEM)
+            operation["responses"]["default"] = {"description": "A problem (RFC 9457)", "content": content}
             for status, response in operation["responses"].items():
                 if "400" <= status <= "599":  # such as a 409 that a route names
-                    response.setdefault("content", _problem(int(status), response["description"]))
+                    problem = Problem(int(status), detail=f"{response['description']}.")
+                    example = problems.document(problem, REQUEST_ID)
+                    response.setdefault("content", {PROBLEM_TYPE: PROBLEM | {"example": example}})
             if policy.guarded:
                 operation["security"] = [
                     {kind.name: sorted(policy.scopes)}
@@ -90,19 +95,6 @@ def openapi(app: FastAPI) -> dict[str, Any]:
                     if policy.scopes or not kind.always_limited
                 ]
     return document
-
-
-def _problems(policy: Policy) -> dict[str, Any]:
-    """Every response that is an error: ours, and that of FastAPI to what is not valid."""
-    content: dict[str, Any] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    if policy.limits.get("media_types"):  # OAuth 2.0 endpoints (RFC 6749 section 5.2)
-        content["application/json"] = content["application/problem+json"]
-    return {"description": "A problem (RFC 9457)", "content": content}
-
-
-def _problem(status: int, why: str) -> dict[str, Any]:
-    example = problems.document(Problem(status, detail=f"{why}."), REQUEST_ID)
-    return {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
 
 
 def _root_path(request: Request) -> str:
