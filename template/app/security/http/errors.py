@@ -57,14 +57,13 @@ class ErrorResponse(Response):
     """Refuses a request or a handshake; closes a WebSocket that is open, or whose server can send no response to it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" and not _accepts_response(scope):
+        respondable = not scope["state"]["context"].status and "websocket.http.response" in (
+            scope.get("extensions") or ()
+        )
+        if scope["type"] == "websocket" and not respondable:
             code = POLICY_VIOLATION if self.status_code < 500 else INTERNAL_ERROR
             return await send({"type": "websocket.close", "code": code})
         await super().__call__(scope, receive, send)
-
-
-def _accepts_response(scope: Scope) -> bool:
-    return not scope["state"]["context"].status and "websocket.http.response" in (scope.get("extensions") or ())
 
 
 def respond(problem: Problem, request_id: str) -> Response:
@@ -127,7 +126,8 @@ class CatchAll:
             if scope["type"] == "http":
                 raise
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            task = asyncio.current_task()  # a route that awaits a cancelled task raises the same exception
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
             context = scope["state"]["context"]
             problem = _problem_of(error) if isinstance(error, HTTPException) else report(error, context.request_id)
@@ -136,12 +136,6 @@ class CatchAll:
             if context.status and scope["type"] == "http":  # half a response must never look complete
                 raise
             await respond(problem, context.request_id)(scope, receive, send)
-
-
-def _is_cancelled() -> bool:
-    """Whether this request was cancelled; a route that awaits a cancelled task raises the same exception."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def report(error: BaseException, request_id: str) -> Problem:
