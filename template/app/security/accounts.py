@@ -46,7 +46,9 @@ async def create_account(
         raise ValueError(f"This project has no role {sorted(unknown)}: its roles are {sorted(accounts.ROLES)}.")
     password_hash = None
     if password is not None:
-        passwords = _passwords()
+        context = events.current.get()  # the hasher of the app bounds what waits; a script has its own
+        app = context.app if isinstance(context, RequestContext) else None
+        passwords = app.state.passwords if app else PasswordHasher(PasswordSettings.current())
         await passwords.check_strength(password, name)
         password_hash = await passwords.hash(password)
     return await accounts.create(db, name, password_hash=password_hash, roles=wanted)
@@ -79,10 +81,3 @@ async def request_password_reset(db: AsyncSession, name: str) -> PasswordReset |
         return None
     await db.execute(delete(OneTimeToken).where(*own))
     return PasswordReset(account.name, self_service.new_token(db, account, account, RESET_LIFE, "password_reset"))
-
-
-def _passwords() -> PasswordHasher:
-    """The hasher of the app in a request, since it bounds what waits; a new one in a script."""
-    context = events.current.get()
-    found = context.app.state.passwords if isinstance(context, RequestContext) else None
-    return found or PasswordHasher(PasswordSettings.current())
