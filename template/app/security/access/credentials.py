@@ -130,8 +130,7 @@ class CacheSettings(SecuritySettings):
     auth_cache_seconds: float = Field(5, ge=0, le=30)  # 0 = every request reads the database
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     caller: Principal
     until: float
     named_until: float

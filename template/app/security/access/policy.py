@@ -261,10 +261,7 @@ Hint = Callable[[AsyncSession, Policies], Awaitable[list[str]]]
 
 @dataclass
 class Hooks:
-    """What features add to the start, the end and the checks of the app that they are installed in.
-
-    A finding of `checks` fails the start-up; `manage doctor` reports `hints`.
-    """
+    """What features add to an app: a finding of `checks` fails its start-up, `manage doctor` reports `hints`."""
 
     at_start: list[LifeHook] = field(default_factory=list)
     at_end: list[LifeHook] = field(default_factory=list)  # run in the opposite order

@@ -1,7 +1,6 @@
 """Security events: one JSON line each on stdout, named after the OWASP Logging Vocabulary.
 
-The fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5), without bodies, query strings, credentials, hashes and login
-names.
+The fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5): no body, query string, credential, hash or login name.
 """
 
 import hashlib

@@ -26,7 +26,6 @@ AGENT_BYTES, AGENT_CHARACTERS = 1024, 200  # read of a User-Agent, and kept of i
 _NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as long
 FLUSH_SECONDS = 0.1  # that an access line may stay in the buffer of stdout
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", WEBSOCKET}
-OTHER = "OTHER"
 log = logging.getLogger(__name__)
 
 
@@ -167,7 +166,7 @@ class RequestLog:
 
 
 def _observe(context: RequestContext, seconds: float) -> None:
-    method = context.method if context.method in METHODS else OTHER
+    method = context.method if context.method in METHODS else "OTHER"
     response = Responded(method, context.route or "", context.status, seconds, context.reason or "")
     for observer in _observers:
         try:
