@@ -69,7 +69,7 @@ SABOTAGES = [
         "http/websockets", "http/test_socket_subprotocols", "offered.pop(offered.index(SUBPROTOCOL) + 1)", "offered[-1]"
     ),
     Sabotage("http/websockets", "http/test_socket_subprotocols", "header[0] != _OFFERED", "True"),
-    Sabotage("http/errors", "http/test_websockets", " and not _accepts_response(scope)", ""),
+    Sabotage("http/errors", "http/test_websockets", " and not respondable", ""),
     Sabotage("http/request_log", "http/test_websockets", '"websocket.accept": 101, ', ""),
     Sabotage(
         "http/request_log", "core/test_event_lines", 'if inbound and scope["state"]["trusted_peer"]', "if inbound"
