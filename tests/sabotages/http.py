@@ -7,11 +7,11 @@ SABOTAGES = [
     Sabotage(
         "http/request_log",
         "http/test_on_response",
-        "context.method if context.method in METHODS else OTHER",
+        'context.method if context.method in METHODS else "OTHER"',
         "context.method",
     ),
     Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
-    Sabotage("http/errors", "core/test_crashes", "return task is not None and task.cancelling() > 0", "return True"),
+    Sabotage("http/errors", "core/test_crashes", "task is not None and task.cancelling():", "True:"),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
     Sabotage("http/errors", "http/test_pointers", '    "zoneinfo_str",\n', ""),
     Sabotage(

@@ -248,7 +248,7 @@ class RequestGuard:
             raise Problem(403, detail="In development only this machine may call (DEVELOPMENT_NETWORKS).")
 
     def _check_internal(self, scope: Scope, headers: Headers) -> None:
-        """No proxy inside that network, which forwards for anybody, and no page that rebinds its name (DNS rebinding)."""
+        """No proxy inside that network, which forwards for anybody; no page that rebinds its name (DNS rebinding)."""
         names = [name.replace(b"_", b"-") for name, _ in scope["headers"]]
         forwarded = any(name.startswith(b"x-forwarded-") or name in FORWARDED for name in names)
         host = host_name(headers.get(b"host", b"")) or ""
