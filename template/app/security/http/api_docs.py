@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Match
@@ -53,7 +53,7 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str
     instance: str
-    errors: list[dict[str, str]] = []
+    errors: list[dict[str, str]] = Field(default_factory=list)  # left out elsewhere than in a 422
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
