@@ -95,9 +95,9 @@ def test_a_protection_that_needs_a_private_name_fails_without_it(project: Callab
     made = project()
     made.write("absent_names.py", PLUGIN.read_text())
     made.replace(
-        "app/security/access/identity.py",
-        "    app.add_middleware(",
-        "    app.router._low_priority_routes\n    app.add_middleware(",
+        "app/security/compose.py",
+        "    app.add_middleware(identity",
+        "    app.router._low_priority_routes\n    app.add_middleware(identity",
     )
     done = made.run("python", "-m", "pytest", "-q", "-p", "absent_names", PROTECTIONS[0], PYTHONPATH=str(made.path))
 
