@@ -16,7 +16,8 @@ from tests.test_real_server import CREATE, NAME, PASSWORD, free_port, served
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-LOOK_ALIKE = "localhost.evil.example"
+# No names of this machine: in development all of its front ends may call.
+ALLOWED, LOOK_ALIKE, OTHER = "pages.example", "pages.example.evil.example", "other.example"
 FAILING = """
 from fastapi import APIRouter
 
@@ -83,7 +84,7 @@ def service(runnable: Template, pages: list[int], tmp_path_factory: pytest.TempP
         project.replace(
             "app/main.py", "    # Your routers", f"    app.include_router({name}.router)\n    # Your routers"
         )
-    origins = {"CORS_ORIGINS": f"http://localhost:{pages[0]}"}
+    origins = {"CORS_ORIGINS": f"http://{ALLOWED}:{pages[0]}"}
     with served(project, "fastapi", "dev", "--no-reload", **origins) as address:
         project.must("python", "-c", CREATE, FASTAPI_ENV="development")
         yield address
@@ -96,7 +97,7 @@ def browser(in_ci: bool) -> Iterator[Browser]:
         if in_ci:
             pytest.fail("chromium is not installed")
         pytest.skip("chromium is not installed (apt-get install chromium)")
-    rules = f"--host-resolver-rules=MAP {LOOK_ALIKE} 127.0.0.1"
+    rules = f"--host-resolver-rules={','.join(f'MAP {name} 127.0.0.1' for name in (ALLOWED, LOOK_ALIKE, OTHER))}"
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=[*OPTIONS, rules])
         yield started
@@ -113,7 +114,7 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def call(page: Page, service: str, pages: list[int]) -> Call:
     """Call the service from the page that is open; from a page that may, unless another was opened."""
-    page.goto(f"http://localhost:{pages[0]}/")
+    page.goto(f"http://{ALLOWED}:{pages[0]}/")
 
     def fetch(method: str, path: str, **options: object) -> dict[str, Any]:
         answer: dict[str, Any] = page.evaluate(FETCH, [f"{service}{path}", {"method": method, **options}])
@@ -182,8 +183,10 @@ def test_an_allowed_page_opens_a_socket_with_its_access_token_and_no_other_page_
 
     assert page.evaluate(OPEN, [service, token]) == f"Hello, {NAME}"
     assert page.evaluate(OPEN, [service, "no.token.x"]) == "closed"
-    page.goto(f"http://localhost:{pages[1]}/")
+    page.goto(f"http://{ALLOWED}:{pages[1]}/")
     assert page.evaluate(OPEN, [service, token]) == "closed"
+    page.goto(f"http://localhost:{pages[1]}/")
+    assert page.evaluate(OPEN, [service, token]) == f"Hello, {NAME}"
 
 
 @pytest.mark.parametrize("where", ["another port", "a look-alike name", "the same port by another name", "null"])
@@ -191,9 +194,9 @@ def test_no_other_page_reads_anything(page: Page, call: Call, pages: list[int], 
     allowed, other = pages
     page.goto(
         {
-            "another port": f"http://localhost:{other}/",
+            "another port": f"http://{ALLOWED}:{other}/",
             "a look-alike name": f"http://{LOOK_ALIKE}:{allowed}/",
-            "the same port by another name": f"http://127.0.0.1:{allowed}/",
+            "the same port by another name": f"http://{OTHER}:{allowed}/",
             "null": "data:text/html,<title>A page</title>",
         }[where]
     )
