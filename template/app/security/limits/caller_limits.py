@@ -10,7 +10,7 @@ import hmac
 import logging
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -115,14 +115,21 @@ def limit_of_caller(function: LimitOf) -> LimitOf:
     return function
 
 
+ParsedLimit = tuple[RateLimitItem, RateLimitItem, bytes]  # a limit, its burst, and its RateLimit-Policy
+
+
+def _parse(settings: RateLimitSettings, text: str) -> ParsedLimit:
+    limit = parse(text)
+    return limit, settings.burst(limit), _policy("default", limit).encode()
+
+
 class RateLimits:
     """The limits of one app and the counters for them."""
 
     def __init__(self, settings: RateLimitSettings) -> None:
         self.counters = Counters(settings.url, settings.processes)
         self._bursts = Counters("memory://", 1)  # in this process, even with Redis
-        self._pair = lru_cache(maxsize=1024)(lambda text: (parse(text), settings.burst(parse(text))))
-        self._policy = lru_cache(maxsize=1024)(lambda limit: (b"ratelimit-policy", _policy("default", limit).encode()))
+        self._parsed = lru_cache(maxsize=1024)(partial(_parse, settings))
         self._usual = settings.rate_limit
         self._reported = OnceAMinute()
 
@@ -130,23 +137,25 @@ class RateLimits:
         """Count a request of this caller. Raises: Problem 429."""
         if context.policy is not None and context.policy.limits.get("exempt"):
             return
-        limit, burst = self._limit_of(principal)
+        limit, burst, policy = self._limit_of(principal)
         key = rate_limit_key(caller)
         if wait := await self._bursts.hit(burst, key):
             raise self._exceeded(context, key, "burst", burst, wait)
         wait, remaining, seconds = await self.counters.count(limit, key)
         if wait:
             raise self._exceeded(context, key, "default", limit, wait)
-        context.rate_limit = self._policy(limit), (b"ratelimit", b'"default";r=%d;t=%d' % (remaining, seconds))
+        context.rate_limit = (
+            (b"ratelimit-policy", policy),
+            (b"ratelimit", b'"default";r=%d;t=%d' % (remaining, seconds)),
+        )
 
-    def _limit_of(self, principal: Principal | None) -> tuple[RateLimitItem, RateLimitItem]:
-        """The limit of this caller, and its burst."""
+    def _limit_of(self, principal: Principal | None) -> ParsedLimit:
         if principal and _limit_of:
             try:
-                return self._pair(_limit_of[0](principal) or self._usual)
+                return self._parsed(_limit_of[0](principal) or self._usual)
             except Exception:  # the owner's function, or what it returned
                 log.exception("the function of limit_of_caller failed: RATE_LIMIT counts instead")
-        return self._pair(self._usual)
+        return self._parsed(self._usual)
 
     async def count_route(
         self, context: RequestContext, caller: object, limit: RateLimitItem, cost: int, *, critical: bool
