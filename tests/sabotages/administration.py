@@ -125,7 +125,7 @@ SABOTAGES = [
         "if False:",
     ),
     Sabotage(
-        "access/accounts",
+        "administration/self_service",
         "administration/test_deletion",
         "context.app.state.credentials.cache.forget(account)",
         "None",

@@ -16,8 +16,6 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import after_commit, changed_rows
-from app.security.access.credentials import RequestContext
 from app.security.access.policy import Policies, hooks_of
 from app.security.core import events
 from app.security.core.events import Event
@@ -66,10 +64,6 @@ class UnknownAccount(AccountError):
     """There is no account with this name."""
 
     status = 404
-
-
-class AccountInUse(AccountError):
-    """Rows that must not be deleted reference this account."""
 
 
 def random_token(prefix: str) -> str:
@@ -199,24 +193,6 @@ async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
         await withdraw_invitations(db, account.id)
     await db.flush()
     events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
-
-
-async def delete_with_rows(db: AsyncSession, account: UUID) -> None:
-    """Delete an account, and every row that references it by ON DELETE CASCADE; its credentials end with the commit.
-
-    Raises: AccountInUse when another foreign key references it, and nothing is deleted.
-    """
-    await withdraw_invitations(db, account)  # the issuer of an invitation is no foreign key
-    try:
-        async with db.begin_nested():
-            if await changed_rows(db, delete(Account).where(Account.id == account)) != 1:
-                raise UnknownAccount("No such account.")
-    except IntegrityError:
-        raise AccountInUse("Rows that must be kept reference this account.") from None
-    events.record_change(db, Event.USER_DELETED, subject=account)
-    context = events.current.get()
-    if isinstance(context, RequestContext):
-        after_commit(db, lambda: context.app.state.credentials.cache.forget(account))
 
 
 async def _removed_roles(db: AsyncSession, policies: Policies) -> list[str]:

@@ -11,14 +11,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, delete, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from app.database import Base, Database, changed_rows
+from app.database import Base, Database, after_commit, changed_rows
 from app.security.access import accounts
 from app.security.access.accounts import random_token, token_hash, withdraw_invitations
-from app.security.access.credentials import forget_on_commit
+from app.security.access.credentials import RequestContext, forget_on_commit
 from app.security.access.identity import Caller, invalid, public
 from app.security.access.policy import Policies, hooks_of
 from app.security.admission.request_guard import accepts
@@ -34,6 +35,11 @@ from app.security.core.problems import Problem, conflict
 from app.security.core.tables import SECURITY_TABLES, Account, OneTimeToken, utc_now
 
 router = APIRouter()
+
+
+class AccountInUse(accounts.AccountError):
+    """Rows that must not be deleted reference this account."""
+
 
 INVITATION_LIFE = timedelta(hours=24)
 small_body = accepts("application/json", max_bytes=16 * 1024)  # thousands of unknown members are slow to report
@@ -156,6 +162,24 @@ def new_token(
     return token
 
 
+async def _delete_with_rows(db: AsyncSession, account: UUID) -> None:
+    """Delete an account, and every row that references it by ON DELETE CASCADE; its credentials end with the commit.
+
+    Raises: AccountInUse when another foreign key references it, and nothing is deleted.
+    """
+    await withdraw_invitations(db, account)  # the issuer of an invitation is no foreign key
+    try:
+        async with db.begin_nested():
+            if await changed_rows(db, delete(Account).where(Account.id == account)) != 1:
+                raise accounts.UnknownAccount("No such account.")
+    except IntegrityError:
+        raise AccountInUse("Rows that must be kept reference this account.") from None
+    events.record_change(db, Event.USER_DELETED, subject=account)
+    context = events.current.get()
+    if isinstance(context, RequestContext):
+        after_commit(db, lambda: context.app.state.credentials.cache.forget(account))
+
+
 async def delete_account(db: AsyncSession, account: Account) -> None:
     """Delete a person with their sessions, keys, invitations and counters, and what references them ON DELETE CASCADE.
 
@@ -164,7 +188,7 @@ async def delete_account(db: AsyncSession, account: Account) -> None:
     """
     await accounts.lock(db, account.id)
     await throttle.unlock(db, account.login)
-    await accounts.delete_with_rows(db, account.id)
+    await _delete_with_rows(db, account.id)
 
 
 async def without_deletion(db: AsyncSession, policies: Policies) -> list[str]:

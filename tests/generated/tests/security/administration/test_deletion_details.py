@@ -13,10 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.database import Base
 from app.security.access import accounts
-from app.security.access.accounts import AccountInUse
 from app.security.access.policy import Policies
 from app.security.accounts import delete_account
-from app.security.administration.self_service import without_deletion
+from app.security.administration.self_service import AccountInUse, without_deletion
 from app.security.core.problems import POLICY_VIOLATION
 from app.security.core.tables import Account
 from tests.security.administration.test_deletion import rows_of
