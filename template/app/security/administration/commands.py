@@ -28,17 +28,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
     @users.command()
     def create(name: Name, role: Role = None) -> None:
         """Create a person; asks for the password."""
-        roles, settings = _checked(role, known_roles, first_roles), PasswordSettings.current()
-        prompt = f"Password ({settings.minimum_length} characters or more)"
-        password = typer.prompt(prompt, hide_input=True, confirmation_prompt="Repeat it")
-
-        async def add(db: AsyncSession) -> None:
-            hasher = PasswordHasher(settings)
-            await hasher.check_strength(password, name)
-            await accounts.create(db, name, password_hash=await hasher.hash(password), roles=roles)
-
-        run(add)
-        typer.echo(f"Created {name}.")
+        _create_person(name, _checked(role, known_roles, first_roles))
 
     async def invite(db: AsyncSession, name: Name, role: Role = None) -> str:
         """Print a one-time token that sets a password. For a new person, or a forgotten password."""
@@ -66,6 +56,20 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
     users.command("list")(command(list_people))
     users.command("delete")(delete_person)
     return users
+
+
+def _create_person(name: str, roles: Iterable[str]) -> None:
+    settings = PasswordSettings.current()
+    prompt = f"Password ({settings.minimum_length} characters or more)"
+    password = typer.prompt(prompt, hide_input=True, confirmation_prompt="Repeat it")
+
+    async def add(db: AsyncSession) -> None:
+        hasher = PasswordHasher(settings)
+        await hasher.check_strength(password, name)
+        await accounts.create(db, name, password_hash=await hasher.hash(password), roles=roles)
+
+    run(add)
+    typer.echo(f"Created {name}.")
 
 
 async def list_people(db: AsyncSession) -> str:

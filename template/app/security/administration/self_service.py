@@ -173,7 +173,7 @@ async def _delete_with_rows(db: AsyncSession, account: UUID) -> None:
             if await changed_rows(db, delete(Account).where(Account.id == account)) != 1:
                 raise accounts.UnknownAccount("No such account.")
     except IntegrityError:
-        raise AccountInUse("Rows that must be kept reference this account.") from None
+        raise AccountInUse("Rows that must be kept reference it: see `manage doctor`.") from None
     events.record_change(db, Event.USER_DELETED, subject=account)
     context = events.current.get()
     if isinstance(context, RequestContext):
