@@ -165,3 +165,13 @@ def test_exceptions_end_with_their_reason() -> None:
 
     assert [name for name in LONG_MODULES if modules.get(name, 0) <= _budget(name)] == []
     assert [name for name in LONG_FUNCTIONS if functions.get(name, 0) <= LONGEST_FUNCTION] == []
+
+
+def test_command_blocks_of_documents_hold_commands_alone() -> None:
+    """A shell of Windows, and zsh without its option, take a comment for arguments."""
+    text = "".join(path.read_text() for path in TEMPLATE.rglob("*.md"))
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if not line.startswith("# {%")]
+
+    assert lines
+    assert [line for line in lines if "#" in line] == []

@@ -48,8 +48,8 @@ SABOTAGES = [
     Sabotage(
         "operations/migrations",
         "operations/test_migrations",
-        "is_empty and not in_production()",
-        "is_empty",
+        "return is_empty and not in_production()",
+        "return is_empty",
     ),
     Sabotage("operations/migrations", "operations/test_migrations", "elif behind:", "elif False:"),
     Sabotage("operations/doctor", "operations/test_doctor", "if in_production() and chosen.weaknesses():", "if False:"),

@@ -53,8 +53,9 @@ async def examine(load_app: Callable[[], FastAPI]) -> Report:
     settings.looking_only = True
     report = Report(environment(), list(conflicts(project_files())))
     checked = _check_app(load_app, report)
-    report.problems += [*problems(), *await _database_problems()]
-    if checked and not report.problems:
+    report.problems += problems()
+    has_tables = await _check_database(report)
+    if checked and has_tables and not report.problems:
         await _add_hints(*checked, report)
     report.hints += [*_file_hints(), *_missing_files(), *_unreachable_template()]
     return report
@@ -86,17 +87,23 @@ def _missing_package(error: Exception) -> str:
     return f"{shown} imports {package}, which is not installed: uv add {package}"
 
 
-async def _database_problems() -> list[str]:
+async def _check_database(report: Report) -> bool:
+    """Whether it has its tables."""
     try:
         chosen = settings.read(DatabaseSettings)
         if in_production() and chosen.weaknesses():
-            return []  # never send the password to a server that production refuses
-        behind = await migrations.waiting()
+            return False  # never send the password to a server that production refuses
+        behind, start_migrates = await migrations.waiting()
     except ValidationError:
-        return []  # a problem of the settings
-    except Exception as error:
-        return [f"the database cannot be used ({await kind_of(error)})"]  # the driver's message may hold the address
-    return [f"{behind} migrations are waiting: run `uv run manage migrate`"] if behind else []
+        return False  # a problem of the settings
+    except Exception as error:  # the driver's message may hold the address
+        report.problems.append(f"the database cannot be used ({await kind_of(error)})")
+        return False
+    if start_migrates:
+        report.hints.append("the database is empty: the next start creates its tables, or `uv run manage migrate`")
+    elif behind:
+        report.problems.append(f"{behind} migrations are waiting: run `uv run manage migrate`")
+    return not behind
 
 
 async def _add_hints(app: FastAPI, policies: Policies, report: Report) -> None:

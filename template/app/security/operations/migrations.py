@@ -86,10 +86,19 @@ async def _locked(connection: AsyncConnection) -> AsyncIterator[None]:
     yield  # closing the connection releases the lock
 
 
-async def waiting() -> int:
-    """How many revisions of both chains are not applied. Raises: OSError, SQLAlchemyError, TimeoutError."""
+async def waiting() -> tuple[int, bool]:
+    """How many revisions of both chains are not applied, and whether a start applies them.
+
+    Raises: OSError, SQLAlchemyError, TimeoutError.
+    """
     async with new_engine().connect() as connection:
-        return await connection.run_sync(_waiting)
+        return await connection.run_sync(_waiting), await connection.run_sync(_start_migrates)
+
+
+def _start_migrates(connection: Connection) -> bool:
+    """In development, a start migrates an empty SQLite database."""
+    is_empty = connection.dialect.name == "sqlite" and not inspect(connection).get_table_names()
+    return is_empty and not in_production()
 
 
 def _waiting(connection: Connection) -> int:
@@ -105,12 +114,12 @@ async def _at_start(app: FastAPI) -> None:
     """In development, migrate an empty SQLite database. Otherwise only log that migrations are missing."""
     try:
         async with app.state.database.read() as connection:
-            is_empty = not await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            start_migrates = await connection.run_sync(_start_migrates)
             behind = await connection.run_sync(_waiting)
     except (OSError, SQLAlchemyError, TimeoutError) as error:
         log.error("the state of the migrations cannot be read: %s", type(error).__name__)
         return
-    if is_empty and not in_production() and migration_url().get_backend_name() == "sqlite":
+    if start_migrates:
         await migrate()
     elif behind:
         log.warning("%s migrations are waiting: run `uv run manage migrate`", behind)

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,13 +52,17 @@ def test_an_unprotected_route_is_a_problem(manage: Manage) -> None:
 def test_waiting_migrations_and_a_lost_database_are_problems(
     manage: Manage, environment: Environment, tmp_path: Path
 ) -> None:
-    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    environment(DATABASE_URL=f"sqlite:///{tmp_path / 'app.sqlite3'}")
+    fresh = manage("doctor")  # the next start in development migrates it
+    sqlite3.connect(tmp_path / "app.sqlite3").execute("CREATE TABLE yours (id)").connection.close()
     waiting = manage("doctor")
     environment(DATABASE_URL=f"sqlite:///{tmp_path / 'no/such/folder.sqlite3'}")
     lost = manage("doctor")
 
-    assert (waiting.exit_code, lost.exit_code) == (1, 1)
-    assert "manage migrate" in waiting.stdout
+    assert (fresh.exit_code, waiting.exit_code, lost.exit_code) == (0, 1, 1)
+    assert "No problem found." in fresh.stdout
+    assert "Note: the database is empty" in fresh.stdout
+    assert "migrations are waiting: run `uv run manage migrate`" in waiting.stdout
     assert "cannot be used" in lost.stdout
     assert "no/such/folder" not in lost.output
 

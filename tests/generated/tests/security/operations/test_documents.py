@@ -130,6 +130,12 @@ def test_every_setting_is_documented_with_its_default_and_its_bounds() -> None:
         assert bounds_in_words(field) in (None, bounds), name
 
 
+def test_every_setting_is_in_the_example_of_env() -> None:
+    named = re.findall(r"^# ([A-Z_0-9]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+
+    assert sorted(named) == sorted(dict(settings_of_the_template()))
+
+
 @pytest.mark.parametrize(("name", "value"), [row[:2] for row in rows("settings.md", "Fixed numbers")])
 def test_every_fixed_number_is_that_of_the_code(name: str, value: str) -> None:
     assert in_words(number(code(name)[0])) == value
