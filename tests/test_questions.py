@@ -311,6 +311,7 @@ PROMPTS = {  # what is typed where the question has these words
     "Keep security events": "n",
     "Does CI scan": "n",
     "Does CI attack": "n",
+    "Files to run it": "n",
 }
 
 

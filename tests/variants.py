@@ -15,7 +15,7 @@ QUESTIONS: dict[str, Any] = {
     if not name.startswith("_") and question.get("when") is not False and question.get("ask") is not False
 }
 NAMES_AND_SECRETS = {"project_name"}  # they change words, and no code
-PIPELINES = {"bandit", "zap"}  # they change what CI does, and nothing of the app
+PIPELINES = {"bandit", "zap", "deploy"}  # they change what CI does and how it is run, and nothing of the app
 # Beside yes and no: what is on, and what is off, as an answer.
 ON_AND_OFF = {"roles": ("user, admin", ""), "cors_origins": ("https://app.example.com", "")}
 # More forms of what is on; a suite of each, since tests count and name them.
