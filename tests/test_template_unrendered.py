@@ -53,7 +53,7 @@ def test_data_files_parse() -> None:
     for path in TEMPLATE.rglob("*.toml"):
         tomllib.loads(path.read_text())
     for path in [*TEMPLATE.rglob("*.yml"), *TEMPLATE.rglob("*.yaml")]:
-        yaml.safe_load(path.read_text())
+        assert list(yaml.safe_load_all(path.read_text())), path
 
 
 def test_conditional_lines_stand_in_few_python_files() -> None:
