@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from app.security.access.policy import InsecureApp, Policies
 from app.security.core import logs, settings
 from app.security.core.settings import ROOT
-from app.security.operations import doctor, migrations, start_up
+from app.security.operations import doctor, migrations, serve, start_up
 from app.security.operations.terminal import fail, reach
 
 # Each import has its own condition.
@@ -56,6 +56,7 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
     # {% endif %}
     cli.command()(migrate)
+    _add_serve(cli, load_app)
     _add_reports(cli, load_app)
     return cli
 
@@ -72,6 +73,18 @@ async def _migrate() -> None:
         await migrations.migrate()
     except CommandError as error:
         fail(f"Nothing was migrated: {error}.")
+
+
+def _add_serve(cli: typer.Typer, load_app: LoadApp) -> None:
+    @cli.command("serve")
+    def run(
+        host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+        port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
+        uds: Annotated[str | None, typer.Option(help="Path of a Unix socket, instead of host and port.")] = None,
+        workers: Annotated[int, typer.Option(min=1, envvar="WEB_CONCURRENCY", help="Number of processes.")] = 1,
+    ) -> None:
+        """Serve in production. Exit code 78 if the settings or the app are refused."""
+        serve.serve(load_app, host=host, port=port, uds=uds, workers=workers)
 
 
 def _secrets() -> typer.Typer:
