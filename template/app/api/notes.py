@@ -13,12 +13,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.database import Base, DbSession
 from app.security.identity import Caller, require_scope
 from app.security.problems import Problem
+from app.security.request_guard import FreeText
 from app.security.tables import utc_now
 
 router = APIRouter(prefix="/notes", tags=["notes"])
 
 Title = Annotated[str, Field(min_length=1, max_length=200, examples=["Milk"])]
-Body = Annotated[str, Field(max_length=10_000, examples=["Two bottles"])]
+Body = Annotated[str, Field(max_length=10_000, examples=["Two bottles"]), FreeText()]
 
 
 class Note(Base):

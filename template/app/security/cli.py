@@ -32,6 +32,10 @@ from app.security.audit import commands as audit_commands
 # {% endif %}
 # {% if features.api_keys.enabled %}
 from app.security.keys import commands as key_commands
+
+# {% endif %}
+# {% if features.deploy.enabled %}
+from app.security.operations import waf
 # {% endif %}
 # isort: on
 
@@ -56,7 +60,13 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
     # {% endif %}
     cli.command()(migrate)
+<<<<<<< HEAD
     _add_serve(cli, load_app)
+=======
+    # {% if features.deploy.enabled %}
+    waf.add_command(cli, lambda: _inspect(load_app)[0])
+    # {% endif %}
+>>>>>>> 8d40970 (Generate rules for ModSecurity and the Core Rule Set from the routes)
     _add_reports(cli, load_app)
     return cli
 

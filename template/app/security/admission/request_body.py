@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 from starlette.types import Message, Receive, Scope
 
 from app.security.access.credentials import Headers
@@ -19,6 +21,7 @@ SINGLE_HEADERS = frozenset(
     b"host authorization x-api-key content-type content-length transfer-encoding origin x-forwarded-proto".split()
 )
 PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
+FREE_TEXT = "x-free-text"
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
 NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how UTF-16 and UTF-32 begin; Python's parser would guess them
 # Static files normalise these after their policy was found by the path as it was sent, so it could be another's.
@@ -188,3 +191,14 @@ def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(members):
         raise Problem(400, detail="The body names a member of an object twice.")
     return found
+
+
+class FreeText:
+    """Marks prose: `Annotated[str, Field(max_length=10_000), FreeText()]`. The web application firewall skips it.
+
+    Code, markup and prose look like attacks to its rules. Nothing but your code protects such a text: bind it in SQL,
+    escape it in HTML, and run no part of it.
+    """
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {FREE_TEXT: True}

@@ -34,8 +34,9 @@ MAXIMUM_BYTES = 64 * 1024
 DOCUMENTED: dict[str, dict[str, Any]] = {
     "grant_type": {"enum": ["password", "refresh_token"]},
     "username": {"description": "with `grant_type=password`", "examples": ["you@example.com"]},
-    "password": {"description": "with `grant_type=password`", "format": "password"},
-    "refresh_token": {"description": "with `grant_type=refresh_token`"},
+    "password": {"description": "with `grant_type=password`", "format": "password", "writeOnly": True},
+    "refresh_token": {"description": "with `grant_type=refresh_token`", "format": "password", "writeOnly": True},
+    "token": {"format": "password", "writeOnly": True},
     "scope": {"description": "empty: everything that you may do"},
 }
 

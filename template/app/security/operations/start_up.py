@@ -31,13 +31,17 @@ from app.security.conflicts import conflicts, project_files
 from app.security.core import events, logs
 from app.security.core.events import Event
 from app.security.core.problems import Problem
-from app.security.core.settings import in_production
+from app.security.core.settings import ROOT, in_production
 from app.security.http import errors
 
 log = logging.getLogger(__name__)
 MOST_FILES = 5000  # in which a start in development looks for conflicts
 CACHED_SECONDS = 1.0  # the readiness
 PARAMETER = r"{[^}]*}"
+WAF_SERVER = "deploy/waf/server.conf"  # written by `manage waf`
+STALE_WAF = (
+    "the web application firewall has the rules of another version, and may refuse new routes: deploy deploy/waf"
+)
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
 NOT_STARTED = "events would be lost without lifespan: start without `--lifespan off`, and mount this app nowhere"
@@ -204,6 +208,14 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._checked = -CACHED_SECONDS
         self._ready = False
+        self._warned = False
+
+    def compare(self, waf: str) -> None:
+        """Warn once if the web application firewall in front of this process has other rules than this version."""
+        path = ROOT / WAF_SERVER
+        if waf and not self._warned and path.is_file() and waf not in path.read_text():
+            self._warned = True
+            log.warning(STALE_WAF)
 
     async def ready(self) -> bool:
         async with self._lock:
@@ -226,6 +238,7 @@ async def live() -> Health:
 
 @router.get("/ready")
 async def ready(request: Request) -> Health:
+    request.state.readiness.compare(request.headers.get("x-waf-rules", ""))
     if not await request.state.readiness.ready():
         raise Problem(503, detail="Not ready.", headers={"Retry-After": "1"})
     return Health()
