@@ -23,6 +23,7 @@ DEPLOYED: dict[str, dict[str, Any]] = {
     "keys alone": SMALLEST["keys alone"] | {"deploy": True},
 }
 EXPOSURE = 2.0  # of `systemd-analyze security`: 0 is locked up, 10 is an ordinary service
+BY_MANAGE_WAF = {"./waf/app.conf", "./waf/server.conf"}  # see test_waf.py
 OF_AN_ENTRYPOINT = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}  # that of PostgreSQL's image
 HARDENED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "pids_limit": 256}
 
@@ -56,8 +57,10 @@ def _weak_services(deploy: Path, file: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: publishes a port"
         if missing := set(service.get("secrets", ())) - file["secrets"].keys():
             yield f"{name}: {missing} are declared nowhere"
-        mounted = [volume.partition(":")[0] for volume in service.get("volumes", ())]
-        yield from (f"{path} is not there" for path in mounted if path.startswith(".") and not (deploy / path).exists())
+        mounted = {volume.partition(":")[0] for volume in service.get("volumes", ())} - BY_MANAGE_WAF
+        yield from (
+            f"{path} is not there" for path in sorted(mounted) if path.startswith(".") and not (deploy / path).exists()
+        )
     networks = {name: network or {} for name, network in file["networks"].items() if name != "public"}
     yield from (f"{name}: leads outside" for name, network in networks.items() if not network.get("internal"))
 
@@ -130,7 +133,8 @@ def proxy(deploy: Path) -> str:
 
 def lay_out_nginx(deploy: Path, folder: Path, site: str = "compose.conf") -> None:
     """The files as the container has them, with a certificate, below a folder of a test."""
-    folder.mkdir(exist_ok=True)
+    (folder / "waf").mkdir(parents=True, exist_ok=True)
+    (folder / "waf/server.conf").write_text("# The web application firewall has tests of its own.\n")
     for path in (deploy / "nginx").glob("*.conf"):
         shutil.copy(path, folder)
     shutil.copy("/etc/nginx/mime.types", folder)
@@ -247,7 +251,9 @@ def test_a_project_without_the_files_has_nothing_of_them(template: Template) -> 
     differing = everything.files().items() ^ without.files().items()
     names = {name for name, _ in differing if not name.startswith("deploy/")}
     # The last names the features that are on, for the notices of an update.
-    assert names <= {".env", ".copier-answers.yml", ".github/security/update_notice.py"}
+    firewall = {f"{name}.py" for name in ("app/security/cli", "app/security/operations/waf")}
+    firewall |= {"tests/security/operations/test_waf.py"}
+    assert names <= {".env", ".copier-answers.yml", ".github/security/update_notice.py"} | firewall
 
 
 def test_the_error_documents_of_the_edge_have_the_headers_of_the_service(template: Template) -> None:
