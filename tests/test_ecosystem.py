@@ -44,6 +44,12 @@ def test_the_table_has_a_row_for_each_test() -> None:
     assert shown == [row(case) for case in CASES]
 
 
+def test_the_editor_of_the_guide_is_the_one_that_is_tested() -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/how-to/pages.md").read_text(), re.M | re.S)
+
+    assert code in CASES["strawberry_graphql"].read_text()
+
+
 @pytest.mark.parametrize("case", rows(CASES, now=sample(list(CASES), one_in=4)))
 def test_it_works_beside_a_generated_project(
     project: Callable[..., Project], environment: Environment, case: str, tmp_path: Path
