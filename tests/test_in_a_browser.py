@@ -4,11 +4,13 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 
 from tests.rendering import ROOT, Project, Template
 from tests.test_real_server import CREATE, NAME, PASSWORD, free_port, served
@@ -48,7 +50,12 @@ OPEN = f"""async ([address, token]) => {{
         socket.then(one => {{ one.onclose = () => resolve("closed"); }});
     }});
 }}"""
+FRONT_END = (ROOT / "docs/how-to/front-end.md").read_text()
 Call = Callable[..., dict[str, Any]]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None: ...
 
 
 class _BlankPage(BaseHTTPRequestHandler):
@@ -187,6 +194,44 @@ def test_an_allowed_page_opens_a_socket_with_its_access_token_and_no_other_page_
     assert page.evaluate(OPEN, [service, token]) == "closed"
     page.goto(f"http://localhost:{pages[1]}/")
     assert page.evaluate(OPEN, [service, token]) == f"Hello, {NAME}"
+
+
+@pytest.fixture
+def front_end(service: str, tmp_path: Path) -> Iterator[str]:
+    """The address of the guide's front end, on this machine: no setting names its origin."""
+    for name, text in re.findall(r'^```\w+ title="front-end/(.+?)"\n(.*?)^```$', FRONT_END, re.M | re.S):
+        (tmp_path / name).write_text(text.replace("http://localhost:8000", service))
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), partial(_Quiet, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_front_end_of_the_guide_logs_in_and_renews_its_session_once(page: Page, front_end: str) -> None:
+    logins: list[str] = []
+    stale = ["/notes", "/notes"]
+
+    def with_an_expired_token(route: Route) -> None:
+        bad = {"authorization": "Bearer a.b.c"} if stale and stale.pop() else {}
+        route.continue_(headers=route.request.headers | bad)
+
+    page.on("request", lambda request: logins.extend([request.method] if "/auth/token" in request.url else []))
+    page.goto(front_end)
+    page.evaluate("async ([name, word]) => (await import('./service.js')).logIn(name, word)", [NAME, PASSWORD])
+    created = {"method": "POST", "headers": JSON, "body": '{"title": "<b>Milk</b>"}'}
+    page.evaluate("async options => (await import('./service.js')).call('/notes', options)", created)
+    page.fill("[name=username]", NAME)
+    page.fill("[name=password]", PASSWORD)
+    page.click("button")
+    page.locator("li", has_text="<b>Milk</b>").first.wait_for()
+    assert logins.count("POST") == 2
+    page.route("**/notes", with_an_expired_token)
+    twice = "Promise.all([service.call('/notes'), service.call('/notes')])"
+    answers = page.evaluate(f"async () => {{ const service = await import('./service.js'); return {twice}; }}")
+
+    assert (answers[0] == answers[1], stale) == (True, [])
+    assert logins.count("POST") == 3
 
 
 @pytest.mark.parametrize("where", ["another port", "a look-alike name", "the same port by another name", "null"])
