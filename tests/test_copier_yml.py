@@ -27,7 +27,7 @@ KNOWN_SETTINGS = {
     "_message_before_update",
     "_message_after_update",
 }
-KNOWN_KEYS = {"type", "help", "default", "validator", "when", "ask", "placeholder"}
+KNOWN_KEYS = {"type", "help", "default", "validator", "when", "ask", "placeholder", "choices"}
 KNOWN_DELIMITERS = {
     "block_start_string",
     "block_end_string",
@@ -95,15 +95,18 @@ def test_no_secret_is_ever_asked_for() -> None:
 
 def test_the_questions_keep_to_their_budget() -> None:
     assert len([name for name, question in ASKED.items() if question.get("ask") is not False]) <= 10
-    assert len(TEXT.partition("security_notices:")[0].splitlines()) <= 250  # each release adds its own notices
+    assert len(TEXT.partition("security_notices:")[0].splitlines()) <= 310  # each release adds its own notices
 
 
-def test_which_folders_the_owner_deleted_is_all_that_an_update_looks_up() -> None:
-    looking = [block for block in SETTINGS["_exclude"] if "fileglob" in block]
+def test_three_questions_about_files_are_all_that_copier_looks_up() -> None:
+    """Which folders the owner deleted, whether another .gitignore is there, and whether .env was written."""
+    deleted, foreign = [block for block in SETTINGS["_exclude"] if "fileglob" in block][::-1]
+    written = SETTINGS["_message_after_copy"]
 
-    assert len(looking) == 1
-    assert '# {% for folder in [".github", "docs/security", "tests/security"] if found' in looking[0]
-    assert TEXT.count("fileglob") == looking[0].count("fileglob")
+    assert '# {% for folder in [".github", "docs/security", "tests/security"] if found' in deleted
+    assert '# {% if _copier_operation == "copy" and there %}\n/.env\n' in foreign
+    assert '"/.env") | fileglob' in written
+    assert TEXT.count("fileglob") == sum(text.count("fileglob") for text in (deleted, foreign, written))
     assert [path for path, text in _template_texts().items() if "fileglob" in text] == []
 
 

@@ -39,7 +39,7 @@ def after_update(source: str) -> str:
     ],
 )
 def test_the_message_after_an_update_gives_the_address_of_the_guide(source: str, address: str) -> None:
-    assert f"how to resolve a conflict: {address}\n" in after_update(source)
+    assert f"how to resolve a conflict:\n{address}\n" in after_update(source)
 
 
 @pytest.mark.slow

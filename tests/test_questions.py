@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-import pexpect
 import pytest
 import yaml
 
@@ -15,9 +14,11 @@ from tests.nightly import EVERYTHING, sample, some
 from tests.rendering import NAME, ROOT, Project, Template, outside
 
 CALLERS_ADVICE = 'Answer yes here, or yes to "jwt"'
-NAME_ADVICE = "Type a name of at most 60 characters"
+NAME_ADVICE = re.compile(
+    "question 'project_name': Type (a name|at most 60 characters|a letter first|letters, digits|no space last)"
+)
 SLUG_ADVICE = "Type at most 40 lower-case letters"
-ROLES_ADVICE = "Type up to 20 names of lower-case letters"
+ROLES_ADVICE = "Type names of a-z, 0-9 and _"
 
 # What is harmless in a table of attacks and deadly in a file: none of it may be part of a name.
 INJECTIONS = {
@@ -170,7 +171,7 @@ def refused(template: Template, tmp_path: Path) -> Callable[..., str]:
 
 @_cases(BAD_NAMES)
 def test_a_name_that_could_break_out_of_a_file_is_refused(refused: Callable[..., str], value: str) -> None:
-    assert NAME_ADVICE in refused(project_name=value)
+    assert NAME_ADVICE.search(refused(project_name=value))
 
 
 @_cases(BAD_SLUGS)
@@ -198,7 +199,7 @@ def test_a_service_that_nobody_can_authenticate_to_is_refused(refused: Callable[
 
 @_cases(BAD_ORIGINS)
 def test_origins_that_are_none_are_refused(refused: Callable[..., str], value: str) -> None:
-    assert "Type origins such as https://app.example.com" in refused(cors_origins=value)
+    assert re.search("Type (https://name|each origin)", refused(cors_origins=value))
 
 
 @pytest.mark.parametrize("word", some(ODD_WORDS))
@@ -280,9 +281,9 @@ def _command(template: Template, folder: Path, *answers: str) -> subprocess.Comp
     ("answers", "advice"),
     [
         ([], 'Question "project_name" is required'),
-        (["project_name="], NAME_ADVICE),
-        (['project_name=x"y'], NAME_ADVICE),
-        (["project_name=Order\n"], NAME_ADVICE),
+        (["project_name="], "Type a name."),
+        (['project_name=x"y'], "Type letters, digits"),
+        (["project_name=Order\n"], "Type letters, digits"),
         (["project_name=Order", "roles=user"], 'Add "admin"'),
         (["project_name=Order", "roles=user, admin\n"], ROLES_ADVICE),
         (["project_name=Order", "slug=Order"], SLUG_ADVICE),
@@ -301,38 +302,6 @@ def test_the_command_line_refuses_with_the_same_words(
     assert not folder.exists()
 
 
-PROMPTS = {  # what is typed where the question has these words
-    "What is the service called": "Order\r",
-    "Do people log in": "n",
-    "Which roles": "\r",
-    "Do programs call": "n",
-    "Which origins": "\r",
-    "Limit the requests": "n",
-    "Keep security events": "n",
-    "Does CI scan": "n",
-    "Does CI attack": "n",
-    "Files to run it": "n",
-}
-
-
-def test_no_typed_answers_make_a_service_without_callers(template: Template, tmp_path: Path) -> None:
-    """Copier runs no validators on yes/no prompts: "no" to both ways to authenticate must still be impossible."""
-    arguments = ["-m", "copier", "copy", "--vcs-ref", template.version, str(template.path), str(tmp_path / "new")]
-    variables = outside() | {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
-    terminal = pexpect.spawn(sys.executable, arguments, env=variables, dimensions=(24, 80), timeout=60)
-    waiting = dict(PROMPTS)
-    while (found := terminal.expect([*waiting, pexpect.EOF])) < len(waiting):
-        terminal.send(waiting.pop(list(waiting)[found]))
-
-    project = Project(tmp_path / "new")
-    assert waiting == {"Do programs call": "n"}  # not asked: without logins, programs are the only callers
-    assert project.file("app/security/keys/__init__.py").is_file()
-    assert not project.file("app/security/authentication/__init__.py").exists()
-    project.commit()
-    template.update(project)
-    assert project.must("git", "status", "--porcelain") == ""
-
-
 @pytest.mark.parametrize("word", ["null", "on", "no"])
 def test_the_command_line_takes_yaml_words_as_names(template: Template, tmp_path: Path, word: str) -> None:
     done = _command(template, tmp_path / "new", f"project_name={word}", f"roles={word}, admin")
@@ -345,7 +314,7 @@ def test_the_command_line_says_what_to_type_next_and_asks_for_no_trust(template:
     done = _command(template, tmp_path / "new", "project_name=Order")
 
     assert done.returncode == 0, done.stderr
-    assert "git init -b main && uv lock && git add -A && git commit" in done.stderr
+    assert "git check-ignore .env && uv lock && git add -A && git commit" in done.stderr
     assert "uv run fastapi dev" in done.stderr
 
 
