@@ -18,7 +18,7 @@ from tests.test_real_server import CREATE, NAME, PASSWORD, free_port, served
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 
-def _programs() -> Path | None:
+def postgres_programs() -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return found[-1].parent if found else None
 
@@ -26,7 +26,7 @@ def _programs() -> Path | None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, in_ci: bool) -> Iterator[str]:
     """A PostgreSQL server of our own, and its address without a database."""
-    programs = _programs()
+    programs = postgres_programs()
     if programs is None:
         if in_ci:
             pytest.fail("PostgreSQL's server is not installed")
