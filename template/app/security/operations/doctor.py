@@ -73,6 +73,7 @@ def _check_app(load_app: Callable[[], FastAPI], report: Report) -> tuple[FastAPI
         if not (isinstance(error, SyntaxError) and report.problems):  # of a conflict
             report.problems.append(_missing_package(error) or f"{type(error).__name__}: {logs.redact(str(error))}")
         return None
+    report.problems += app.state.replaced
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)
     return app, policies
 

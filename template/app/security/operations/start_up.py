@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Literal
@@ -166,7 +166,9 @@ def install(app: FastAPI, declared: Declared) -> None:
 def place_ours(app: FastAPI, first: int) -> None:
     """Move our routes, `app.routes[first:]`, ahead of the first of yours that answers one: `/{page:path}`."""
     yours, ours = app.routes[:first], app.routes[first:]
-    _name_replaced(yours, [route for route in ours if isinstance(route, Route)])
+    app.state.replaced = [*_replaced(yours, [route for route in ours if isinstance(route, Route)])]
+    for route in app.state.replaced:
+        log.warning("%s", route)
     paths = [re.sub(PARAMETER, ANY_ID, str(getattr(route, "path", ""))) for route in ours]
     requests: list[Scope] = [{"type": "http", "method": "GET", "path": path, "headers": []} for path in paths]
     hides = [any(route.matches({**one})[0] is not Match.NONE for one in requests) for route in yours]
@@ -174,15 +176,15 @@ def place_ours(app: FastAPI, first: int) -> None:
     app.routes[:] = yours[:place] + ours + yours[place:]
 
 
-def _name_replaced(yours: Sequence[BaseRoute], ours: Sequence[Route]) -> None:
-    """Warn of routes of yours with the method and path of one of ours, which an update may have added."""
+def _replaced(yours: Sequence[BaseRoute], ours: Sequence[Route]) -> Iterator[str]:
+    """The routes of yours with the method and path of one of ours, which an update may have added."""
     for context in iter_route_contexts(yours):
         path, methods = context.path or "", (context.methods or set()) - {"HEAD"}
         for route in ours:
             sample = re.sub(PARAMETER, ANY_ID, route.path)
             same = sample == re.sub(PARAMETER, ANY_ID, path) and compile_path(path)[0].match(sample)
             if same and methods & (route.methods or set()):
-                log.warning("the template answers %s %s: give your route another path", "/".join(methods), path)
+                yield f"the template answers {'/'.join(methods)} {path}: give your route another path"
 
 
 def remember_layers(app: FastAPI) -> None:
