@@ -1,35 +1,42 @@
 """ModSecurity in this process, with the rules that nginx gets."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from libmodsecurity import ModSecurity, RulesSet, Transaction
 
 from tests.waf_requests import Sent
 
-CRS_SETUP, CRS_RULES = Path("/etc/modsecurity/crs/crs-setup.conf"), Path("/usr/share/modsecurity-crs/rules")
 UNICODE = Path("/etc/nginx/unicode.mapping")
-WITHOUT_GEOIP = "REQUEST-910-IP-REPUTATION.conf"  # which the wheel cannot look up
+NEEDS_GEOIP = "REQUEST-910-IP-REPUTATION.conf"  # which the wheel cannot look up
 
 
-def lay_out(folder: Path, waf: Path, setup: Path = CRS_SETUP, rules: Path = CRS_RULES) -> Path:
-    """The folder /etc/modsecurity.d of the image, with a project's files and Debian's rules. Returns the main file."""
+class Crs(NamedTuple):
+    """The Core Rule Set on this machine."""
+
+    setup: Path
+    rules: Path
+
+
+DEBIAN = Crs(Path("/etc/modsecurity/crs/crs-setup.conf"), Path("/usr/share/modsecurity-crs/rules"))
+
+
+def lay_out(folder: Path, waf: Path, crs: Crs = DEBIAN) -> Path:
+    """The folder /etc/modsecurity.d of the image, with a project's files and these rules. Returns the main file."""
     (folder / "owasp-crs/rules").mkdir(parents=True)
-    for path in waf.iterdir():
-        (folder / path.name).symlink_to(path)
     (folder / "unicode.mapping").symlink_to(UNICODE)
-    (folder / "owasp-crs/crs-setup.conf").symlink_to(setup)
-    for path in rules.iterdir():
-        (folder / "owasp-crs/rules" / path.name).symlink_to(path)
+    (folder / "owasp-crs/crs-setup.conf").symlink_to(crs.setup)
+    for path in [*waf.iterdir(), *crs.rules.iterdir()]:
+        (folder / ("owasp-crs/rules" if path.parent == crs.rules else "") / path.name).symlink_to(path.resolve())
     return folder / "modsecurity.conf"
 
 
 class Engine:
-    def __init__(self, *rules: str) -> None:
+    def __init__(self, main: Path) -> None:
+        (main.parent / "owasp-crs/rules" / NEEDS_GEOIP).unlink(missing_ok=True)
         self.engine, self.rules = ModSecurity(), RulesSet()
         self.engine.set_log_callback(lambda _: None)
-        for one in rules:
-            loaded = self.rules.load_from_uri(one) if one.startswith("/") else self.rules.load(one)
-            assert loaded >= 0, self.rules.get_parser_error()
+        assert self.rules.load_from_uri(str(main)) >= 0, self.rules.get_parser_error()
 
     def status(self, sent: Sent) -> int:
         """The status with which this request is refused, or 0. As nginx does it, each phase once."""

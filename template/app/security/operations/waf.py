@@ -23,9 +23,14 @@ from app.security.http import api_docs
 from app.security.operations.start_up import WAF_SERVER
 from app.security.operations.terminal import fail
 
-SERVER = ("modsecurity on;", "modsecurity_rules_file /etc/modsecurity.d/modsecurity.conf;")
 RULES, COMMAND, NAMES = "deploy/waf/app.conf", "manage waf", "manage waf --names"
 HEADER = "# Written by `{}` from the routes of the app. Change nothing here: run it again."
+SERVER = """{header}
+modsecurity on;
+modsecurity_rules_file /etc/modsecurity.d/modsecurity.conf;
+client_max_body_size {largest};
+proxy_set_header X-WAF-Rules {version};
+"""
 FIRST_ID = 10_000  # ids below 100,000 are for local use (ModSecurity's manual, "id")
 ANY, FOUND = ".*", "APP_OPERATION_FOUND"
 LIST_ITEMS = 50  # exemptions name each item of a list, since their targets cannot be patterns
@@ -131,8 +136,8 @@ def render(app: FastAPI, *, names: bool) -> dict[str, str]:
     lines += [rule for number, operation in closed for rule in _names(operation, FIRST_ID + 10 * number)]
     rules = "\n".join(lines)
     version = hashlib.sha256(rules.encode()).hexdigest()[:16]
-    server = (HEADER.format(COMMAND), *SERVER, f"client_max_body_size {largest};", f"set $waf_rules {version};", "")
-    return {RULES: rules, WAF_SERVER: "\n".join(server)}
+    server = SERVER.format(header=HEADER.format(COMMAND), largest=largest, version=version)
+    return {RULES: rules, WAF_SERVER: server}
 
 
 def _rule(operation: Operation, number: int) -> str:
