@@ -102,12 +102,12 @@ def _weak_pods(document: dict[str, Any]) -> Iterator[str]:
 
 def kustomization(deploy: Path) -> str:
     folders = [path.parent for path in sorted((deploy / "kubernetes").rglob("kustomization.yaml"))]
-    return "".join(_said(_needed("kubectl"), "kustomize", str(folder), cwd=deploy) for folder in folders)
+    return "".join(_said(needed("kubectl"), "kustomize", str(folder), cwd=deploy) for folder in folders)
 
 
 def units(deploy: Path) -> str:
     """Run where the program of the units is: systemd looks for it."""
-    analyze, folder = _needed("systemd-analyze"), deploy / "systemd"
+    analyze, folder = needed("systemd-analyze"), deploy / "systemd"
     program = shutil.which("true")
     for path in [*folder.rglob("*.service"), *folder.rglob("*.conf")]:
         text = re.sub(r"(?<=ExecStart=)/srv/\S+", str(program), path.read_text())
@@ -128,7 +128,7 @@ def units(deploy: Path) -> str:
 def proxy(deploy: Path) -> str:
     folder = deploy.parent / "nginx"
     lay_out_nginx(deploy, folder)
-    return _said(_needed("nginx"), "-t", "-q", "-c", str(folder / "nginx.conf"), "-g", f"pid {folder}/pid;", cwd=folder)
+    return _said(needed("nginx"), "-t", "-q", "-c", str(folder / "nginx.conf"), "-g", f"pid {folder}/pid;", cwd=folder)
 
 
 def lay_out_nginx(deploy: Path, folder: Path, site: str = "compose.conf") -> None:
@@ -160,7 +160,7 @@ def lay_out_nginx(deploy: Path, folder: Path, site: str = "compose.conf") -> Non
     )
 
 
-def _needed(program: str) -> str:
+def needed(program: str) -> str:
     found = shutil.which(program)
     if found is None:
         if program == "nginx" and os.environ.get("CI") == "true":
