@@ -60,7 +60,7 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
     # {% endif %}
     cli.command()(migrate)
-    _add_serve(cli, load_app)
+    cli.command()(serve.command(load_app))
     # {% if features.deploy.enabled %}
     waf.add_command(cli, lambda: _inspect(load_app)[0])
     # {% endif %}
@@ -80,18 +80,6 @@ async def _migrate() -> None:
         await migrations.migrate()
     except CommandError as error:
         fail(f"Nothing was migrated: {error}.")
-
-
-def _add_serve(cli: typer.Typer, load_app: LoadApp) -> None:
-    @cli.command("serve")
-    def run(
-        host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
-        port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
-        uds: Annotated[str | None, typer.Option(help="Path of a Unix socket, instead of host and port.")] = None,
-        workers: Annotated[int, typer.Option(min=1, envvar="WEB_CONCURRENCY", help="Number of processes.")] = 1,
-    ) -> None:
-        """Serve in production. Exit code 78 if the settings or the app are refused."""
-        serve.serve(load_app, host=host, port=port, uds=uds, workers=workers)
 
 
 def _secrets() -> typer.Typer:

@@ -191,10 +191,11 @@ def problems() -> list[str]:
 
 
 class ServiceSettings(SecuritySettings):
-    """Debug mode, and the public address of the service."""
+    """Debug mode, the public address of the service, and how it ends."""
 
     debug: bool = False
     public_base_url: str = "http://localhost:8000"
+    shutdown_drain_seconds: float = Field(5, ge=0, le=300)  # not ready, and still serving
 
     @field_validator("public_base_url")
     @classmethod

@@ -116,6 +116,8 @@ class RequestLog:
         if b"ratelimit" not in present:
             headers += context.rate_limit
         headers.append((b"x-request-id", context.request_id.encode()))
+        if self.values["readiness"].draining:  # or a proxy sends a request while the connection is closed
+            headers.append((b"connection", b"close"))
 
     def _context(self, scope: Scope) -> RequestContext:
         inbound, agent = b"", b""

@@ -1,7 +1,6 @@
 """`manage serve`: checks the configuration once, then runs uvicorn with the options that this service needs.
 
-A refused start ends with 78 before anything listens; a supervisor restarts a worker that crashed, never one that is
-refused.
+A refused start ends with 78 (EX_CONFIG) before anything listens. SIGTERM drains: see `start_up`.
 """
 
 import contextlib
@@ -9,7 +8,8 @@ import logging
 import math
 import signal
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 from fastapi import FastAPI
@@ -17,7 +17,6 @@ from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from app.database import DatabaseSettings
 from app.security.access.policy import InsecureApp
 from app.security.admission.request_guard import RequestGuardSettings
 from app.security.core import logs, settings
@@ -25,49 +24,55 @@ from app.security.operations import start_up
 
 log = logging.getLogger(__name__)
 APP = "app.main:app"  # workers import it
-KEEP_ALIVE_SECONDS = 75  # longer than proxies keep idle connections (60), or they send a request to a closed one
-HEALTH_CHECK_SECONDS = 60  # for a worker to respond; its imports alone may take longer than the 5 of uvicorn
-MOST_FILES, SPARE_FILES = 65_536, 100
+MOST_FILES, FILES_PER_SLOT, SPARE_FILES = 65_536, 2, 200  # MAX_IN_FLIGHT counts requests and sockets apart
+OPTIONS: dict[str, Any] = {
+    **{"access_log": False, "proxy_headers": False, "server_header": False},  # ours
+    "ws_per_message_deflate": False,  # uvicorn would unpack a message before it can be refused
+    "timeout_keep_alive": 75,  # longer than a proxy's (60), which would send a request to a connection just closed
+    "timeout_worker_healthcheck": 60,  # on a busy machine the imports take longer than the default, and start again
+}
 
 
 class ServerConfig(Config):
-    """Log lines are ours from the first one on, in every worker: uvicorn calls this before it imports the app."""
-
     def configure_logging(self) -> None:
+        """In every process before it imports the app, so that all lines are JSON."""
         logs.configure()
+        logging.captureWarnings(True)
 
 
 class Supervisor(Multiprocess):
     def terminate_all(self) -> None:
-        """Close our copy of the socket first: it would accept connections that no worker serves any more."""
+        """Close the parent's socket first: connections would be accepted that no worker serves any more."""
         for one in self.sockets:
             one.close()
         super().terminate_all()
 
 
-def serve(load_app: Any, **options: Any) -> None:
-    """Check the settings and the app, and serve it. Raises: SystemExit 78 or typer.Exit 78, with every reason."""
-    if not settings.problems():
-        logs.configure()
-    app: FastAPI = load_app()
-    try:
-        start_up.check_app(app)
-    except InsecureApp as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(settings.CONFIGURATION_ERROR) from None
-    _allow_files()
-    several = options["workers"] > 1
-    with contextlib.suppress(KeyboardInterrupt):
-        _run(ServerConfig(APP if several else app, **options, **_options()))
+def command(load_app: Callable[[], FastAPI]) -> Callable[..., None]:
+    def serve(
+        host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+        port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
+        uds: Annotated[str | None, typer.Option(help="Path of a Unix socket, instead of host and port.")] = None,
+        workers: Annotated[int, typer.Option(min=1, envvar="WEB_CONCURRENCY", help="Number of processes.")] = 1,
+    ) -> None:
+        """Serve in production. Exit code 78 if the settings or the app are refused."""
+        if not settings.problems():
+            ServerConfig(APP)
+        app = load_app()
+        try:
+            start_up.check_app(app)
+        except InsecureApp as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(settings.CONFIGURATION_ERROR) from None
+        guard = RequestGuardSettings.current()
+        _allow_files(FILES_PER_SLOT * guard.max_in_flight + SPARE_FILES)
+        grace = math.ceil(guard.response_seconds)
+        options = OPTIONS | {"ws_max_size": guard.max_body_bytes, "timeout_graceful_shutdown": grace}
+        address = {"host": host, "port": port, "uds": uds, "workers": workers}
+        with contextlib.suppress(KeyboardInterrupt):
+            _run(ServerConfig(app if workers == 1 else APP, **address, **options))
 
-
-def _options() -> dict[str, Any]:
-    guard = RequestGuardSettings.current()
-    # Proxy headers and the access log are ours; uvicorn would unpack a compressed message before we can refuse it.
-    ours = {"proxy_headers": False, "access_log": False, "server_header": False, "ws_per_message_deflate": False}
-    times = {"timeout_keep_alive": KEEP_ALIVE_SECONDS, "timeout_worker_healthcheck": HEALTH_CHECK_SECONDS}
-    times["timeout_graceful_shutdown"] = math.ceil(guard.response_seconds)
-    return {**ours, **times, "ws_max_size": guard.max_body_bytes}
+    return serve
 
 
 def _run(config: Config) -> None:
@@ -79,12 +84,12 @@ def _run(config: Config) -> None:
     supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         settings.forget()
-        if reasons := settings.problems():  # a file has changed since the check
+        if reasons := settings.problems():  # a secret file has changed since the check
             settings.refuse(reasons)
         raise typer.Exit(STARTUP_FAILURE)
 
 
-def _allow_files() -> None:
+def _allow_files(needed: int) -> None:
     """Every connection is a file: allow as many as this process may have, and warn where they are few."""
     if sys.platform == "win32":
         return
@@ -93,7 +98,5 @@ def _allow_files() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     allowed = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    in_flight, pool = RequestGuardSettings.current().max_in_flight, DatabaseSettings.current().database_pool_size
-    needed = 2 * (in_flight + pool) + SPARE_FILES
     if allowed < needed:
         log.warning("%s open files are too few for MAX_IN_FLIGHT: allow %s (LimitNOFILE, ulimit -n)", allowed, needed)

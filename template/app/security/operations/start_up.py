@@ -7,10 +7,13 @@ does not serve: the check names it and every request is refused.
 import asyncio
 import logging
 import re
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
+from types import FrameType
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Request
@@ -31,7 +34,7 @@ from app.security.conflicts import conflicts, project_files
 from app.security.core import events, logs
 from app.security.core.events import Event
 from app.security.core.problems import Problem
-from app.security.core.settings import ROOT, in_production
+from app.security.core.settings import ROOT, ServiceSettings, in_production
 from app.security.http import errors
 
 log = logging.getLogger(__name__)
@@ -143,6 +146,7 @@ class StartUp:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
         self.started = True
+        _drain_before_exit(self.shared.state.readiness)
         events.record(Event.STARTUP)
         try:
             await self.app(scope, receive, send)
@@ -150,6 +154,21 @@ class StartUp:
             events.record(Event.SHUTDOWN)
             for hook in reversed(hooks_of(self.shared).at_end):
                 await hook(self.shared)
+
+
+def _drain_before_exit(readiness: "Readiness") -> None:
+    """In production SIGTERM turns readiness to 503 first, and reaches the server SHUTDOWN_DRAIN_SECONDS later."""
+    stop, loop = signal.getsignal(signal.SIGTERM), asyncio.get_running_loop()
+    if not callable(stop) or not in_production() or threading.current_thread() is not threading.main_thread():
+        return
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        if not readiness.draining:  # systemd signals every process, and a supervisor its workers again
+            readiness.draining = True
+            seconds = ServiceSettings.current().shutdown_drain_seconds
+            loop.call_soon_threadsafe(loop.call_later, seconds, stop, number, frame)
+
+    signal.signal(signal.SIGTERM, drain)
 
 
 def install(app: FastAPI, declared: Declared) -> None:
@@ -210,6 +229,7 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._checked = -CACHED_SECONDS
         self._ready = False
+        self.draining = False
         self._warned = False
 
     def compare(self, waf: str) -> None:
@@ -220,6 +240,8 @@ class Readiness:
             log.warning(STALE_WAF)
 
     async def ready(self) -> bool:
+        if self.draining:
+            return False
         async with self._lock:
             if time.monotonic() - self._checked < CACHED_SECONDS:
                 return self._ready

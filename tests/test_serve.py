@@ -1,0 +1,154 @@
+"""`manage serve` as a process: refused starts, JSON lines, several workers, and an end without a failed request."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+import requests
+
+from tests.rendering import Project
+from tests.test_real_server import PRODUCTION, free_port
+
+pytestmark = pytest.mark.server
+
+SERVE = ("python", "-m", "app.manage", "serve")
+TWO = {"RATE_LIMIT_STORAGE_URL": "redis://127.0.0.1:1"}  # which nobody answers: each counts its share
+
+
+@dataclass
+class Served:
+    process: "subprocess.Popen[str]"
+    address: str
+    session: requests.Session
+
+    def get(self, path: str) -> requests.Response:
+        return self.session.get(self.address + path, timeout=60)
+
+    def stop(self) -> tuple[list[dict[str, str]], str]:
+        """SIGTERM. Returns the lines of stdout, and stderr."""
+        self.process.send_signal(signal.SIGTERM)
+        printed, errors = self.process.communicate(timeout=120)
+        return [json.loads(line) for line in printed.splitlines()], errors
+
+
+@contextmanager
+def serving(service: Project, *options: str, **variables: str) -> Iterator[Served]:
+    assert service.environment
+    port = free_port()
+    process = subprocess.Popen(
+        [*SERVE, "--port", str(port), *options],
+        cwd=service.path,
+        env=service.environment.variables() | PRODUCTION | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with requests.Session() as session:
+        served = Served(process, f"http://127.0.0.1:{port}", session)
+        try:
+            _wait_for(served)
+            yield served
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=120)
+
+
+def _wait_for(served: Served) -> None:
+    for _ in range(300):
+        assert served.process.poll() is None, served.process.communicate()
+        try:
+            if served.get("/health/ready").status_code == 200:
+                return
+        except requests.ConnectionError:
+            pass
+        time.sleep(0.3)
+    raise AssertionError("it did not start")
+
+
+@pytest.fixture
+def service(project: Callable[..., Project]) -> Project:
+    made = project()
+    made.must("python", "-m", "app.manage", "migrate", **PRODUCTION)
+    return made
+
+
+def test_a_refused_start_ends_with_78_and_every_reason(service: Project) -> None:
+    weak = {"TRUSTED_HOSTS": "", "DATABASE_POOL_SIZE": "0"}
+
+    refused = service.run(*SERVE, "--workers", "2", **PRODUCTION, **TWO | weak)
+
+    assert (refused.returncode, refused.stdout) == (78, "")
+    assert "TRUSTED_HOSTS: " in refused.stderr
+    assert "DATABASE_POOL_SIZE: " in refused.stderr
+
+
+def test_sigterm_turns_readiness_before_the_server_ends(service: Project) -> None:
+    with serving(service, SHUTDOWN_DRAIN_SECONDS="3") as served:
+        before = served.get("/health/live")
+
+        served.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        ready, live = served.get("/health/ready"), served.get("/health/live")
+        lines, errors = served.stop()  # the second SIGTERM, as systemd sends it to every process
+
+    assert [one.headers.get("connection") for one in (before, ready, live)] == [None, "close", "close"]
+    assert [one.status_code for one in (before, ready, live)] == [200, 503, 200]
+    assert "server" not in live.headers
+    assert (served.process.returncode, errors) == (0, "")
+    assert [line["event"] for line in lines if line["event"].startswith("sys_")] == ["sys_startup", "sys_shutdown"]
+
+
+@pytest.mark.nightly
+def test_an_unprotected_app_ends_with_78_before_it_listens(service: Project) -> None:
+    service.replace("app/main.py", "    secure(app)\n", '    app.get("/forgotten")(lambda: None)\n    secure(app)\n')
+
+    refused = service.run(*SERVE, **PRODUCTION)
+
+    assert (refused.returncode, "GET /forgotten" in refused.stderr) == (78, True)
+
+
+@pytest.mark.nightly
+def test_few_open_files_are_a_warning(service: Project) -> None:
+    service.write("few.sh", 'ulimit -n 256 && exec "$@"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.test_serve.SERVE", ("bash", "few.sh", *SERVE))
+        with serving(service) as served:
+            lines, _ = served.stop()
+
+    assert [line for line in lines if "256 open files are too few" in line.get("message", "")]
+
+
+@pytest.mark.nightly
+def test_several_workers_print_json_alone_and_end_with_0(service: Project) -> None:
+    service.append("app/api/__init__.py", '\nimport warnings\n\nwarnings.warn("planted", UserWarning)\n')
+    with serving(service, "--workers", "2", SHUTDOWN_DRAIN_SECONDS="1", **TWO) as served:
+        lines, errors = served.stop()
+
+    assert (served.process.returncode, errors) == (0, "")
+    assert len([line for line in lines if "planted" in line.get("message", "")]) == 3  # the check's, too
+    assert len([line for line in lines if line["event"] == "sys_shutdown"]) == 2
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("secret_changes", "code"), [(True, 78), (False, 3)])
+def test_a_worker_that_cannot_start_ends_its_server(service: Project, secret_changes: bool, code: int) -> None:
+    """With 78 where a secret file has become invalid since the check; else with 3, so that it is tried again."""
+    service.write("secret", PRODUCTION["SECRET_KEY"])
+    then = "pathlib.Path('secret').write_text('x')" if secret_changes else "raise SystemExit(3)"
+    service.write(
+        "app/main.py",
+        f"import multiprocessing\nimport pathlib\n\nif multiprocessing.parent_process():\n    {then}\n"
+        + service.read("app/main.py"),
+    )
+
+    variables = {**PRODUCTION, **TWO, "SECRET_KEY": "", "SECRET_KEY_FILE": "secret"}
+    refused = service.run(*SERVE, "--workers", "2", "--port", "0", **variables)
+
+    assert refused.returncode == code
+    assert ("SECRET_KEY: " in refused.stderr) is secret_changes
