@@ -51,7 +51,7 @@ class Supervisor(Multiprocess):
 def command(load_app: Callable[[], FastAPI]) -> Callable[..., None]:
     def serve(
         host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
-        port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
+        port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")] = 8000,
         uds: Annotated[str | None, typer.Option(help="Path of a Unix socket, instead of host and port.")] = None,
         workers: Annotated[int, typer.Option(min=1, envvar="WEB_CONCURRENCY", help="Number of processes.")] = 1,
     ) -> None:
