@@ -197,6 +197,7 @@ def harmless() -> list[Sent]:
         *(get("path", one) for one in (NOTE, "/users/me", "/auth/sessions", "/users?limit=50", "/health/ready")),
         *(Sent("method", "DELETE", one) for one in (NOTE, f"/auth/sessions/{NOTE[7:]}")),
         Sent("method", "POST", "/auth/logout"),
+        Sent("method", "HEAD", "/notes"),
         Sent(
             "method",
             "PATCH",

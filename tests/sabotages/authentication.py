@@ -3,6 +3,12 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage(
+        "authentication/routes",
+        "operations/test_waf_rules",
+        '"token": {"format": "password", "writeOnly": True},',
+        '"token": {"format": "password"},',
+    ),
     Sabotage("authentication/tokens", "authentication/test_tokens", "if claims.encoded() != payload:", "if False:"),
     Sabotage(
         "authentication/tokens", "authentication/test_tokens", "claims.exp - claims.iat > LONGEST_LIFE_SECONDS", "False"

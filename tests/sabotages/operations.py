@@ -3,6 +3,12 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("operations/waf", "operations/test_waf_rules", 'MARKS = (FREE_TEXT, "writeOnly")', "MARKS = (FREE_TEXT,)"),
+    Sabotage(
+        "operations/waf", "operations/test_waf_rules", "if lists > 1 or (lists", "if lists > 1 or False and (lists"
+    ),
+    Sabotage("operations/waf", "operations/test_waf_rules", "if written.get(name) != text]", "if name not in written]"),
+    Sabotage("operations/start_up", "operations/test_waf_rules", "and waf not in path.read_text()", "and not waf"),
     Sabotage("operations/doctor", "operations/test_project", "if not REACHABLE.match(address):", "if False:"),
     Sabotage("operations/start_up", "operations/test_start_up_hints", "() if in_production() else _conflicts()", "()"),
     Sabotage("operations/start_up", "access/test_declared_paths", "if not app.state.has_options and", "if False and"),

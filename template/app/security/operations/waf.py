@@ -125,7 +125,7 @@ def render(app: FastAPI, *, names: bool) -> dict[str, str]:
     known = list(operations(app))
     largest = max(operation.max_bytes for operation in known)
     preflight = any(isinstance(one.cls, type) and issubclass(one.cls, CORSMiddleware) for one in app.user_middleware)
-    methods = {operation.method for operation in known if operation.method.isalpha()} | {*["OPTIONS"] * preflight}
+    methods = {"HEAD", *["OPTIONS"] * preflight, *(one.method for one in known if one.method.isalpha())}
     lines = [HEADER.format(NAMES if names else COMMAND)]
     lines += [f"{limit} {largest}" for limit in ("SecRequestBodyLimit", "SecRequestBodyNoFilesLimit")]
     variables = f"setvar:'tx.allowed_methods={' '.join(sorted(methods))}',setvar:tx.max_bytes={largest}"
@@ -150,11 +150,12 @@ def _rule(operation: Operation, number: int) -> str:
         f"setvar:'tx.allowed_request_content_type={types}'",
         *(f"ctl:ruleRemoveTargetByTag=OWASP_CRS;{target}" for target in targets),
     ]
+    method = operation.method.replace("GET", "GET|HEAD")
     chained = f"id:{number},phase:1,t:none,pass,nolog,skipAfter:{FOUND},setvar:tx.path=1,chain"
     return (
         f"\n# {operation.method} {operation.policy.path}\n"
         f'SecRule REQUEST_FILENAME "@rx {operation.pattern}" "{chained}"\n'
-        f'    SecRule REQUEST_METHOD "@rx ^{operation.method}$" "{CONTINUED.join(actions)}"'
+        f'    SecRule REQUEST_METHOD "@rx ^(?:{method})$" "{CONTINUED.join(actions)}"'
     )
 
 
