@@ -1,6 +1,5 @@
 """One production set-up for the tests that leave it as it was."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,8 @@ def children(pid: int) -> list[int]:
 
 
 def send_signal(pid: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 @dataclass
@@ -127,16 +125,17 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 @dataclass
 class Postgres(Server):
-    """Debian's PostgreSQL in a folder of its own; `owner` owns the databases."""
+    """Debian's PostgreSQL in a folder of its own."""
 
-    def sql(self, statements: str, *, user: str = "owner", database: str = "postgres") -> str:
-        done = subprocess.run(self.client(user, database), input=statements, capture_output=True, text=True)
+    def sql(self, statements: str, *, database: str = "postgres") -> str:
+        """As the superuser, over the socket."""
+        done = subprocess.run(self.client(database), input=statements, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def client(self, user: str = "owner", database: str = "postgres") -> list[str]:
+    def client(self, database: str = "postgres") -> list[str]:
         base = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
-        return [*base, "-h", "127.0.0.1", "-p", str(self.port), "-U", user, "-d", database]
+        return [*base, "-h", str(self.folder), "-p", str(self.port), "-U", "postgres", "-d", database]
 
     def is_ready(self) -> bool:
         assert self.process
@@ -149,10 +148,10 @@ class Postgres(Server):
         (self.log.parent / "data/postmaster.pid").unlink(missing_ok=True)
 
     @contextmanager
-    def session(self, first: str, *, user: str = "owner", database: str = "postgres") -> Iterator[None]:
+    def session(self, first: str, *, database: str = "postgres") -> Iterator[None]:
         """A client that stays connected after its first statements."""
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        with subprocess.Popen(self.client(user, database), **pipes, text=True) as one:
+        with subprocess.Popen(self.client(database), **pipes, text=True) as one:
             assert one.stdin
             assert one.stdout
             one.stdin.write(f"{first}\n\\echo ready\n")
@@ -174,11 +173,12 @@ def postgres(folder: Path, *settings: str) -> Postgres:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
         user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-    data, port = folder / "data", free_port()
-    initdb = [str(PROGRAMS[-1] / "initdb"), "-D", str(data), "-A", "trust", "-U", "owner", "-E", "UTF8", "--no-sync"]
+    data, port = folder / "data", free_port()  # initdb takes an empty folder, too
+    initdb = [str(PROGRAMS[-1] / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8", "--no-sync"]
+    initdb += ["--auth-local=trust", "--auth-host=scram-sha-256"]
     subprocess.run(initdb, cwd=folder, check=True, stdout=subprocess.DEVNULL, **user)  # type: ignore[call-overload]
     # Without fsync a killed server loses nothing: what it wrote is in the kernel's memory.
-    options = ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=100", *settings]
+    options = ["listen_addresses=127.0.0.1", "fsync=off", *settings]
     command = [str(PROGRAMS[-1] / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
     command += [word for one in options for word in ("-c", one)]
     log = folder / "log"
@@ -195,7 +195,7 @@ def redis(folder: Path, *settings: str) -> Server:
 @contextmanager
 def folder_for_servers() -> Iterator[Path]:
     """A folder that other users may enter, unlike those of pytest."""
-    folder = Path(tempfile.mkdtemp(prefix="production-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="production-", dir="/tmp"))
     folder.chmod(0o755)
     try:
         yield folder

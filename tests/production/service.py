@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,26 +17,37 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from tests.production import edge
-from tests.production.processes import Postgres, Server, children, free_port, postgres, redis
+from tests.production.edge import HOST
+from tests.production.processes import Postgres, Server, children, free_port, postgres
 from tests.rendering import Project
 
-HOST = "api.example.com"
 NAME, ADMIN, PASSWORD = "alice@example.com", "root@example.com", "correct staple 7 battery horse"
-SECRET = "00112233445566778899aabbccddeeff" * 4
 CREATE = f"""
 import asyncio
+from datetime import timedelta
 from app.database import Database
 from app.security.access import accounts
 from app.security.authentication.passwords import PasswordHasher, PasswordSettings
+from app.security.keys import store
 async def create():
     hashed = await PasswordHasher(PasswordSettings.current()).hash("{PASSWORD}")
     async with Database().begin() as db:
         await accounts.create(db, "{NAME}", password_hash=hashed, roles=["user"])
         await accounts.create(db, "{ADMIN}", password_hash=hashed, roles=["admin"])
-asyncio.run(create())
+        load = await accounts.create(db, "load", kind="service")
+        return (await store.issue(db, load.id, "load", ["notes:read", "notes:write"], timedelta(days=1))).text
+print(asyncio.run(create()))
 """
 SERVED = {200, 201, 204}
 CACHE_SECONDS = 5
+FOR_TESTS = {
+    "TRUSTED_PROXIES": "127.0.0.1",
+    "AUTH_CACHE_SECONDS": str(CACHE_SECONDS),
+    "API_KEYS_PER_ACCOUNT": "100",
+    # The load is one caller.
+    "RATE_LIMIT": "100000/minute",
+    "RATE_LIMIT_BURST": "10000/second",
+}
 
 
 @dataclass
@@ -183,32 +194,20 @@ class Production:
     ) -> None:
         self.project, self.folder, self.workers = project, folder, workers
         self.postgres: Postgres = postgres(folder)
-        self.redis = redis(folder)
-        self.ports = [free_port() for _ in range(instances)]
-        self.variables = self._settings() | variables
-        self.instances = [self.instance(port) for port in self.ports]
+        self.redis = edge.redis_with_users(folder)
+        self.ports = [free_port() for _ in range(2)]
+        files = edge.secrets(project, folder / "secrets", self.postgres.port, self.redis.port)
+        self.variables = edge.settings(project) | files | FOR_TESTS | {"INSTANCES": str(instances)} | variables
+        self.instances = [self.instance(port) for port in self.ports[:instances]]
         self.edge = edge.nginx(project, folder, self.ports)
         self.key = ""
 
-    def _settings(self) -> dict[str, str]:
-        return {
-            "PUBLIC_BASE_URL": f"https://{HOST}",
-            "TRUSTED_HOSTS": HOST,
-            "TRUSTED_PROXIES": "127.0.0.1",
-            "DATABASE_URL": f"postgresql://api:secret@127.0.0.1:{self.postgres.port}/service",
-            "RATE_LIMIT_STORAGE_URL": f"redis://127.0.0.1:{self.redis.port}/0",
-            "RATE_LIMIT": "100000/minute",
-            "RATE_LIMIT_BURST": "10000/second",
-            "SECRET_KEY": SECRET,
-            "AUDIT_KEY": SECRET[::-1],
-            "AUTH_CACHE_SECONDS": str(CACHE_SECONDS),
-            "API_KEYS_PER_ACCOUNT": "100",
-        }
-
-    def instance(self, port: int, *, workers: int | None = None, **variables: str) -> Instance:
+    def instance(
+        self, port: int, *, workers: int | None = None, prefix: Sequence[str] = (), **variables: str
+    ) -> Instance:
         environment = self._environment() | variables
         number = str(self.workers if workers is None else workers)
-        command = [*SERVE, "--port", str(port), "--workers", number]
+        command = [*prefix, *SERVE, "--port", str(port), "--workers", number]
         log = self.folder / f"instance-{port}.log"
         return Instance(command, port, log, environment, self.project.path)
 
@@ -220,25 +219,15 @@ class Production:
         return self.project.must("python", "-m", "app.manage", *words, **(self.variables | variables))
 
     def migrate(self) -> None:
-        """As the owner of the schema, with the role of less power."""
-        self.manage("migrate", MIGRATION_DATABASE_URL=self.owner_url)
-
-    @property
-    def owner_url(self) -> str:
-        return f"postgresql://owner@127.0.0.1:{self.postgres.port}/service"
+        """As the owner of the schema."""
+        self.manage("migrate", MIGRATION_DATABASE_URL_FILE=str(self.folder / "secrets/migration_database_url"))
 
     def prepare(self) -> None:
         """Start what the service needs, with a migrated database, two people and a key."""
         self.postgres.start()
         self.redis.start()
-        self.postgres.sql("CREATE DATABASE service")
-        self.migrate_first()
-        self.project.must("python", "-c", CREATE, **self.variables)
-        scopes = ("--scope", "notes:read", "--scope", "notes:write")
-        self.key = self.manage("keys", "issue", "--account", "load", *scopes).strip()
-
-    def migrate_first(self) -> None:
-        edge.create_roles(self.project, self.postgres, self.migrate)
+        edge.create_roles(self.project, self.postgres, self.folder, self.migrate)
+        self.key = self.project.must("python", "-c", CREATE, **self.variables).split()[-1]
 
     def start(self) -> None:
         for one in self.instances:
@@ -260,11 +249,11 @@ class Production:
                 one.kill()
 
     def client(self, source: str = "127.0.0.1", **headers: str) -> Client:
-        return Client(f"https://127.0.0.1:{self.edge.port}", {"Host": HOST} | headers, self.edge_certificate, source)
+        return Client(f"https://127.0.0.1:{self.edge.port}", {"Host": HOST} | headers, self.certificate, source)
 
     @property
-    def edge_certificate(self) -> str:
-        return str(self.folder / edge.CERTIFICATE)
+    def certificate(self) -> str:
+        return str(self.folder / "secrets/tls.crt")
 
     def program(self, source: str = "127.0.0.1") -> Client:
         """A client with the API key."""
@@ -274,7 +263,7 @@ class Production:
         return self.client(source, Authorization=f"Bearer {token}")
 
     def at_instance(self, one: Instance, **headers: str) -> Client:
-        return Client(one.address, BESIDE_NGINX | headers, self.edge_certificate)
+        return Client(one.address, BESIDE_NGINX | headers, self.certificate)
 
     @contextmanager
     def under_load(self, rate: float = 20, clients: int = 10, **headers: str) -> Iterator[Load]:
@@ -304,12 +293,12 @@ class Production:
     def lost(self, load: Load) -> int:
         """How many acknowledged writes are not in the database."""
         names = "SELECT title FROM notes UNION ALL SELECT name FROM api_keys"
-        stored = set(self.postgres.sql(names, database="service").split("\n"))
+        stored = set(self.postgres.sql(names, database=edge.DATABASE).split("\n"))
         return len(set(load.acknowledged) - stored)
 
     def verify(self) -> str:
         """The audit chain verifies; the number of rows."""
-        return self.manage("audit", "verify", DATABASE_URL=self.owner_url).strip()
+        return self.manage("audit", "verify").strip()
 
     def check(self, load: Load) -> str:
         """After a fault: the service is back, nothing that was acknowledged is lost, the chain verifies."""
@@ -322,5 +311,4 @@ class Production:
         return f"{len(load.acknowledged)} acknowledged writes, 0 lost"
 
 
-SERVE = ["python", "-m", "uvicorn", "app.main:app", "--no-server-header", "--no-proxy-headers", "--no-access-log"]
-SERVE += ["--timeout-graceful-shutdown", "30"]
+SERVE = ["python", "-m", "app.manage", "serve", "--host", "127.0.0.1"]

@@ -1,14 +1,21 @@
 """Faults of what the service stores in: Redis and PostgreSQL. Each docstring is a row of docs/faults.md."""
 
+import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from tests.production.processes import until
-from tests.production.service import CACHE_SECONDS, Load, Production
+from tests.production.edge import DATABASE
+from tests.production.processes import Postgres, folder_for_servers, until
+from tests.production.service import ADMIN, CACHE_SECONDS, Load, Production
+from tests.rendering import Template
+from tests.variants import ALL
 
 pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow]
 Seen = Callable[[str], None]
@@ -28,7 +35,7 @@ def without_a_database(load: Load, away: float, back: float) -> None:
 
 
 def refused(load: Load) -> str:
-    return f"{load.failed()} of {len(load.seen)} requests got 503"
+    return f"{load.failed()} of {len(load.seen)} requests got 503 or 504"
 
 
 def is_served(production: Production) -> Callable[[], bool]:
@@ -140,32 +147,26 @@ def test_postgresql_frozen(production: Production, seen: Seen) -> None:
 
 
 @contextmanager
-def every_connection(production: Production) -> Iterator[None]:
-    """Another program holds every connection that the role may have."""
-    postgres = production.postgres
-    limit = int(postgres.sql("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'api'"))
-    postgres.sql("ALTER ROLE api CONNECTION LIMIT 5")
+def no_connection(postgres: Postgres) -> Iterator[None]:
+    """PostgreSQL refuses the service's role: "too many connections"."""
+    limit = postgres.sql(f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{DATABASE}'")  # noqa: S608
+    postgres.sql(f"ALTER ROLE {DATABASE} CONNECTION LIMIT 0")
+    postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{DATABASE}'")  # noqa: S608
     try:
-        with ExitStack() as stack:
-            own = "usename = 'api' AND application_name <> 'hog'"
-            for _ in range(5):
-                postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}")
-                stack.enter_context(postgres.session("SET application_name TO hog;", user="api", database="service"))
-            postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}")
-            yield
+        yield
     finally:
-        postgres.sql(f"ALTER ROLE api CONNECTION LIMIT {limit}")
+        postgres.sql(f"ALTER ROLE {DATABASE} CONNECTION LIMIT {limit}")
 
 
 @pytest.mark.nightly
 def test_connections_exhausted(production: Production, seen: Seen) -> None:
-    """Another program takes every connection that PostgreSQL allows the service.
+    """PostgreSQL has no connection left for the service: "too many connections".
 
     503 while there is none; served as soon as one is free.
     """
     with production.under_load() as load:
         time.sleep(1)
-        with every_connection(production):
+        with no_connection(production.postgres):
             away = time.monotonic()
             time.sleep(CACHE_SECONDS + 5)
             back = time.monotonic()
@@ -180,15 +181,15 @@ def test_connections_exhausted(production: Production, seen: Seen) -> None:
 def test_audit_lock_held(production: Production, seen: Seen) -> None:
     """An idle transaction holds the lock of the audit log for 15 s.
 
-    Logins and the routes of the owner are served. Changes of people, roles and keys get 503 after
-    `DATABASE_STATEMENT_SECONDS`, and nothing of them is stored; other events wait in memory.
+    Logins and the routes of the owner are served. A change of people, roles or keys gets 503 or 504 when the role's
+    `lock_timeout` is over, and nothing of it is stored; a login of the same account waits for it.
     """
     holding = f"BEGIN; SELECT pg_advisory_xact_lock({AUDIT_LOCK});"
     with production.under_load() as load:
         time.sleep(1)
-        with production.postgres.session(holding, database="service"):
+        with production.postgres.session(holding, database=DATABASE):
             held = time.monotonic()
-            assert production.client().log_in()
+            assert production.client().log_in(ADMIN)
             time.sleep(15)
             free = time.monotonic()
         took = until(lambda: load.statuses("change", free).keys() & {201, 204}, 30)
@@ -197,8 +198,71 @@ def test_audit_lock_held(production: Production, seen: Seen) -> None:
     only_unavailable(load)
     for what in ("read", "write", "me"):
         assert load.statuses(what).keys() <= {200, 201}, load.statuses(what)
-    assert load.statuses("change", held + 1, free).keys() == {503}
+    assert load.statuses("change", held + 1, free).keys() <= {503, 504}
     seen(
         f"{refused(load)}, all of them changes of keys; a change again {took:.1f} s after it was free; "
         f"{production.check(load)}"
     )
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of 160 MB in the place where PostgreSQL's data go."""
+    folder.mkdir()
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", "size=160m,mode=1777", "tmpfs", str(folder)], check=True)
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    try:
+        yield
+    finally:
+        subprocess.run([*as_root, "umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Not a byte is left in the file system of this folder."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(1 << 16)):
+            pass
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+@pytest.mark.nightly
+def test_disk_full(installed: None, runnable: Template, seen: Seen) -> None:
+    """The disk of PostgreSQL is full, and has space again later.
+
+    Writes get 503, reads are served, readiness turns 503, and the log names the disk. With space again all is as before.
+    """
+    with folder_for_servers() as folder, small_disk(folder / "data"):
+        production = Production(runnable.copy_of(runnable.render(**ALL), folder / "project"), folder, instances=1)
+        one = production.instances[0]
+        try:
+            production.prepare()
+            production.start()
+            client, ready = production.program(), production.at_instance(one)
+            with production.under_load(10) as load:
+                time.sleep(2)
+                with full(folder / "data"):
+                    long = {"title": "long", "body": "".join(map(str, range(2500)))}
+                    until(lambda: client.status("POST", "/notes", json=long) != 201, 60, every=0)
+                    filled = time.monotonic()
+                    until(lambda: ready.status("GET", "/health/ready") == 503, 20)
+                    time.sleep(5)
+                    freed = time.monotonic()
+                took = until(lambda: client.status("POST", "/notes", json=long) == 201, 60)
+                until(lambda: ready.status("GET", "/health/ready") == 200, 60)
+                time.sleep(2)
+            checked = production.check(load)
+            lines = one.lines()
+        finally:
+            production.end()
+
+    only_unavailable(load)
+    assert load.statuses("read", filled, freed).keys() == {200}
+    assert any("disk" in line.lower() for line in lines)
+    seen(f"{refused(load)}; a write {took:.1f} s after there was space; {checked}")
