@@ -236,7 +236,7 @@ def full(folder: Path) -> Iterator[None]:
 def test_disk_full(installed: None, runnable: Template, seen: Seen) -> None:
     """The disk of PostgreSQL is full, and has space again later.
 
-    Writes get 503, reads are served, readiness turns 503, and the log names the disk. With space again all is as before.
+    Writes get 503, reads are served, readiness turns 503, and the log names the disk; with space all is as before.
     """
     with folder_for_servers() as folder, small_disk(folder / "data"):
         production = Production(runnable.copy_of(runnable.render(**ALL), folder / "project"), folder, instances=1)
