@@ -50,6 +50,8 @@ def nginx(project: Project, folder: Path, upstreams: Sequence[int]) -> Server:
     for name in ("nginx.conf", "api.conf"):
         (here / name).write_text(project.read(f"deploy/nginx/{name}"))
     shutil.copy("/etc/nginx/mime.types", here)
+    (here / "waf").mkdir()
+    (here / "waf/server.conf").write_text("# The web application firewall has tests of its own.\n")
     site = project.read("deploy/nginx/machine.conf")
     for number, upstream in enumerate(upstreams, 8001):
         site = _replaced(site, f"127.0.0.1:{number}", f"127.0.0.1:{upstream}")
