@@ -1,4 +1,4 @@
-"""The documents of a project's `deploy/` on one machine: secrets, nginx, roles of PostgreSQL, users of Redis.
+"""The documents of a project's `deploy/` on one machine: units, secrets, nginx, roles, users of Redis.
 
 Changed are only addresses and folders: tests listen on free ports, below a folder of their own.
 """
@@ -15,19 +15,15 @@ from tests.rendering import Project
 
 HOST = "api.example.com"  # of deploy/settings.env
 SLUG, DATABASE = "demo-service", "demo_service"
+UNIT = f"systemd/{SLUG}-api@.service"
 
 
-def secrets(project: Project, folder: Path, postgres_port: int, redis_port: int) -> dict[str, str]:
-    """Make them as deploy/secrets.sh does. Returns the settings that name their files."""
+def secrets(project: Project, folder: Path, postgres_port: int, redis_port: int) -> None:
+    """Make them with deploy/secrets.sh; the certificate is one for this address."""
     folder.mkdir(mode=0o700)
     _certificate(folder)
-    project.must("sh", "deploy/secrets.sh", str(folder), "127.0.0.1", "127.0.0.1")
-    for name in ("database_url", "migration_database_url", "rate_limit_storage_url"):
-        text = (folder / name).read_text()
-        (folder / name).unlink()
-        (folder / name).write_text(text.replace(":5432/", f":{postgres_port}/").replace(":6379/", f":{redis_port}/"))
-    names = ("secret_key", "audit_key", "database_url", "rate_limit_storage_url")
-    return {f"{name.upper()}_FILE": str(folder / name) for name in names}
+    addresses = (f"127.0.0.1:{postgres_port}", f"127.0.0.1:{redis_port}")
+    project.must("sh", "deploy/secrets.sh", str(folder), *addresses)
 
 
 def _certificate(folder: Path) -> None:
@@ -37,10 +33,24 @@ def _certificate(folder: Path) -> None:
     subprocess.run([*new, *files, *subject], check=True, capture_output=True)
 
 
-def settings(project: Project) -> dict[str, str]:
-    """Those of deploy/settings.env."""
-    lines = project.read("deploy/settings.env").splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+def settings(project: Project, secrets: Path) -> dict[str, str]:
+    """Those of settings.env and of the units in systemd/."""
+    found = dict(line.split("=", 1) for line in _lines(project, "settings.env"))
+    for line in (*_lines(project, f"systemd/{SLUG}-.service.d/hardening.conf"), *_lines(project, UNIT)):
+        if line.startswith("Environment="):
+            found |= dict(word.split("=", 1) for word in line.removeprefix("Environment=").split())
+    return {name: value.replace("%d", str(secrets)) for name, value in found.items()}
+
+
+def command(project: Project, port: int, workers: int) -> list[str]:
+    """How the unit starts an instance, from the environment of the tests."""
+    (line,) = [line for line in _lines(project, UNIT) if line.startswith("ExecStart=")]
+    words = _replaced(line, f"ExecStart=/srv/{SLUG}/.venv/bin/manage", "python -m app.manage")
+    return _replaced(_replaced(words, "%i", str(port)), "--workers 2", f"--workers {workers}").split()
+
+
+def _lines(project: Project, name: str) -> list[str]:
+    return [line for line in project.read(f"deploy/{name}").splitlines() if line and not line.startswith("#")]
 
 
 def nginx(project: Project, folder: Path, upstreams: Sequence[int]) -> Server:

@@ -41,7 +41,6 @@ print(asyncio.run(create()))
 SERVED = {200, 201, 204}
 CACHE_SECONDS = 5
 FOR_TESTS = {
-    "TRUSTED_PROXIES": "127.0.0.1",
     "AUTH_CACHE_SECONDS": str(CACHE_SECONDS),
     "API_KEYS_PER_ACCOUNT": "100",
     # The load is one caller.
@@ -196,8 +195,8 @@ class Production:
         self.postgres: Postgres = postgres(folder)
         self.redis = edge.redis_with_users(folder)
         self.ports = [free_port() for _ in range(2)]
-        files = edge.secrets(project, folder / "secrets", self.postgres.port, self.redis.port)
-        self.variables = edge.settings(project) | files | FOR_TESTS | {"INSTANCES": str(instances)} | variables
+        edge.secrets(project, folder / "secrets", self.postgres.port, self.redis.port)
+        self.variables = edge.settings(project, folder / "secrets") | FOR_TESTS | variables
         self.instances = [self.instance(port) for port in self.ports[:instances]]
         self.edge = edge.nginx(project, folder, self.ports)
         self.key = ""
@@ -206,8 +205,7 @@ class Production:
         self, port: int, *, workers: int | None = None, prefix: Sequence[str] = (), **variables: str
     ) -> Instance:
         environment = self._environment() | variables
-        number = str(self.workers if workers is None else workers)
-        command = [*prefix, *SERVE, "--port", str(port), "--workers", number]
+        command = [*prefix, *edge.command(self.project, port, workers or self.workers)]
         log = self.folder / f"instance-{port}.log"
         return Instance(command, port, log, environment, self.project.path)
 
@@ -309,6 +307,3 @@ class Production:
         assert lost == 0, f"{lost} of {len(load.acknowledged)} lost"
         self.verify()
         return f"{len(load.acknowledged)} acknowledged writes, 0 lost"
-
-
-SERVE = ["python", "-m", "app.manage", "serve", "--host", "127.0.0.1"]
