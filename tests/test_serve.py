@@ -152,3 +152,19 @@ def test_a_worker_that_cannot_start_ends_its_server(service: Project, secret_cha
 
     assert refused.returncode == code
     assert ("SECRET_KEY: " in refused.stderr) is secret_changes
+
+
+@pytest.mark.nightly
+def test_without_redis_all_processes_of_all_instances_allow_the_limit_once(service: Project) -> None:
+    limited = {**TWO, "INSTANCES": "2", "RATE_LIMIT": "40/hour", "SHUTDOWN_DRAIN_SECONDS": "0"}
+    with (
+        serving(service, "--workers", "2", **limited) as one,
+        serving(service, "--workers", "2", **limited) as other,
+    ):
+        # A new connection each, so that the kernel spreads them over the workers.
+        addresses = [f"{served.address}/users/me" for served in (one, other) * 60]
+        https = {"X-Forwarded-Proto": "https"}
+        statuses = [requests.get(address, headers=https, timeout=60).status_code for address in addresses]
+
+    assert set(statuses) == {401, 429}
+    assert 20 < statuses.count(401) <= 40

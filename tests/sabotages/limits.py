@@ -27,6 +27,7 @@ SABOTAGES = [
     Sabotage(
         "limits/caller_limits", "limits/test_workers", "max(self.web_concurrency, workers())", "self.web_concurrency"
     ),
+    Sabotage("limits/caller_limits", "limits/test_redis", "self.instances * max", "max"),
     Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "if plain else []", "if False else []"),
     Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "parse_qsl(url.query", 'parse_qsl(""'),
     Sabotage("limits/route_limits", "limits/test_route_limits", "client_prefix(client_ip(request.scope))", '""'),

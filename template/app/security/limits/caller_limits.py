@@ -39,7 +39,8 @@ class RateLimitSettings(SecuritySettings):
     rate_limit: str = "300/minute"
     rate_limit_burst: str = ""  # counted in each process; empty: see `burst`
     rate_limit_storage_url: SecretStr = SecretStr("memory://")  # or redis://…, rediss://… to count together
-    web_concurrency: int = Field(1, ge=1)  # number of processes that serve
+    web_concurrency: int = Field(1, ge=1)  # processes of one instance
+    instances: int = Field(1, ge=1)  # machines, containers or pods that serve at once, at most
 
     @field_validator("rate_limit", "rate_limit_burst")
     @classmethod
@@ -82,7 +83,7 @@ class RateLimitSettings(SecuritySettings):
 
     @property
     def processes(self) -> int:
-        return max(self.web_concurrency, workers())
+        return self.instances * max(self.web_concurrency, workers())
 
     def weaknesses(self) -> list[str]:
         if self.url == "memory://":

@@ -68,9 +68,9 @@ def command(load_app: Callable[[], FastAPI]) -> Callable[..., None]:
         _allow_files(FILES_PER_SLOT * guard.max_in_flight + SPARE_FILES)
         grace = math.ceil(guard.response_seconds)
         options = OPTIONS | {"ws_max_size": guard.max_body_bytes, "timeout_graceful_shutdown": grace}
-        address = {"host": host, "port": port, "uds": uds, "workers": workers}
+        options |= {"host": host, "port": port, "uds": uds, "workers": workers}
         with contextlib.suppress(KeyboardInterrupt):
-            _run(ServerConfig(app if workers == 1 else APP, **address, **options))
+            _run(ServerConfig(app if workers == 1 else APP, **options))
 
     return serve
 

@@ -42,9 +42,9 @@ def app_with_routes() -> FastAPI:
 def processes(make_client: MakeClient, redis: RedisServer) -> Clients:
     """Two apps that share one Redis, as two processes do."""
 
-    def make(limit: str = "6/minute", user: str = "") -> list[TestClient]:
+    def make(limit: str = "6/minute", user: str = "", **others: str) -> list[TestClient]:
         url = redis.url.replace("//", f"//{user}")
-        variables = {"RATE_LIMIT": limit, "RATE_LIMIT_STORAGE_URL": url, "WEB_CONCURRENCY": "2"}
+        variables = {"RATE_LIMIT": limit, "RATE_LIMIT_STORAGE_URL": url, "WEB_CONCURRENCY": "2"} | others
         return [make_client(build=app_with_routes, **variables) for _ in range(2)]
 
     return make
@@ -115,6 +115,13 @@ def test_without_redis_every_request_is_answered_in_time_and_still_limited(
     assert sum(times) < 2  # one of them alone waited for Redis
     assert answers.count(200) <= 3  # the share of one process
     assert 429 in answers
+
+
+def test_without_redis_the_processes_of_every_instance_share_a_limit(processes: Clients, redis: RedisServer) -> None:
+    clients = processes("12/minute", INSTANCES="3")
+    redis.stop()
+
+    assert statuses(clients, 12).count(200) == 2 * (12 // (3 * 2))  # of six processes these are two
 
 
 @pytest.mark.parametrize("away", ["stop", "freeze"])
