@@ -1,0 +1,179 @@
+"""docs/reference: made from copier.yml and from the code of a project with every feature on, so it cannot be stale."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.generated_text import compare, compare_part
+from tests.rendering import ROOT, Project, Template
+from tests.sabotages import SABOTAGES
+from tests.variants import ALL, QUESTIONS
+
+REFERENCE = ROOT / "docs/reference"
+NOTE = "<!-- Made by tests/test_reference.py: change the code, not this page. -->\n"
+INSPECTION = """
+import json
+import typer
+from app.manage import _load_app, cli
+from app.security.core import settings
+from app.security.operations import doctor, start_up
+
+def commands(group, names=()):
+    for name, command in sorted(getattr(group, "commands", {}).items()):
+        yield from commands(command, (*names, name))
+    if not hasattr(group, "commands"):
+        options = [(" ".join(one.opts), getattr(one, "help", None) or "") for one in group.params]
+        yield " ".join(names), group.help or "", options
+
+settings.looking_only = True
+app = _load_app()
+routes = [(policy.name, doctor.callers(policy)) for policy in start_up.check_app(app).all]
+summaries = {
+    f"{method.upper()} {path}": operation.get("description") or operation.get("summary") or ""
+    for path, methods in app.openapi()["paths"].items() for method, operation in methods.items()
+}
+print(json.dumps({"commands": list(commands(typer.main.get_command(cli))), "routes": routes, "summaries": summaries}))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(runnable: Template) -> Project:
+    return runnable.render(**ALL)
+
+
+@pytest.fixture(scope="module")
+def inspected(project: Project) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(project.must("python", "-c", INSPECTION, FASTAPI_ENV="development"))
+    return found
+
+
+def _table(*columns: str, rows: list[tuple[str, ...]]) -> str:
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+
+
+def _page(title: str, introduction: str, *parts: str) -> str:
+    return "\n".join([NOTE + f"# {title}\n", f"{introduction}\n", *parts])
+
+
+def _first_line(text: str | None) -> str:
+    return " ".join((text or "").strip().partition("\n\n")[0].split())
+
+
+def test_the_page_about_questions_is_that_of_copier_yml() -> None:
+    meanings = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE))
+    rows = [(f"`{name}`", _default(question), meanings[name]) for name, question in QUESTIONS.items()]
+    text = (
+        "Copier asks these in this order. On the command line each is `--data NAME=VALUE`; where the prompt shows a\n"
+        "list of two, the value is `yes` or `no`, and the first of the list is yes."
+    )
+    compare(REFERENCE / "questions.md", _page("Questions", text, _table("Name", "Default", "Meaning", rows=rows)))
+
+
+def _default(question: dict[str, Any]) -> str:
+    default = question.get("default")
+    return {None: "none", True: "yes", "": "empty"}.get(default) or f"`{default}`"
+
+
+@pytest.mark.parametrize("name", ["settings", "events"])
+def test_the_pages_about_settings_and_events_are_those_of_the_project(project: Project, name: str) -> None:
+    """The project's own tests compare them with its code."""
+    compare(REFERENCE / f"{name}.md", NOTE + project.read(f"docs/security/{name}.md"))
+
+
+def test_the_page_about_problem_types_is_that_of_the_code(project: Project) -> None:
+    rows = sorted({row for text in _modules(project) for row in _problems(ast.parse(text))})
+    text = (
+        "Every error response is a problem document (RFC 9457). `type` is `about:blank` where the status says all;\n"
+        "`detail` is for people, and `instance` is what to search the log for."
+    )
+    types = _table("Type", "Status", "Detail", rows=[(f"`{kind}`", status, detail) for kind, status, detail in rows])
+    compare(REFERENCE / "problem-types.md", _page("Problem types", text, types))
+
+
+def _modules(project: Project) -> list[str]:
+    return [path.read_text() for path in sorted(project.file("app/security").rglob("*.py"))]
+
+
+def _problems(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem" and node.args:
+            status, *others = [one.value if isinstance(one, ast.Constant) else None for one in node.args]
+            named = {one.arg: one.value.value for one in node.keywords if isinstance(one.value, ast.Constant)}
+            slug, detail = ([*others, None, None])[:2]
+            if isinstance(status, int) and (slug or not others):
+                yield (
+                    str(slug or "about:blank"),
+                    str(status),
+                    str(detail or named.get("detail") or "the phrase of the status"),
+                )
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PROBLEM_TYPES":
+            for error, slug in ast.literal_eval(node.value).items():
+                status = "403" if error == "insufficient_scope" else "401"
+                yield slug, status, f"with the challenge `{error}`" if error else "no credential was sent"
+
+
+def test_the_page_about_the_command_line_is_that_of_manage(inspected: dict[str, Any]) -> None:
+    parts = []
+    for name, words, options in inspected["commands"]:
+        rows = [(f"`{option}`", _first_line(meaning)) for option, meaning in options]
+        listed = ["", "It takes:", "", _table("Option", "Meaning", rows=rows)] if rows else [""]
+        parts.append("\n".join([f"## manage {name}", "", _first_line(words), *listed]))
+    text = (
+        "`uv run manage` in a project with every feature on. Each command is one transaction; an error is one line\n"
+        "and exit code 1."
+    )
+    compare(REFERENCE / "commands.md", _page("Command line", text, *parts).rstrip() + "\n")
+
+
+def test_the_page_about_the_http_surface_is_that_of_the_app(inspected: dict[str, Any]) -> None:
+    summaries = inspected["summaries"]
+    rows = [
+        (f"`{name}`", callers, _first_line(summaries.get(re.sub(r",HEAD|:\w+(?=})", "", name))))
+        for name, callers in sorted(inspected["routes"], key=lambda route: route[0].split(" ")[::-1])
+    ]
+    text = (
+        "Every route of a project with every feature on, the example `/notes` among them. *Everyone* includes\n"
+        "unauthenticated clients, *people* are logged in,\n"
+        "*callers* are people or programs with a key; a route without a scope is closed to limited credentials."
+    )
+    compare(REFERENCE / "http.md", _page("Routes", text, _table("Route", "Who may call", "What it does", rows=rows)))
+
+
+def test_the_page_for_reviewers_counts_what_is_there(project: Project) -> None:
+    controls = project.read("docs/security/controls.md")
+    chapters = controls.partition("## Summary\n\n")[2].partition("\n\n")[0] + "\n"
+    rows = controls.partition("## Protections\n")[2].partition("## Scans")[0].count("\n| **")
+    lines = sum(len(text.splitlines()) for text in _modules(project))
+    tests = sum(path.read_text().count("\ndef test_") for path in project.file("tests").rglob("test_*.py"))
+    counts = (
+        f"{rows} protections in about {round(lines, -3):,} lines of Python, more than {tests // 100 * 100} tests\n"
+        f"that a project gets, more than {len(SABOTAGES) // 50 * 50} sabotages.\n"
+    )
+
+    compare_part(ROOT / "docs/reviewers.md", "counts", f"\n{counts}\n")
+    compare_part(ROOT / "docs/reviewers.md", "chapters", f"\n{chapters}\n")
+
+
+def test_the_page_about_imports_is_that_of_the_modules_at_the_top(project: Project) -> None:
+    parts = []
+    for path in sorted(project.file("app/security").glob("[a-z]*.py")):
+        tree = ast.parse(path.read_text())
+        names = sorted(set(_public_names(tree)))
+        if names:
+            listed = ", ".join(f"`{name}`" for name in names)
+            parts.append(f"## app.security.{path.stem}\n\n{_first_line(ast.get_docstring(tree))}\n\n{listed}\n")
+    text = "What your code may import. A folder of `app/security` is internal; the modules at its top are not."
+    compare(REFERENCE / "imports.md", _page("Imports", text, *parts).rstrip() + "\n")
+
+
+def _public_names(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            yield from (one.name for one in node.names if one.asname == one.name)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name

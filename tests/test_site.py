@@ -1,0 +1,122 @@
+"""The documentation as a site: two builders read it strictly and offline, and its pages load nothing from elsewhere."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.rendering import ROOT, outside
+
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+OFFLINE = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+TERMS = {  # of WORDS: what people search for, and the page that treats it
+    "brute force": "glossary",
+    "credential stuffing": "glossary",
+    "lockout": "glossary",
+    "tamper-evident": "explanation/audit",
+    "unauthenticated": "reference/http",
+    "connection pool": "reference/settings",
+    "least privilege": "glossary",
+    "slow client": "glossary",
+    "request smuggling": "glossary",
+    "admission control": "explanation/request",
+    "login throttle": "explanation/threats",
+    "rate limit": "explanation/request",
+    "refresh token": "explanation/sessions",
+    "account enumeration": "glossary",
+    "problem type": "reference/problem-types",
+    "file ownership": "explanation/updates",
+    "least-privilege": "explanation/audit",
+    "security headers": "explanation/request",
+    "API key": "tutorial/README",
+    "deny by default": "explanation/threats",
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, since the builders write beside the configuration."""
+    folder = tmp_path_factory.mktemp("site")
+    for name in ("docs", "docs-theme"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    return folder
+
+
+def _build(folder: Path, builder: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name(builder), "build", "--strict", *options]
+    return subprocess.run(command, cwd=folder, env=outside() | OFFLINE, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def site(sources: Path) -> Path:
+    done = _build(sources, "zensical")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return sources / "site"
+
+
+def test_a_second_builder_reads_the_same_files_strictly(sources: Path) -> None:
+    done = _build(sources, "properdocs", "--theme", "mkdocs", "--site-dir", "second", "--quiet")
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.nightly
+def test_a_broken_link_fails(sources: Path, tmp_path: Path) -> None:
+    shutil.copytree(sources, tmp_path / "broken", ignore=shutil.ignore_patterns("site", ".cache"))
+    with (tmp_path / "broken/docs/index.md").open("a") as page:
+        page.write("[nothing](nowhere.md)\n")
+
+    assert _build(tmp_path / "broken", "zensical").returncode != 0
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    named = set(re.findall(r"- (?:.*: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES if page.parent.name != "decisions"}
+
+    assert pages - named == set(), "add it to nav in mkdocs.yml"
+
+
+def test_pages_load_nothing_from_another_host(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        loads = re.findall(
+            r"<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href|srcset)=[\"']?((?:https?:)?//[^\"'> ]+)", text
+        )
+        assert loads == [], page.name
+        assert "default-src 'self'; script-src 'self'" in text, "the policy that forbids it"
+        assert '<html lang="en"' in text
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\([\"']?(?:https?:)?//|@import", style.read_text()), style.name
+
+
+def test_the_search_index_is_part_of_the_site_and_leads_to_the_page_of_each_term(site: Path) -> None:
+    items = json.loads((site / "search.json").read_text())["items"]
+    texts: dict[str, str] = {}
+    for item in items:
+        page = item["location"].partition("#")[0].removesuffix(".html").replace("index", "README")
+        texts[page] = f"{texts.get(page, '')} {item['title']} {item['text']}".lower()
+
+    missing = {term: page for term, page in TERMS.items() if term.lower() not in texts[page]}
+    assert len(TERMS) == 20
+    assert missing == {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
+def test_a_page_can_be_read_by_everybody(page: Path) -> None:
+    """One title, headings in order, pictures with words, and a sentence before each table."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
+
+    assert levels[:1] == [1]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert [words for words in re.findall(r"!\[([^\]]*)\]", text) if len(words) < 20] == []
+    assert not re.search(r"^#+ [^\n]*\n\n\|", text, re.MULTILINE), "a table comes after a sentence"
+    assert yaml.safe_load((ROOT / "mkdocs.yml").read_text())["theme"]["language"] == "en"
