@@ -11,7 +11,7 @@ import pyte
 from tests.rendering import outside
 
 COLUMNS, LINES = 80, 24
-PATIENCE = 60  # seconds
+PATIENCE = 240  # seconds
 
 
 class Terminal:

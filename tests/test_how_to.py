@@ -21,9 +21,7 @@ from tests.variants import ALL
 
 GUIDES = {path.stem: path for path in sorted((ROOT / "docs/how-to").glob("[a-z]*.md"))}
 GUIDES["tutorial"] = ROOT / "docs/tutorial/README.md"  # its commands are typed by tests/test_tutorial.py
-BLOCK = re.compile(
-    r'^```(?:python|html|javascript) title="(?P<file>[^"]+)"\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL
-)
+BLOCK = re.compile(r'^```(?P<kind>\w+) title="(?P<file>[^"]+)"\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
 PACKAGES = re.compile(r"^uv add (.+)$", re.MULTILINE)
 MOST_LINES = 25  # of an owner's code, without imports and tests
 CALL = re.compile(r"^    secure\(app", re.MULTILINE)
@@ -46,7 +44,9 @@ class Block(NamedTuple):
 
 
 def blocks(guide: str) -> list[Block]:
-    return [Block(found["file"], found["code"]) for found in BLOCK.finditer(GUIDES[guide].read_text())]
+    """Files of Python; those of the tutorial's page, too. The front end's guide has a test in a browser."""
+    found = BLOCK.finditer(GUIDES[guide].read_text())
+    return [Block(one["file"], one["code"]) for one in found if one["kind"] == "python" or guide == "tutorial"]
 
 
 def write(service: Project, block: Block) -> None:

@@ -49,6 +49,26 @@ def test_few_lines_lead_to_a_response_and_to_a_route_of_ones_own() -> None:
     assert len(written) + len(commands(route)) <= 12 + len(["from app.api import hello"])  # an edit of a line
 
 
+README = (ROOT / "README.md").read_text()
+ELSEWHERE = {  # commands of README.md, and what runs them
+    'pip install uv && uvx copier copy -r HEAD "$PWD" ../order-service && cd ../order-service && uv run fastapi dev': (
+        "the same, with the answers typed by test_every_line_of_the_tutorial_can_be_typed"
+    ),
+    "pip install uv && uv run pytest": ".ci/run",
+}
+
+
+def test_the_readme_is_one_screen_after_another_of_what_the_tutorial_runs() -> None:
+    typed = {line for section in SECTIONS for line in commands(section)} | ELSEWHERE.keys()
+    code = [found["code"] for found in re.finditer(r"^```python\n(?P<code>.*?)^```$", README, re.MULTILINE | re.DOTALL)]
+
+    assert len(README.splitlines()) <= 150
+    assert set(commands(README)) <= typed
+    assert code == [blocks(SECTIONS[2])[0].code]
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", README):
+        assert (ROOT / link).exists(), link
+
+
 class Shell:
     """bash in a terminal; `uvx copier` and `manage` are those of the tests, and the template is the working tree."""
 
