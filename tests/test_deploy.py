@@ -253,6 +253,7 @@ def test_a_project_without_the_files_has_nothing_of_them(template: Template) -> 
     # The last names the features that are on, for the notices of an update.
     firewall = {f"{name}.py" for name in ("app/security/cli", "app/security/operations/waf")}
     firewall |= {"tests/security/operations/test_waf.py"}
+    firewall |= {f"docs/security/{name}.md" for name in ("waf", "controls", "not-provided")}
     assert names <= {".env", ".copier-answers.yml", ".github/security/update_notice.py"} | firewall
 
 

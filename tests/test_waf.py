@@ -4,8 +4,10 @@ Debian's packages have CRS 3.3; the image of deploy/compose.yaml has CRS 4.25. d
 """
 
 import http.client
+import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -14,13 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import libmodsecurity
 import pytest
 
 from tests.rendering import Project, Template
 from tests.test_deploy import lay_out_nginx
 from tests.test_real_server import CREATE, NAME, PASSWORD, PRODUCTION, free_port, served
 from tests.variants import ALL
-from tests.waf_engine import DEBIAN, Engine, lay_out
+from tests.waf_engine import DEBIAN, NEEDS_GEOIP, Engine, lay_out
 from tests.waf_figures import engines, refused, table
 from tests.waf_requests import (
     ATTACKS,
@@ -128,6 +131,35 @@ def test_a_new_route_or_field_turns_a_test_red_until_the_rules_are_written_again
     service.must(*suite)
 
 
+# What the firewall refuses in the daily tier, and the app accepts; beside the API documents of development.
+HOSTILE_HEADERS = {
+    "test_a_change_is_kept_with_its_actor_and_origin",  # a NUL in User-Agent
+    "test_no_identity_header_reaches_a_route",  # a hundred headers in which a client claims another address
+}
+
+
+@pytest.mark.nightly
+def test_the_daily_tier_of_a_project_passes_through_the_firewall(
+    project: Callable[..., Project], tmp_path: Path
+) -> None:
+    """Each request with the rules of its app. What they refuse has to be refused by the app, too."""
+    _needs(DEBIAN.rules, "modsecurity-crs")
+    service, packages, report = project(**ALL), tmp_path / "packages", tmp_path / "report.json"
+    packages.mkdir()
+    installed = Path(libmodsecurity.__file__).parents[1].glob("libmodsecurity*")
+    for path in [*installed, Path(__file__).with_name("waf_plugin.py")]:
+        (packages / path.name).symlink_to(path)
+    main = lay_out(tmp_path / "modsecurity.d", service.file("deploy/waf"))
+    (main.parent / "owasp-crs/rules" / NEEDS_GEOIP).unlink(missing_ok=True)
+    variables = {"PYTHONPATH": str(packages), "WAF_FOLDER": str(main.parent), "WAF_REPORT": str(report)}
+
+    service.must("python", "-m", "pytest", "-q", "-p", "waf_plugin", "-m", "not slow", **variables)
+
+    seen = json.loads(report.read_text())
+    assert (seen["passed"] > 500, seen["refused"] > 50) == (True, True)
+    assert {test for path, test in seen["accepted"] if path not in ("/docs", "/openapi.json")} == HOSTILE_HEADERS
+
+
 # In nginx
 
 
@@ -191,6 +223,8 @@ def edge(service: Project, runnable: Template, tmp_path_factory: pytest.TempPath
 def _lay_out(deploy: Path, folder: Path, port: int, api: str) -> None:
     lay_out_nginx(deploy, folder)
     main = lay_out(folder / "modsecurity.d", deploy / "waf")
+    shutil.rmtree(main.parent / "owasp-crs/rules")
+    (main.parent / "owasp-crs/rules").symlink_to(DEBIAN.rules)  # as README.md of deploy/ says
     server = (deploy / "waf/server.conf").read_text()
     (folder / "waf/server.conf").write_text(server.replace("/etc/modsecurity.d/modsecurity.conf", str(main)))
     site = re.sub(r"(?:    server \S+;\n)+", f"    server {api};\n", (folder / "site.conf").read_text())
