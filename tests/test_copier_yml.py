@@ -98,15 +98,15 @@ def test_the_questions_keep_to_their_budget() -> None:
     assert len(TEXT.partition("security_notices:")[0].splitlines()) <= 310  # each release adds its own notices
 
 
-def test_three_questions_about_files_are_all_that_copier_looks_up() -> None:
-    """Which folders the owner deleted, whether another .gitignore is there, and whether .env was written."""
+def test_four_questions_about_files_are_all_that_copier_looks_up() -> None:
+    """Which folders the owner deleted, whether a .gitignore or a deploy/ is there, and whether .env was written."""
     deleted, foreign = [block for block in SETTINGS["_exclude"] if "fileglob" in block][::-1]
-    written = SETTINGS["_message_after_copy"]
+    written, own = SETTINGS["_message_after_copy"], QUESTIONS["deploy"]["default"]
 
     assert '# {% for folder in [".github", "docs/security", "tests/security"] if found' in deleted
     assert '# {% if _copier_operation == "copy" and there %}\n/.env\n' in foreign
     assert '"/.env") | fileglob' in written
-    assert TEXT.count("fileglob") == sum(text.count("fileglob") for text in (deleted, foreign, written))
+    assert TEXT.count("fileglob") == sum(text.count("fileglob") for text in (deleted, foreign, written, own))
     assert [path for path, text in _template_texts().items() if "fileglob" in text] == []
 
 

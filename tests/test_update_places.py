@@ -90,3 +90,43 @@ def test_a_deleted_folder_is_brought_back_as_this_version_has_it(fork: Template,
 
     assert project.answers()["_commit"] == NEWEST
     assert project.files() == before
+
+
+OWN_DEPLOY = ("deploy/Dockerfile", "deploy/compose.yaml", "deploy/nginx/nginx.conf", "Dockerfile", ".dockerignore")
+
+
+def test_an_update_from_a_release_without_deploy_leaves_yours_alone(template: Template, tmp_path: Path) -> None:
+    project = template.at("v0.2.0").copy(tmp_path / "project")
+    for name in OWN_DEPLOY:
+        project.write(name, f"ours: {name}\n")
+    project.commit()
+
+    template.update(project)
+
+    assert {name: project.read(name) for name in OWN_DEPLOY} == {name: f"ours: {name}\n" for name in OWN_DEPLOY}
+    assert project.must("git", "status", "--porcelain", "--", *OWN_DEPLOY, "deploy") == ""
+
+
+def test_an_update_brings_deploy_and_merges_what_you_change_in_it(template: Template, tmp_path: Path) -> None:
+    project = template.at("v0.2.0").copy(tmp_path / "project")
+    project.commit()
+    template.update(project)
+    assert project.file("deploy/compose.yaml").is_file()
+    project.write("deploy/settings.env", "PUBLIC_BASE_URL=https://orders.example\n")
+    project.replace("deploy/compose.yaml", "mem_limit: 1g", "mem_limit: 2g")
+    project.write("deploy/waf/app.conf", "# written by manage waf\n")
+    project.commit("Deploy it")
+    fork = template.fork(tmp_path / "template")
+    fork.replace("template/deploy/compose.yaml", "image: postgres:18\n", "image: postgres:19\n")
+    fork.replace("template/deploy/settings.env", "api.example.com", "example.com")
+    fork.release("v9999.1.0")
+    project.replace(".copier-answers.yml", str(template.path), str(fork.path))
+    project.commit("Move")
+
+    fork.update(project)
+
+    assert project.must("git", "diff", "--name-only", "--diff-filter=U") == ""
+    assert project.read("deploy/settings.env") == "PUBLIC_BASE_URL=https://orders.example\n"
+    assert "image: postgres:19\n" in project.read("deploy/compose.yaml")
+    assert "mem_limit: 2g" in project.read("deploy/compose.yaml")
+    assert project.file("deploy/waf/app.conf").is_file()
