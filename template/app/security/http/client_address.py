@@ -4,7 +4,8 @@ Identity headers, such as X-Real-IP and Remote-User, reach no route: clients wri
 """
 
 import ipaddress
-from functools import lru_cache, partial
+import logging
+from functools import cache, lru_cache, partial
 
 from fastapi import FastAPI
 from pydantic import field_validator
@@ -27,6 +28,9 @@ IDENTITY_HEADERS = (
     *("fly-client-ip", "x-envoy-external-address", "x-azure-clientip", "x-appengine-user-ip"),
     *("x-original-host", "x-original-url", "x-rewrite-url"),
 )
+TEST_NET = "192.0.2."  # RFC 5737: the address of no client, sent by the probes of deploy/
+PASSED_ON = "a trusted proxy passes on the X-Forwarded-For of clients, who so choose their address: let it overwrite it"
+log = logging.getLogger(__name__)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -104,7 +108,10 @@ _PROXY_HEADERS, _IDENTITY_HEADERS = ({name.encode() for name in names} for names
 
 def strip_untrusted_headers(scope: Scope) -> None:
     """Remove identity headers, and those of proxies from all but trusted proxies. `_` counts as `-`, as in WSGI."""
-    dropped = _IDENTITY_HEADERS if scope["state"]["trusted_peer"] else _IDENTITY_HEADERS | _PROXY_HEADERS
+    trusted = scope["state"]["trusted_peer"]
+    if trusted and client_ip(scope).startswith(TEST_NET):
+        warn_of_proxy()
+    dropped = _IDENTITY_HEADERS if trusted else _IDENTITY_HEADERS | _PROXY_HEADERS
     names = [name for name, _ in scope["headers"]]
     if dropped.isdisjoint(names) and b"_" not in b"".join(names):
         return
@@ -115,6 +122,12 @@ def strip_untrusted_headers(scope: Scope) -> None:
         if name not in dropped and not misspelt:
             kept.append(header)
     scope["headers"] = kept
+
+
+@cache
+def warn_of_proxy() -> None:
+    """Once for each process."""
+    log.warning(PASSED_ON)
 
 
 def client_ip(scope: Scope) -> str:
