@@ -171,9 +171,11 @@ class Edge:
     folder: Path
     service: Project
 
-    def send(self, sent: Sent) -> tuple[int, bytes, dict[str, str]]:
+    def send(self, sent: Sent, address: str = "127.0.0.1") -> tuple[int, bytes, dict[str, str]]:
         context = ssl.create_default_context(cafile=self.folder / "tls.crt")
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=20, context=context, source_address=(address, 0)
+        )
         connection.putrequest(sent.method, sent.target, skip_host=True, skip_accept_encoding=True)
         for name, value in sent.all_headers().items():
             connection.putheader(name, value)
@@ -183,8 +185,8 @@ class Edge:
         connection.close()
         return response.status, content, {name.lower(): value for name, value in response.getheaders()}
 
-    def refuses(self, sent: Sent) -> bool:
-        return OF_THE_EDGE in self.send(sent)[1]
+    def refuses(self, sent: Sent, address: str = "127.0.0.1") -> bool:
+        return OF_THE_EDGE in self.send(sent, address)[1]
 
     def logs(self) -> str:
         files = [*self.folder.glob("*.log"), self.service.file("server.log")]
@@ -243,7 +245,8 @@ def _wait_for(port: int, nginx: "subprocess.Popen[bytes]", folder: Path) -> None
 
 @pytest.mark.nightly
 def test_nginx_passes_on_what_is_harmless(edge: Edge) -> None:
-    assert [str(sent) for sent in harmless() if edge.refuses(sent)] == []
+    """From an address of its own: it logs in with wrong passwords."""
+    assert [str(sent) for sent in harmless() if edge.refuses(sent, "127.0.0.2")] == []
 
 
 @pytest.mark.nightly
@@ -315,7 +318,7 @@ def leaks() -> list[Sent]:
         get("secret in a query beside an attack", f"/notes?after={UNION.replace(' ', '%20')}{next(secrets)}"),
         get("referer", "/notes?after=%3Cscript%3E", Referer=f"https://example.com/?token={next(secrets)}"),
         get("agent", "/notes", User_Agent=f"sqlmap {next(secrets)}"),
-        get("long", f"/notes?after={next(secrets)}{'x' * 40_000}"),
+        get("long", f"/notes?after={next(secrets)}{'x' * 9_000}"),
         Sent("method", "TRACE", f"/notes?token={next(secrets)}"),
     ]
 

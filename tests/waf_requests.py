@@ -181,7 +181,7 @@ def harmless() -> list[Sent]:
     tokens = [base64.urlsafe_b64encode(chance.randbytes(48)).decode().rstrip("=") for _ in range(40)]
     jwts = [f"eyJhbGciOiJIUzI1NiJ9.{one}.{one[:43]}" for one in tokens]
     pictures = [f"data:image/png;base64,{base64.b64encode(chance.randbytes(900)).decode()}" for _ in range(20)]
-    log_in = {"grant_type": "password", "username": "alice@example.com"}
+    log_in = {"grant_type": "password", "username": "bob@example.com"}
     return [
         *(form("odd password, form", "/auth/token", **log_in, password=one) for one in PASSWORDS),
         *(password_change("odd password, JSON", one) for one in PASSWORDS),
