@@ -18,7 +18,7 @@ from app.security.access.policy import Declared, hooks_of
 from app.security.admission import request_guard
 from app.security.core import logs, settings
 from app.security.http import api_docs, client_address, errors, request_log
-from app.security.operations import migrations, start_up
+from app.security.operations import migrations, serve, start_up
 
 # Each stands in its condition.
 # isort: off
@@ -89,6 +89,7 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
     app.state.database = database.Database()
     hooks_of(app).at_end.append(database.on_end)
     migrations.install(app)
+    serve.install(app)
     # {% if features.audit_log.enabled %}
     audit.install(app)
     # {% endif %}

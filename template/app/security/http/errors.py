@@ -46,8 +46,8 @@ _QUOTES_INPUT = (
 )
 # How the database's driver and the operating system report a server that does not respond.
 _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
-# SQLSTATEs: connection, login, rollback, resources, shut-down, not ready, locked, read-only.
-_TEMPORARY = re.compile(r"08|28|40|53|57P|55000|55P03|25006")
+# SQLSTATEs: connection, login, rollback, resources, shut-down, disk, not ready, locked, read-only.
+_TEMPORARY = re.compile(r"08|28|40|53|57P|58030|55000|55P03|25006")
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 ENDED_SESSION = "A DbSession ends with its route. Use Database.begin(): async with request.app.state.database.begin() …"
 log = logging.getLogger(__name__)

@@ -111,6 +111,8 @@ async def _add_hints(app: FastAPI, policies: Policies, report: Report) -> None:
     report.hints += loose_bodies(app.openapi())
     database = Database()
     try:
+        async with database.read() as connection:
+            report.problems += await start_up.clock_problems(connection)
         for hint in hooks_of(app).hints:
             async with database.begin() as db:
                 report.hints += await hint(db, policies)

@@ -1,14 +1,18 @@
 """`manage serve`: checks the configuration once, then runs uvicorn with the options that this service needs.
 
-A refused start ends with 78 (EX_CONFIG) before anything listens. SIGTERM drains: see `start_up`.
+A refused start ends with 78 (EX_CONFIG) before anything listens. SIGTERM drains, whatever runs the server.
 """
 
+import asyncio
 import contextlib
 import logging
 import math
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +21,7 @@ from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from app.security.access.policy import InsecureApp
+from app.security.access.policy import InsecureApp, hooks_of
 from app.security.admission.request_guard import RequestGuardSettings
 from app.security.core import logs, settings
 from app.security.operations import start_up
@@ -29,8 +33,17 @@ OPTIONS: dict[str, Any] = {
     **{"access_log": False, "proxy_headers": False, "server_header": False},  # ours
     "ws_per_message_deflate": False,  # uvicorn would unpack a message before it can be refused
     "timeout_keep_alive": 75,  # longer than a proxy's (60), which would send a request to a connection just closed
+    "timeout_notify": 5,
     "timeout_worker_healthcheck": 60,  # on a busy machine the imports take longer than the default, and start again
 }
+
+
+async def check_files() -> None:
+    """Log when no more files can be opened: uvloop then resets new connections, and logs nothing."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        log.critical("connections are refused (%s): allow more open files (LimitNOFILE, ulimit -n)", error.strerror)
 
 
 class ServerConfig(Config):
@@ -70,7 +83,7 @@ def command(load_app: Callable[[], FastAPI]) -> Callable[..., None]:
         options = OPTIONS | {"ws_max_size": guard.max_body_bytes, "timeout_graceful_shutdown": grace}
         options |= {"host": host, "port": port, "uds": uds, "workers": workers}
         with contextlib.suppress(KeyboardInterrupt):
-            _run(ServerConfig(app if workers == 1 else APP, **options))
+            _run(ServerConfig(app if workers == 1 else APP, callback_notify=check_files, **options))
 
     return serve
 
@@ -100,3 +113,22 @@ def _allow_files(needed: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
         log.warning("%s open files are too few for MAX_IN_FLIGHT: allow %s (LimitNOFILE, ulimit -n)", allowed, needed)
+
+
+async def _drain_before_exit(app: FastAPI) -> None:
+    """In production SIGTERM turns readiness to 503 first, and reaches the server SHUTDOWN_DRAIN_SECONDS later."""
+    stop, loop = signal.getsignal(signal.SIGTERM), asyncio.get_running_loop()
+    if not callable(stop) or not settings.in_production() or threading.current_thread() is not threading.main_thread():
+        return
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        if not app.state.readiness.draining:  # systemd signals every process, and a supervisor its workers again
+            app.state.readiness.draining = True
+            seconds = settings.ServiceSettings.current().shutdown_drain_seconds
+            loop.call_soon_threadsafe(loop.call_later, seconds, stop, number, frame)
+
+    signal.signal(signal.SIGTERM, drain)
+
+
+def install(app: FastAPI) -> None:
+    hooks_of(app).at_start.append(_drain_before_exit)

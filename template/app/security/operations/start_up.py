@@ -7,19 +7,18 @@ does not serve: the check names it and every request is refused.
 import asyncio
 import logging
 import re
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
-from types import FrameType
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
-from sqlalchemy import text
+from sqlalchemy import ExceptionContext, event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -34,12 +33,17 @@ from app.security.conflicts import conflicts, project_files
 from app.security.core import events, logs
 from app.security.core.events import Event
 from app.security.core.problems import Problem
-from app.security.core.settings import ROOT, ServiceSettings, in_production
+from app.security.core.settings import ROOT, in_production
 from app.security.http import errors
 
 log = logging.getLogger(__name__)
 MOST_FILES = 5000  # in which a start in development looks for conflicts
 CACHED_SECONDS = 1.0  # the readiness
+UNWRITABLE_SECONDS = 30  # after a write that failed so, without readiness
+# How PostgreSQL (SQLSTATE) and SQLite report a full or broken disk, and a database that is read-only.
+UNWRITABLE = re.compile(r"53100|58030|25006|SQLITE_(FULL|IOERR|READONLY)")
+CLOCK_SECONDS = 10  # between the clocks of two machines, as for tokens
+CLOCK = "the clock of this machine is {:+.0f} s off the database's, so tokens are refused: synchronise both (NTP)"
 PARAMETER = r"{[^}]*}"
 WAF_SERVER = "deploy/waf/server.conf"  # written by `manage waf`
 STALE_WAF = (
@@ -145,8 +149,8 @@ class StartUp:
         except BaseException as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        await self.shared.state.readiness.check()  # names a clock that is off, where nothing asks for readiness
         self.started = True
-        _drain_before_exit(self.shared.state.readiness)
         events.record(Event.STARTUP)
         try:
             await self.app(scope, receive, send)
@@ -154,21 +158,6 @@ class StartUp:
             events.record(Event.SHUTDOWN)
             for hook in reversed(hooks_of(self.shared).at_end):
                 await hook(self.shared)
-
-
-def _drain_before_exit(readiness: "Readiness") -> None:
-    """In production SIGTERM turns readiness to 503 first, and reaches the server SHUTDOWN_DRAIN_SECONDS later."""
-    stop, loop = signal.getsignal(signal.SIGTERM), asyncio.get_running_loop()
-    if not callable(stop) or not in_production() or threading.current_thread() is not threading.main_thread():
-        return
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        if not readiness.draining:  # systemd signals every process, and a supervisor its workers again
-            readiness.draining = True
-            seconds = ServiceSettings.current().shutdown_drain_seconds
-            loop.call_soon_threadsafe(loop.call_later, seconds, stop, number, frame)
-
-    signal.signal(signal.SIGTERM, drain)
 
 
 def install(app: FastAPI, declared: Declared) -> None:
@@ -229,8 +218,20 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._checked = -CACHED_SECONDS
         self._ready = False
-        self.draining = False
+        self._unwritable_until = 0.0
         self._warned = False
+        self._clock_is_off = False
+        self.draining = False
+        event.listen(database.engine.sync_engine, "handle_error", self._notice_unwritable)
+
+    def _notice_unwritable(self, context: ExceptionContext) -> None:
+        """Name a full disk, and be unready for a while: to try a write each time would cost every probe a commit."""
+        error, now = context.original_exception, time.monotonic()
+        code = str(getattr(error, "sqlstate", getattr(error, "sqlite_errorname", "")))
+        if UNWRITABLE.match(code):
+            if now > self._unwritable_until:
+                log.critical("the database cannot write (%s): its disk is full or broken, or it is read-only", code)
+            self._unwritable_until = now + UNWRITABLE_SECONDS
 
     def compare(self, waf: str) -> None:
         """Warn once if the web application firewall in front of this process has other rules than this version."""
@@ -245,14 +246,30 @@ class Readiness:
         async with self._lock:
             if time.monotonic() - self._checked < CACHED_SECONDS:
                 return self._ready
-            try:
-                async with asyncio.timeout(2), self._database.read() as connection:
-                    await connection.execute(text("SELECT 1 FROM accounts WHERE 1 = 0"))
-                self._ready = True
-            except Exception:  # any error means: not ready
-                self._ready = False
+            self._ready = await self.check() and time.monotonic() > self._unwritable_until
             self._checked = time.monotonic()
             return self._ready
+
+    async def check(self) -> bool:
+        try:
+            async with asyncio.timeout(2), self._database.read() as connection:
+                await connection.execute(text("SELECT 1 FROM accounts WHERE 1 = 0"))
+                problems = await clock_problems(connection)
+        except Exception:  # any error means: not ready
+            return False
+        for problem in () if self._clock_is_off else problems:
+            log.error(problem)
+        self._clock_is_off = bool(problems)
+        return True
+
+
+async def clock_problems(connection: AsyncConnection) -> list[str]:
+    """A clock that differs from PostgreSQL's; SQLite has none of its own."""
+    if connection.dialect.name == "sqlite":
+        return []
+    theirs: datetime = await connection.scalar(text("SELECT clock_timestamp()"))
+    seconds = (datetime.now(UTC) - theirs).total_seconds()
+    return [CLOCK.format(seconds)] if abs(seconds) > CLOCK_SECONDS else []
 
 
 @router.get("/live")
