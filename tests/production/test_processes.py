@@ -23,12 +23,15 @@ pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow, pytest
 Seen = Callable[[str], None]
 
 
-def kill_workers(production: Production, times: int) -> None:
+def kill_workers(production: Production, times: int, *, hanging: bool = False) -> None:
     """SIGKILL for one worker after the other, each when the one before was replaced."""
     for one in [one for one, _ in zip(cycle(production.instances), range(times), strict=False)]:
-        started = len(one.events("sys_startup"))
-        send_signal(one.workers()[0], signal.SIGKILL)
-        until(lambda one=one, started=started: len(one.events("sys_startup")) > started)
+        worker, started = one.workers()[0], len(one.events("sys_startup"))
+        if hanging:
+            send_signal(worker, signal.SIGSTOP)
+            time.sleep(2)  # the parent asks it for a sign of life, and waits
+        send_signal(worker, signal.SIGKILL)
+        until(lambda one=one, started=started: len(one.events("sys_startup")) > started, 40)
 
 
 def test_worker_killed_during_writes(production: Production, seen: Seen) -> None:
@@ -85,7 +88,7 @@ def persistent(call: Callable[[], requests.Response]) -> requests.Response:
 
 
 def test_worker_killed_during_refresh(production: Production, seen: Seen) -> None:
-    """A worker is killed (SIGKILL) during refreshes, five times.
+    """A worker hangs (SIGSTOP) and is killed (SIGKILL) during refreshes, five times.
 
     A refresh token that was received always works. Where the response was lost, the client may have to log in again.
     """
@@ -93,7 +96,7 @@ def test_worker_killed_during_refresh(production: Production, seen: Seen) -> Non
     with ThreadPoolExecutor(4) as pool:
         running = [pool.submit(person.run, ended) for person in people]
         try:
-            kill_workers(production, 5)
+            kill_workers(production, 5, hanging=True)
         finally:
             ended.set()
     for one in running:
