@@ -18,7 +18,6 @@ import pytest
 import requests
 
 from tests.rendering import Project, Template, outside
-from tests.test_deploy import lay_out_nginx
 from tests.test_postgres import postgres_programs
 from tests.test_real_server import free_port
 from tests.variants import ALL
@@ -89,42 +88,106 @@ def _copy(project: Project, folder: Path, *names: str) -> None:
 
 @dataclass
 class Machine:
+    """One machine below a folder, set up by the commands of deploy/README.md; each port is a free one."""
+
     folder: Path
     project: Project
     image: Image
-    ports: tuple[int, int]  # of the two instances
-    edge: int
+    processes: ExitStack
+    ports: dict[str, int]
 
     @property
     def address(self) -> str:
-        return f"https://localhost:{self.edge}"
+        return f"https://localhost:{self.ports['443']}"
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         """Over TLS; the certificate signs itself."""
-        certificate = str(self.folder / "nginx/tls.crt")
+        certificate = str(self.folder / "etc/demo-service/tls/tls.crt")
         return requests.request(method, f"{self.address}{path}", timeout=30, verify=certificate, **options)
 
     def secret(self, name: str) -> str:
-        return (self.folder / "secrets" / name).read_text().strip()
+        return (self.folder / "etc/demo-service/secrets" / name).read_text().strip()
 
-    def psql(self, role: str, *options: str) -> subprocess.CompletedProcess[str]:
-        command = ["psql", self.secret(role), "--no-psqlrc", "--tuples-only", "--no-align", *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def variables(self, unit: str) -> dict[str, str]:
-        """What systemd passes to a unit: settings.env, and the lines of Environment= with the credentials' paths."""
-        names = ("demo-service-.service.d/hardening.conf", unit)
-        lines = self.project.read("deploy/settings.env").splitlines()
-        parts = [line for line in lines if line and not line.startswith("#")]
-        for text in (self.project.read(f"deploy/systemd/{name}") for name in names):
-            for name, source in re.findall(r"^LoadCredential=(\w+):.*/(\w+)$", text, re.MULTILINE):
-                text = text.replace(f"%d/{name}\n", f"{self.folder}/credentials/{source}\n")
-            parts += [part for line in re.findall(r"^Environment=(.*)$", text, re.MULTILINE) for part in line.split()]
-        return dict(part.split("=", 1) for part in parts) | {"TRUSTED_HOSTS": "localhost"}
+    def psql(self, role: str, statement: str) -> subprocess.CompletedProcess[str]:
+        options = ("--no-psqlrc", "--tuples-only", "--no-align", "--command", statement)
+        return subprocess.run(["psql", self.secret(role), *options], capture_output=True, text=True, check=False)
 
     def logged(self, word: str) -> list[str]:
-        lines = [line for file in self.folder.glob("api-*.log") for line in file.read_text().splitlines()]
+        lines = [line for file in self.folder.glob("*.log") for line in file.read_text().splitlines()]
         return [line for line in lines if word in line]
+
+    def here(self, text: str) -> str:
+        """A command or a file, with the folders and ports of this test."""
+        for name in ("etc", "run"):
+            text = re.sub(rf"(?<![\w/])/{name}/", f"{self.folder}/{name}/", text)
+        text = text.replace("/srv/demo-service/.venv", str(self.image.folder / ".venv"))
+        text = text.replace("/srv/demo-service", str(self.project.path))
+        return re.sub(r"\b(5432|6379|8001|8002|443)\b", lambda found: str(self.ports[found[1]]), text)
+
+    def set_up(self) -> None:
+        """Every command of the README in its order; this stands in for apt-get, uv and systemd."""
+        section = self.project.read("deploy/README.md").split("## Units on one machine\n")[1]
+        blocks = section.split("A new version:")[0].split("```console\n")[1:]
+        for command in (line for block in blocks for line in block.split("```")[0].splitlines()):
+            if command.startswith("systemctl "):
+                self.systemctl(*command.split()[1:])
+            elif not command.startswith(("apt-get ", "cd ", "UV_PYTHON_INSTALL_DIR=")):
+                variables = {"PGHOST": str(self.folder / "postgres"), "PGPORT": str(self.ports["5432"])}
+                environment = outside() | variables
+                subprocess.run(self.here(command), shell=True, cwd=self.project.path, env=environment, check=True)  # noqa: S602
+
+    def systemctl(self, word: str, *names: str) -> None:
+        if names == ("redis-server",):
+            settings = self.folder / "etc/redis/redis.conf"
+            settings.write_text(self.here(settings.read_text()))
+            self._start("redis", ["redis-server", str(settings)], user="redis", group="redis")
+        elif names == ("nginx",):
+            self._start_nginx()
+        for name in [] if word == "restart" else [one for one in names if not one.startswith("--")]:
+            if "-api@" in name:
+                port = str(self.ports[name.partition("@")[2]])
+                (command,), variables = self.unit("demo-service-api@.service")
+                program = self.image.as_user(**variables)
+                process = self._start(port, shlex.split(command.replace("%i", port)), **program)
+                _until_it_responds(f"http://127.0.0.1:{port}/health/ready", process)
+            else:
+                self.run_unit(name.removesuffix(".timer"))
+
+    def run_unit(self, name: str) -> None:
+        commands, variables = self.unit(f"{name}.service")
+        for command in commands:
+            done = self.image.run(*shlex.split(command), **variables)
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+
+    def unit(self, name: str) -> tuple[list[str], dict[str, str]]:
+        """Its commands and environment, as systemd makes them of the installed files, with its own credentials."""
+        units, credentials = self.folder / "etc/systemd/system", self.folder / "credentials" / name
+        texts = [(units / one).read_text() for one in (name, "demo-service-.service.d/hardening.conf")]
+        found = re.findall(r"^(\w+)=(.*)$", self.here("\n".join(texts).replace("%d", str(credentials))), re.MULTILINE)
+        for source in [value for key, value in found if key == "LoadCredential"]:
+            alias, _, path = source.partition(":")
+            credentials.mkdir(parents=True, exist_ok=True)
+            shutil.chown(shutil.copy(path, credentials / alias), USER, USER)
+        file = next(value for key, value in found if key == "EnvironmentFile")
+        lines = [line for line in Path(file).read_text().splitlines() if line and not line.startswith("#")]
+        lines += [part for key, value in found if key == "Environment" for part in value.split()]
+        variables = dict(line.split("=", 1) for line in lines) | {"CREDENTIALS_DIRECTORY": str(credentials)}
+        return [value for key, value in found if key == "ExecStart"], variables | {"TRUSTED_HOSTS": "localhost"}
+
+    def _start_nginx(self) -> None:
+        etc = self.folder / "etc/nginx"
+        for path in (etc / "site.conf", etc / "waf/server.conf"):
+            path.write_text(re.sub(r".*listen \[::\].*\n", "", self.here(path.read_text())))
+        text = (etc / "site.conf").read_text().replace("/var/log/nginx", str(self.folder))
+        (etc / "site.conf").write_text(text.replace("listen ", "listen 127.0.0.1:"))
+        options = f"daemon off; pid {self.folder}/nginx.pid;"
+        process = self._start("nginx", ["nginx", "-c", str(etc / "nginx.conf"), "-g", options])
+        certificate = str(self.folder / "etc/demo-service/tls/tls.crt")
+        _until_it_responds(f"{self.address}/health/ready", process, certificate)
+
+    def _start(self, name: str, command: list[str], **options: Any) -> "subprocess.Popen[str]":
+        log = self.processes.enter_context((self.folder / f"{name}.log").open("w"))
+        return self.processes.enter_context(_process(*command, stdout=log, stderr=log, **options))
 
 
 @contextmanager
@@ -175,9 +238,8 @@ def _until_it_responds(url: str, process: "subprocess.Popen[str]", verify: str |
 
 @pytest.fixture(scope="module")
 def machine(template: Template) -> Iterator[Machine]:
-    """PostgreSQL, Redis, two instances and nginx, set up as deploy/README.md says; ports and folders are free ones."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can run programs as another user")
+    if os.geteuid() != 0 or not Path("/usr/share/modsecurity-crs").is_dir():
+        pytest.skip("needs root and Debian's modsecurity-crs")
     folder = Path("/tmp") / f"machine-{os.getpid()}"  # noqa: S108  other users cannot enter pytest's folders
     (folder / "app").mkdir(mode=0o755, parents=True)
     folder.chmod(0o755)
@@ -186,67 +248,27 @@ def machine(template: Template) -> Iterator[Machine]:
         project = Project(folder / "project")
         shutil.copytree(template.render(**ALL).path, project.path)
         subprocess.run(["uv", "lock", "--quiet"], cwd=project.path, env=outside() | {"UV_PYTHON": PYTHON}, check=True)
+        (project.file("deploy/waf/app.conf")).touch()  # "COPY deploy/waf" has it from the first `manage waf` on
         image = build(project, folder / "app")
-        machine = Machine(folder, project, image, (free_port(), free_port()), free_port())
-        _start_data(stack, machine)
-        _migrate(machine)
-        _start_instances(stack, machine)
-        _start_edge(stack, machine)
+        ports = {name: free_port() for name in ("6379", "8001", "8002", "443")}
+        ports["5432"] = stack.enter_context(_postgres(folder))
+        _install(folder, project, image)
+        machine = Machine(folder, project, image, stack, ports)
+        machine.set_up()
         yield machine
 
 
-def _start_data(stack: ExitStack, machine: Machine) -> None:
-    folder, deploy = machine.folder, machine.project.file("deploy")
-    database, redis = stack.enter_context(_postgres(folder)), free_port()
-    servers = (f"127.0.0.1:{database}", f"127.0.0.1:{redis}")
-    subprocess.run(["sh", str(deploy / "secrets.sh"), str(folder / "secrets"), *servers], check=True)
-    roles = folder / "roles"  # what the superuser reads
-    roles.mkdir()
-    for name in ("database_password", "database_owner_password"):
-        shutil.copy(folder / "secrets" / name, roles)
-    shutil.copy(deploy / "postgresql/roles.sql", roles)
-    psql = ["psql", "--quiet", "--port", str(database), "--host", str(folder / "postgres")]
-    script = ["--set", f"secrets={roles}", "--file", str(roles / "roles.sql")]
-    subprocess.run(["runuser", "-u", "postgres", "--", *psql, *script], check=True, stdout=subprocess.DEVNULL)
-    server = ["redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    users = ["--aclfile", str(folder / "secrets/users.acl")]
-    stack.enter_context(_process(*server, *users, stdout=subprocess.DEVNULL))
-    seen = folder / "credentials"  # systemd shows them to a unit alone
-    shutil.copytree(folder / "secrets", seen)
-    for path in (seen, *seen.iterdir()):
-        shutil.chown(path, USER, USER)
-
-
-def _migrate(machine: Machine) -> None:
-    done = machine.image.run("manage", "migrate", **machine.variables("demo-service-migrate.service"))
-    assert done.returncode == 0, done.stderr
-    grants = machine.project.file("deploy/postgresql/grants.sql")
-    done = machine.psql("migration_database_url", "--file", str(grants))
-    assert done.returncode == 0, done.stderr
-
-
-def _start_instances(stack: ExitStack, machine: Machine) -> None:
-    unit = "demo-service-api@.service"
-    start = re.findall(r"^ExecStart=(.*)$", machine.project.read(f"deploy/systemd/{unit}"), re.MULTILINE)[0]
-    program = machine.image.as_user(**machine.variables(unit))
-    for port in machine.ports:
-        command = start.replace("/srv/demo-service", str(machine.image.folder)).replace("%i", str(port)).split()
-        log = stack.enter_context((machine.folder / f"api-{port}.log").open("w"))
-        process = stack.enter_context(_process(*command, stdout=log, stderr=log, **program))
-        _until_it_responds(f"http://127.0.0.1:{port}/health/ready", process)
-
-
-def _start_edge(stack: ExitStack, machine: Machine) -> None:
-    folder = machine.folder / "nginx"
-    lay_out_nginx(machine.project.file("deploy"), folder, "machine.conf")
-    site = re.sub(r".*listen \[::\].*\n", "", (folder / "site.conf").read_text())
-    places = {"8001": machine.ports[0], "8002": machine.ports[1], "listen 443": f"listen 127.0.0.1:{machine.edge}"}
-    for old, new in places.items():
-        site = site.replace(old, str(new))
-    (folder / "site.conf").write_text(site)
-    options = f"daemon off; pid {folder}/pid;"
-    process = stack.enter_context(_process("nginx", "-c", str(folder / "nginx.conf"), "-g", options))
-    _until_it_responds(f"{machine.address}/health/ready", process, str(folder / "tls.crt"))
+def _install(folder: Path, project: Project, image: Image) -> None:
+    """What apt-get leaves in /etc, and the rules that `manage waf` writes."""
+    for name in ("etc/nginx", "etc/redis", "etc/systemd/system", "etc/modsecurity", "run"):
+        (folder / name).mkdir(parents=True)
+    for name in ("mime.types", "unicode.mapping"):
+        shutil.copy(f"/etc/nginx/{name}", folder / "etc/nginx")
+    (folder / "etc/nginx/modules-enabled").symlink_to("/etc/nginx/modules-enabled")
+    shutil.copytree("/etc/modsecurity/crs", folder / "etc/modsecurity/crs")
+    (folder / "etc/redis/redis.conf").write_text('port 6379\nbind 127.0.0.1\nsave ""\n')
+    program = [str(image.folder / ".venv/bin/python"), "-m", "app.manage", "waf"]
+    subprocess.run(program, cwd=project.path, env=outside(), check=True, stdout=subprocess.DEVNULL)
 
 
 def test_nothing_of_the_image_can_be_written_by_its_user(machine: Machine) -> None:
@@ -261,7 +283,7 @@ def test_nothing_of_the_image_can_be_written_by_its_user(machine: Machine) -> No
 
 def test_the_health_check_of_the_image_succeeds_and_fails(machine: Machine) -> None:
     assert machine.image.command[:2] == ["manage", "serve"]
-    port = str(machine.ports[0])
+    port = str(machine.ports["8001"])
 
     assert machine.image.run(*[part.replace("8000", port) for part in machine.image.health]).returncode == 0
     assert machine.image.run(*[part.replace("8000", str(free_port())) for part in machine.image.health]).returncode != 0
@@ -280,22 +302,19 @@ def test_the_services_role_cannot_change_the_schema_or_the_audit_log(machine: Ma
         "CREATE ROLE mine",
     ]
     for statement in refused:
-        said = machine.psql("database_url", "--command", statement)
+        said = machine.psql("database_url", statement)
         assert said.returncode != 0, statement
         assert re.search("permission denied|must be owner", said.stderr), said.stderr
-    assert machine.psql("database_url", "--command", "SELECT count(*) FROM audit_events").returncode == 0
-    assert machine.psql("database_url", "--command", "SHOW statement_timeout").stdout == "5s\n"
+    assert machine.psql("database_url", "SELECT count(*) FROM audit_events").returncode == 0
+    assert machine.psql("database_url", "SHOW statement_timeout").stdout == "5s\n"
 
 
 def test_tables_of_later_migrations_are_the_services_too(machine: Machine) -> None:
-    assert (
-        machine.psql("migration_database_url", "--command", "CREATE TABLE later (id serial PRIMARY KEY)").returncode
-        == 0
-    )
+    assert machine.psql("migration_database_url", "CREATE TABLE later (id serial PRIMARY KEY)").returncode == 0
 
-    assert machine.psql("database_url", "--command", "INSERT INTO later DEFAULT VALUES").returncode == 0
-    assert machine.psql("database_url", "--command", "DROP TABLE later").returncode != 0
-    assert machine.psql("migration_database_url", "--command", "DROP TABLE later").returncode == 0
+    assert machine.psql("database_url", "INSERT INTO later DEFAULT VALUES").returncode == 0
+    assert machine.psql("database_url", "DROP TABLE later").returncode != 0
+    assert machine.psql("migration_database_url", "DROP TABLE later").returncode == 0
 
 
 def test_the_services_user_of_redis_counts_and_does_nothing_else(machine: Machine) -> None:
@@ -328,16 +347,18 @@ def test_forged_headers_neither_escape_the_login_throttle_nor_reach_the_log(mach
     assert machine.logged("203.0.113.") == []
 
 
-def test_the_audit_jobs_of_the_units_run(machine: Machine) -> None:
-    for job in ("prune", "verify"):
-        variables = machine.variables(f"audit/demo-service-audit-{job}.service")
-        done = machine.image.run("manage", "audit", job, **variables)
-        assert done.returncode == 0, done.stderr
+def test_the_firewall_stands_in_front(machine: Machine) -> None:
+    attack = machine.request("GET", "/notes", params={"after": "1' UNION SELECT password FROM accounts --"})
+
+    assert attack.status_code in (400, 403)
+    assert attack.headers["Content-Type"] == "application/problem+json"
+    assert machine.logged("UNION SELECT") == []
 
 
 def test_a_refused_configuration_ends_with_the_code_that_the_unit_does_not_restart(machine: Machine) -> None:
-    variables = machine.variables("demo-service-api@.service") | {"DEBUG": "true"}
-    done = machine.image.run("manage", "serve", "--port", str(free_port()), "--workers", "2", **variables)
+    _, variables = machine.unit("demo-service-api@.service")
+    command = ("manage", "serve", "--port", str(free_port()), "--workers", "2")
+    done = machine.image.run(*command, **variables | {"DEBUG": "true"})
 
     assert done.returncode == 78
     assert "DEBUG: must be off in production" in done.stderr
