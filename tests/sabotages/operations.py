@@ -7,7 +7,7 @@ SABOTAGES = [
     Sabotage(
         "operations/waf", "operations/test_waf_rules", "if lists > 1 or (lists", "if lists > 1 or False and (lists"
     ),
-    Sabotage("operations/waf", "operations/test_waf_rules", "if written.get(name) != text]", "if name not in written]"),
+    Sabotage("operations/waf", "operations/test_waf_rules", "if written.get(name, text) != text]", "if False]"),
     Sabotage("operations/start_up", "operations/test_waf_rules", "and waf not in path.read_text()", "and not waf"),
     Sabotage("operations/doctor", "operations/test_project", "if not REACHABLE.match(address):", "if False:"),
     Sabotage("operations/start_up", "operations/test_start_up_hints", "() if in_production() else _conflicts()", "()"),

@@ -194,10 +194,9 @@ def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class FreeText:
-    """Marks prose: `Annotated[str, Field(max_length=10_000), FreeText()]`. The web application firewall skips it.
+    """Prose, which the web application firewall skips: `Annotated[str, Field(max_length=10_000), FreeText()]`.
 
-    Code, markup and prose look like attacks to its rules. Nothing but your code protects such a text: bind it in SQL,
-    escape it in HTML, and run no part of it.
+    Nothing but your code protects it: bind it in SQL, escape it in HTML, and run no part of it.
     """
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

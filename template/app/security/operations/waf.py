@@ -1,8 +1,7 @@
 """`manage waf`: rules for ModSecurity and the OWASP Core Rule Set (CRS), generated from the routes.
 
-Paths, methods, media types and sizes come from the policies of the routes, names of arguments from the OpenAPI
-document. Two kinds of arguments are exempt from CRS, which would block many of them: secrets (`SecretStr`, `writeOnly`
-in the document) and prose that is declared as `FreeText()`.
+Two kinds of arguments are exempt from CRS, which blocks many of them: secrets (`SecretStr`, `writeOnly` in the OpenAPI
+document) and prose that is declared as `FreeText()`.
 """
 
 import hashlib
@@ -13,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from app.security.access.policy import WEBSOCKET, Policies, Policy
 from app.security.admission.request_body import FREE_TEXT
@@ -25,16 +23,10 @@ from app.security.operations.terminal import fail
 
 RULES, COMMAND, NAMES = "deploy/waf/app.conf", "manage waf", "manage waf --names"
 HEADER = "# Written by `{}` from the routes of the app. Change nothing here: run it again."
-SERVER = """{header}
-modsecurity on;
-modsecurity_rules_file /etc/modsecurity.d/modsecurity.conf;
-client_max_body_size {largest};
-proxy_set_header X-WAF-Rules {version};
-"""
+SWITCHED_ON = "modsecurity on;\nmodsecurity_rules_file /etc/modsecurity.d/modsecurity.conf;"
 FIRST_ID = 10_000  # ids below 100,000 are for local use (ModSecurity's manual, "id")
 ANY, FOUND = ".*", "APP_OPERATION_FOUND"
 LIST_ITEMS = 50  # exemptions name each item of a list, since their targets cannot be patterns
-CONTINUED = ",\\\n        "
 MARKS = (FREE_TEXT, "writeOnly")
 Schema = dict[str, Any]
 
@@ -45,10 +37,9 @@ class Operation:
 
     method: str
     policy: Policy
-    pattern: str
     max_bytes: int
     query: set[str] = field(default_factory=set)
-    body: set[str] = field(default_factory=set)
+    body: set[str] = field(default_factory=lambda: {ANY})
     exempt: list[str] = field(default_factory=list)
 
 
@@ -59,24 +50,22 @@ def operations(app: FastAPI) -> Iterator[Operation]:
         # The API documents are served in development alone, where no firewall stands.
         if policy.path == api_docs.ASSETS or getattr(policy.endpoint, "__module__", "") == api_docs.__name__:
             continue
-        pattern = rf"^(?:{policy.pattern})\z".replace('"', r"\x22")
         sizes = policy.limits.get("max_bytes", usual), policy.limits.get("max_body_size")
         documented = document["paths"].get(re.sub(r"{(\w+):\w+}", r"{\1}", policy.path), {})
         for method in sorted(policy.methods or {"[A-Z]+"}):
-            operation = Operation("GET" if method == WEBSOCKET else method, policy, pattern, min(filter(None, sizes)))
-            _add_arguments(operation, documented.get(method.lower()), document)
+            operation = Operation("GET" if method == WEBSOCKET else method, policy, min(filter(None, sizes)))
+            if method.lower() in documented:
+                _add_arguments(operation, documented[method.lower()], document)
             yield operation
 
 
-def _add_arguments(operation: Operation, documented: Schema | None, document: Schema) -> None:
-    if documented is None:
-        operation.body = {ANY}
-        return
+def _add_arguments(operation: Operation, documented: Schema, document: Schema) -> None:
     parameters = [one for one in documented.get("parameters", ()) if one["in"] == "query"]
     operation.query = {re.escape(one["name"]) for one in parameters}
     found = [argument for one in parameters for argument in _arguments(one["schema"], document, one["name"])]
     for media_type, content in documented.get("requestBody", {}).get("content", {}).items():
         found += _arguments(content["schema"], document, "json" if media_type.endswith("json") else "")
+    operation.body = set()
     for name, schema, items in found:
         operation.body.add(re.sub(r"\\\*.*", ANY, re.escape(name).replace(r"array_\*", r"array_\d+")))
         if any(schema.get(mark) for mark in MARKS):
@@ -101,7 +90,7 @@ def _arguments(
     for part in (part for kind in ("anyOf", "oneOf", "allOf") for part in schema.get(kind, ())):
         yield from _arguments(part | marks, document, name, items, inside)
     if "items" in schema:
-        item = f"{name}.array_*" if name.startswith("json") else name  # in forms and queries all have one name
+        item = f"{name}.array_*" if name.partition(".")[0] == "json" else name  # in forms and queries all have one name
         yield from _arguments(schema["items"], document, item, schema.get("maxItems", 0), inside)
     members = {**schema.get("properties", {})}
     if schema.get("type") == "object" and (others := schema.get("additionalProperties", True)):
@@ -124,56 +113,50 @@ def render(app: FastAPI, *, names: bool) -> dict[str, str]:
     """The files by their paths; with `names`, undocumented names of arguments are refused, too. Raises: ValueError."""
     known = list(operations(app))
     largest = max(operation.max_bytes for operation in known)
-    preflight = any(isinstance(one.cls, type) and issubclass(one.cls, CORSMiddleware) for one in app.user_middleware)
-    methods = {"HEAD", *["OPTIONS"] * preflight, *(one.method for one in known if one.method.isalpha())}
-    lines = [HEADER.format(NAMES if names else COMMAND)]
-    lines += [f"{limit} {largest}" for limit in ("SecRequestBodyLimit", "SecRequestBodyNoFilesLimit")]
+    methods = {"HEAD", *(one.method for one in known if one.method.isalpha())}
+    methods |= {"OPTIONS"} if "cors_origins" in app.state else set()  # a preflight
     variables = f"setvar:'tx.allowed_methods={' '.join(sorted(methods))}',setvar:tx.max_bytes={largest}"
-    lines.append(f'SecAction "id:{FIRST_ID},phase:1,t:none,pass,nolog,{variables}"')
-    lines += [_rule(operation, FIRST_ID + 10 * number) for number, operation in enumerate(known, 1)]
-    lines += [f"SecMarker {FOUND}", ""]
-    closed = [one for one in enumerate(known, 1) if names and ANY not in one[1].body]
-    lines += [rule for number, operation in closed for rule in _names(operation, FIRST_ID + 10 * number)]
+    lines = [
+        HEADER.format(NAMES if names else COMMAND),
+        *(f"{limit} {largest}" for limit in ("SecRequestBodyLimit", "SecRequestBodyNoFilesLimit")),
+        f'SecAction "id:{FIRST_ID},phase:1,t:none,pass,nolog,{variables}"',
+        *(rule for place, one in enumerate(known, 1) for rule in _rules(one, FIRST_ID + 10 * place, names=names)),
+        f"SecMarker {FOUND}\n",
+    ]
     rules = "\n".join(lines)
-    version = hashlib.sha256(rules.encode()).hexdigest()[:16]
-    server = SERVER.format(header=HEADER.format(COMMAND), largest=largest, version=version)
-    return {RULES: rules, WAF_SERVER: server}
+    version = f"proxy_set_header X-WAF-Rules {hashlib.sha256(rules.encode()).hexdigest()[:16]};"
+    server = (HEADER.format(COMMAND), SWITCHED_ON, f"client_max_body_size {largest};", version, "")
+    return {RULES: rules, WAF_SERVER: "\n".join(server)}
 
 
-def _rule(operation: Operation, number: int) -> str:
+def _rules(operation: Operation, number: int, *, names: bool) -> Iterator[str]:
     """The first operation that matches decides, as in routing. A path that matches alone is one of another method."""
     # REQUEST_BODY holds every argument again, under no name; CRS sees the others under theirs.
     targets = [*(f"ARGS:{name}" for name in operation.exempt), *(["REQUEST_BODY"] if operation.exempt else [])]
     types = " ".join(f"|{media_type}|" for media_type in operation.policy.media_types)
-    actions = [
-        f"t:none,setvar:tx.operation={number},setvar:tx.max_bytes={operation.max_bytes}",
-        f"setvar:'tx.allowed_request_content_type={types}'",
-        *(f"ctl:ruleRemoveTargetByTag=OWASP_CRS;{target}" for target in targets),
-    ]
-    method = operation.method.replace("GET", "GET|HEAD")
+    actions = [f"t:none,setvar:tx.operation={number},setvar:tx.max_bytes={operation.max_bytes}"]
+    actions += [f"setvar:'tx.allowed_request_content_type={types}'"]
+    actions += [f"ctl:ruleRemoveTargetByTag=OWASP_CRS;{target}" for target in targets]
+    method, done = operation.method.replace("GET", "GET|HEAD"), ",\\\n        ".join(actions)
+    path = rf"^(?:{operation.policy.pattern})\z".replace('"', r"\x22")
     chained = f"id:{number},phase:1,t:none,pass,nolog,skipAfter:{FOUND},setvar:tx.path=1,chain"
-    return (
-        f"\n# {operation.method} {operation.policy.path}\n"
-        f'SecRule REQUEST_FILENAME "@rx {operation.pattern}" "{chained}"\n'
-        f'    SecRule REQUEST_METHOD "@rx ^(?:{method})$" "{CONTINUED.join(actions)}"'
-    )
-
-
-def _names(operation: Operation, number: int) -> Iterator[str]:
+    yield f"\n# {operation.method} {operation.policy.path}"
+    yield f'SecRule REQUEST_FILENAME "@rx {path}" "{chained}"'
+    yield f'    SecRule REQUEST_METHOD "@rx ^(?:{method})$" "{done}"'
+    if not names or ANY in operation.body:
+        return
     # The engine has members of JSON in ARGS_NAMES alone, not in ARGS_POST_NAMES.
     allowed = {"query": ("ARGS_GET_NAMES", operation.query), "body": ("ARGS_NAMES", operation.query | operation.body)}
-    for offset, (what, (variable, names)) in enumerate(allowed.items(), 1):
+    for offset, (what, (variable, known)) in enumerate(allowed.items(), 1):
         yield f'SecRule TX:operation "@eq {number}" "id:{number + offset},phase:2,t:none,pass,nolog,chain"'
-        yield rf'    SecRule {variable} "!@rx ^(?:{"|".join(sorted(names))})\z" "t:none,setvar:tx.unknown_{what}=1"'
+        yield rf'    SecRule {variable} "!@rx ^(?:{"|".join(sorted(known))})\z" "t:none,setvar:tx.unknown_{what}=1"'
 
 
 def stale(app: FastAPI) -> list[str]:
     """The generated files that are not those of this app. None before the first: without them nginx does not start."""
     written = {name: (ROOT / name).read_text() for name in (RULES, WAF_SERVER) if (ROOT / name).is_file()}
-    if RULES not in written:
-        return []
-    files = render(app, names=written[RULES].startswith(HEADER.format(NAMES)))
-    return [name for name, text in files.items() if written.get(name) != text]
+    names = written.get(RULES, "").startswith(HEADER.format(NAMES))
+    return [name for name, text in render(app, names=names).items() if written.get(name, text) != text]
 
 
 def add_command(cli: typer.Typer, load: Callable[[], FastAPI]) -> None:
