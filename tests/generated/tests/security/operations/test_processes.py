@@ -60,11 +60,12 @@ def test_doctor_says_what_breaks_the_app(copy: Copy, code: str, problem: str) ->
 
     result = copy.run("app.manage", "doctor", "--json")
 
-    problems = json.loads(result.stdout)["problems"]
+    report = json.loads(result.stdout)
+    problems = report["problems"]
     assert (result.returncode, result.stderr) == (1, "")
     assert problem in problems
     assert [other for other in problems if other.startswith("MAX_URL_BYTES: ")]
-    assert [other for other in problems if other.endswith("run `uv run manage migrate`")]
+    assert [hint for hint in report["hints"] if hint.endswith("`uv run manage migrate`")]
 
 
 def test_the_conflict_check_runs_with_any_python_and_nothing_installed(copy: Copy) -> None:

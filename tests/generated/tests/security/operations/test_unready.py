@@ -1,4 +1,4 @@
-"""Readiness and the log name a database that cannot write, and a clock that is off."""
+"""Readiness and the log while the server stops, the database cannot write, or a clock is off."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -55,6 +55,18 @@ def test_a_database_that_cannot_write_is_named_and_not_ready_for_a_while(
     assert len([one for one in caplog.messages if "its disk is full" in one]) == 1
     asyncio.run(asyncio.sleep(1.1))
     assert client.get("/health/ready").status_code == 200
+
+
+def test_while_it_drains_it_is_not_ready_and_serves_each_connection_once(make_client: MakeClient) -> None:
+    client = make_client()
+    before = client.get("/health/live")
+    client.app.state.readiness.draining = True  # type: ignore[attr-defined]
+
+    ready, live = client.get("/health/ready"), client.get("/health/live")
+
+    assert "connection" not in before.headers
+    assert (ready.status_code, ready.headers["connection"]) == (503, "close")
+    assert (live.status_code, live.headers["connection"]) == (200, "close")
 
 
 class ServerWithAClock:
