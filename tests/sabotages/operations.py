@@ -9,6 +9,7 @@ SABOTAGES = [
     ),
     Sabotage("operations/waf", "operations/test_waf_rules", "if written.get(name, text) != text]", "if False]"),
     Sabotage("operations/start_up", "operations/test_waf_rules", "and waf not in path.read_text()", "and not waf"),
+    Sabotage("operations/serve", "operations/test_unready", "    signal.signal(signal.SIGTERM, drain)\n", ""),
     Sabotage("operations/start_up", "operations/test_unready", "if self.draining:", "if False:"),
     Sabotage("operations/start_up", "operations/test_unready", "if UNWRITABLE.match(code):", "if False:"),
     Sabotage("operations/start_up", "operations/test_unready", "if abs(seconds) > CLOCK_SECONDS", "if False"),

@@ -1,6 +1,8 @@
 """Readiness and the log while the server stops, the database cannot write, or a clock is off."""
 
 import asyncio
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -11,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import DbSession
 from app.security.access.identity import public
-from app.security.operations import start_up
+from app.security.access.policy import hooks_of
+from app.security.operations import serve, start_up
 from tests.security.build_app import assemble
 from tests.security.fixtures import POSTGRES, MakeClient
 
@@ -67,6 +70,28 @@ def test_while_it_drains_it_is_not_ready_and_serves_each_connection_once(make_cl
     assert "connection" not in before.headers
     assert (ready.status_code, ready.headers["connection"]) == (503, "close")
     assert (live.status_code, live.headers["connection"]) == (200, "close")
+
+
+def test_sigterm_reaches_the_server_after_the_drain(make_client: MakeClient) -> None:
+    app = make_client(production=True, SHUTDOWN_DRAIN_SECONDS="0.5").app
+    stopped: list[int] = []
+
+    async def stop() -> list[tuple[bool, int]]:
+        for hook in hooks_of(app).at_start:  # type: ignore[arg-type]
+            if hook.__module__ == serve.__name__:
+                await hook(app)  # type: ignore[arg-type]
+        seen = []
+        for pause in (0.1, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(pause)
+            seen.append((app.state.readiness.draining, len(stopped)))  # type: ignore[attr-defined]
+        return seen
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    try:
+        assert asyncio.run(stop()) == [(True, 0), (True, 1)]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class ServerWithAClock:
