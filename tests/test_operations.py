@@ -1,0 +1,402 @@
+"""The pages of docs/operations: every command block is run, in order, on a machine as deploy/README.md sets it up.
+
+The machine has PostgreSQL, Redis and two instances. Paths, ports and `systemctl` are stand-ins: each block is run as it
+is, with other folders and ports in it.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import requests
+
+from tests.rendering import ROOT, Project, Template, outside
+from tests.test_machine import Image, Machine, _start_data
+from tests.test_real_server import PRODUCTION, free_port, served
+from tests.variants import ALL
+
+PAGES = ROOT / "docs/operations"
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ALICE, PASSWORD = "alice@example.com", "correct staple 7 battery horse"
+HOST = {"Host": "api.example.com", "X-Forwarded-Proto": "https"}
+
+
+def blocks(page: str) -> list[str]:
+    return BLOCK.findall((PAGES / page).read_text())
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in PAGES.glob("*.md")))
+def test_the_commands_of_a_page_are_shell(page: str) -> None:
+    for block in blocks(page):
+        subprocess.run(["bash", "-n", "-c", block], check=True)
+
+
+def test_the_index_names_every_page() -> None:
+    index = (PAGES / "README.md").read_text()
+
+    assert [path.name for path in PAGES.glob("*.md") if f"({path.name})" not in index] == ["README.md"]
+
+
+# Alerts
+
+
+QUERIES = dict(
+    re.findall(r"^### (.+)\n(?:.*\n)*?```console\n(.*?)^```$", (PAGES / "alerts.md").read_text(), re.M | re.S)
+)
+
+
+def answers(log: str, folder: Path) -> dict[str, str]:
+    """What each query prints for a log, as its page has it."""
+    (folder / "log").write_text(log)
+    program = folder / "journalctl"
+    program.write_text(f"#!/bin/sh\ncat {folder}/log\n")
+    program.chmod(0o755)
+    variables = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    first = blocks("alerts.md")[0]
+    found = {}
+    for name, query in QUERIES.items():
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", first + query], env=variables, capture_output=True, text=True
+        )
+        assert done.stderr == "", (name, done.stderr)
+        found[name] = done.stdout
+    return found
+
+
+FAILING = """
+import time
+
+from fastapi import APIRouter, Depends
+
+from app.security.identity import Caller, public, require_scope
+
+router = APIRouter()
+
+
+@router.get("/failing", dependencies=[public])
+async def failing() -> None:
+    raise RuntimeError("the recipe is in the cellar")
+
+
+@router.get("/slow", dependencies=[public])
+def slow() -> None:
+    time.sleep(1.1)
+"""
+CREATE = f"printf '{PASSWORD}\n{PASSWORD}\n' | python -m app.manage users create {ALICE} --role user"
+# Of other processes, or of keys that are months old.
+ELSEWHERE = [
+    {"event": "audit_verified", "outcome": "failure"},
+    {"event": "api_key_expired_use", "actor": "a", "subject": "k"},
+    {"event": "authz_change", "actor": "a", "subject": "b"},
+    {"event": "log", "level": "warning", "message": "Redis is unavailable"},
+    *[{"event": "sys_startup"}] * 21,
+]
+
+
+class Client(requests.Session):
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.address = address
+        self.headers["X-Forwarded-Proto"] = "https"
+
+    def ask(self, method: str, path: str, token: str = "", **options: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.request(method, f"{self.address}{path}", timeout=30, headers=headers, **options)
+
+    def log_in(self, password: str = PASSWORD, name: str = ALICE) -> requests.Response:
+        return self.ask("POST", "/auth/token", data={"grant_type": "password", "username": name, "password": password})
+
+    def refresh(self, token: str) -> requests.Response:
+        return self.ask("POST", "/auth/token", data={"grant_type": "refresh_token", "refresh_token": token})
+
+
+def _work(client: Client) -> str:
+    """What happens on a quiet day. Returns the refresh token of the session."""
+    tokens = client.log_in().json()
+    assert [client.ask("GET", "/notes", tokens["access_token"]).status_code for _ in range(3)] == [200] * 3
+    assert client.ask("GET", "/notes").status_code == 401
+    return str(tokens["refresh_token"])
+
+
+def _attack(client: Client, refresh: str) -> None:
+    tokens = client.refresh(refresh).json()
+    for path in ("/users", "/audit-events", f"/users/{uuid4()}"):
+        assert client.ask("GET", path, tokens["access_token"]).status_code == 403
+    for _ in range(5):
+        assert client.refresh(refresh).status_code == 400
+    for number in range(12):
+        client.log_in("a wrong password", f"nobody{number}@example.com")
+        assert client.ask("GET", "/failing").status_code == 500
+    client.ask("GET", "/slow")
+    while client.ask("GET", "/nowhere").status_code != 429:
+        pass
+
+
+@pytest.mark.server
+def test_each_alert_finds_what_it_is_for_in_a_real_log_and_nothing_on_a_quiet_day(
+    project: Callable[..., Project], tmp_path: Path
+) -> None:
+    if not shutil.which("jq"):
+        pytest.skip("jq is not installed (apt-get install jq)")
+    service = project(**ALL)
+    service.write("app/api/failing.py", FAILING)
+    service.replace("app/main.py", "from app.api import ", "from app.api import failing, ")
+    service.replace("app/main.py", "    # Your routers", "    app.include_router(failing.router)\n    # Your routers")
+    variables = PRODUCTION | {"DATABASE_URL": f"sqlite:///{tmp_path}/app.sqlite3", "RATE_LIMIT": "60/minute"}
+    service.must("python", "-m", "app.manage", "migrate", **variables)
+    service.must("sh", "-c", CREATE, **variables)
+    with served(service, "python", "-m", "app.manage", "serve", **variables) as address:
+        client = Client(address)
+        refresh = _work(client)
+        quiet = answers(service.read("server.log"), tmp_path)
+        _attack(client, refresh)
+    log = service.read("server.log")
+    lines = "".join(f"{json.dumps(line)}\n" for line in ELSEWHERE)
+
+    assert {name: printed for name, printed in quiet.items() if printed} == {}
+    assert [name for name, printed in answers(log + lines, tmp_path).items() if not printed] == []
+
+
+# On a machine
+
+SYSTEMCTL = """\
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+here = Path(__file__).parent
+program = json.loads((here / "programs.json").read_text())
+for unit in sys.argv[2:]:
+    pid = here / f"{unit}.pid"
+    if sys.argv[1] in ("stop", "restart") and pid.exists():
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+        status = Path(f"/proc/{pid.read_text()}/cmdline")
+        while status.exists() and status.read_bytes():  # empty: it ended, and its parent has not looked yet
+            time.sleep(0.05)
+        pid.unlink()
+    if sys.argv[1] in ("start", "restart"):
+        command, variables = program[unit]
+        log = (here / f"{unit}.log").open("a")
+        process = subprocess.Popen(
+            ["setsid", "--fork", "sh", "-c", 'echo $$ > "$0"; exec "$@"', pid, *command],
+            env=variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=program["folder"],
+        )
+        process.wait()
+        while not (pid.exists() and pid.read_text().endswith("\\n")):
+            time.sleep(0.01)
+        pid.write_text(pid.read_text().strip())
+"""
+
+
+@dataclass
+class Site:
+    """A machine whose `systemctl` restarts the processes of this test, and whose paths are in one folder."""
+
+    machine: Machine
+    programs: Path
+
+    def run(self, page: str, *, until: str = "", after: str = "") -> str:
+        """The blocks of README.md, and those of a page from and to a heading; what they print."""
+        text = (PAGES / page).read_text()
+        text = text[text.index(after) if after else 0 : text.index(until) if until else len(text)]
+        script = "\n".join([*blocks("README.md"), *BLOCK.findall(text)])
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self._moved(script)],
+            env=self._variables(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return done.stdout
+
+    def logs(self) -> str:
+        return "".join(path.read_text()[-2000:] for path in self.programs.glob("*.log"))
+
+    def manage(self, *command: str, text: str = "") -> str:
+        script = f"{blocks('README.md')[0]}\nmanage {' '.join(command)}"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self._moved(script)],
+            env=self._variables(),
+            input=text,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def client(self) -> Client:
+        made = Client(f"http://127.0.0.1:{self.machine.ports[0]}")
+        made.headers |= HOST
+        return made
+
+    def redis_port(self) -> str:
+        return re.findall(r":(\d+)/", self.machine.secret("rate_limit_storage_url"))[0]
+
+    def _variables(self) -> dict[str, str]:
+        port = re.findall(r":(\d+)/", self.machine.secret("database_url"))[0]
+        postgres = {"PGHOST": str(self.machine.folder / "postgres"), "PGPORT": port}
+        return outside() | postgres | {"PATH": f"{self.programs}:{os.environ['PATH']}"}
+
+    def _moved(self, script: str) -> str:
+        folder = self.machine.folder
+        places = {"/etc/demo-service": str(folder), "/srv/demo-service": str(self.machine.project.path)}
+        places |= {"/etc/redis/users.acl": str(folder / "secrets/users.acl"), "/run/": f"{folder}/run/"}
+        places |= {"/var/": f"{folder}/var/", "8001": str(self.machine.ports[0]), "8002": str(self.machine.ports[1])}
+        for old, new in places.items():
+            script = script.replace(old, new)
+        return script
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.fixture(scope="module")
+def site(runnable: Template) -> Iterator[Site]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can run programs as another user")
+    folder = Path("/tmp") / f"operations-{os.getpid()}"  # noqa: S108  other users cannot enter pytest's folders
+    programs = folder / "programs"
+    for path in (programs, folder / "run", folder / "var/backups"):
+        path.mkdir(mode=0o755, parents=True)
+    folder.chmod(0o755)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        project = runnable.copy_of(runnable.render(**ALL), folder / "project")
+        image = Image(folder, {}, [], [])
+        machine = Machine(folder, project, image, (free_port(), free_port()), free_port())
+        _start_data(stack, machine)
+        shutil.copy(project.file("deploy/settings.env"), folder)
+        made = Site(machine, programs)
+        stack.callback(_stop, made)
+        _set_up(made)
+        yield made
+
+
+def _set_up(site: Site) -> None:
+    machine, programs = site.machine, site.programs
+    assert machine.project.environment
+    python = str(machine.project.environment.path / "bin/python")
+    known = machine.project.environment.variables()
+    _program(programs / "manage", f'#!/bin/sh\nexec {python} -m app.manage "$@"\n')
+    _program(programs / "journalctl", f"#!/bin/sh\ncat {programs}/demo-service-api@*.log\n")
+    _program(programs / "systemctl", f"#!{sys.executable}\n{SYSTEMCTL}")
+    commands: dict[str, Any] = {"folder": str(machine.project.path)}
+    for port in machine.ports:
+        unit = machine.variables("demo-service-api@.service")
+        unit = {name: value.replace("/credentials/", "/secrets/") for name, value in unit.items()}
+        command = [python, "-m", "app.manage", "serve", "--port", str(port), "--workers", "1"]
+        commands[f"demo-service-api@{port}"] = command, known | unit | {"TRUSTED_HOSTS": "api.example.com"}
+    migrations = machine.variables("demo-service-migrate.service")
+    machine.project.must("python", "-m", "app.manage", "migrate", **migrations)
+    grants = machine.psql("migration_database_url", "--file", str(machine.project.file("deploy/postgresql/grants.sql")))
+    assert grants.returncode == 0, grants.stderr
+    redis = site.redis_port()
+    found = subprocess.run(
+        ["pgrep", "-f", f"redis-server 127.0.0.1:{redis}"], capture_output=True, text=True, check=True
+    )
+    (programs / "redis-server.pid").write_text(found.stdout.strip())
+    server = ["redis-server", "--port", redis, "--bind", "127.0.0.1", "--save", "", "--dir", str(machine.folder)]
+    commands["redis-server"] = [*server, "--aclfile", str(machine.folder / "secrets/users.acl")], known
+    (programs / "programs.json").write_text(json.dumps(commands))
+    site.run("README.md")
+    subprocess.run([programs / "systemctl", "start", *[name for name in commands if "@" in name]], check=True)
+
+
+def _stop(site: Site) -> None:
+    for path in site.programs.glob("*.pid"):
+        os.kill(int(path.read_text()), signal.SIGKILL)
+
+
+on_a_machine = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.postgres, pytest.mark.server]
+
+
+def marked(test: Any) -> Any:
+    for mark in on_a_machine:
+        test = mark(test)
+    return test
+
+
+class Caller(threading.Thread):
+    """Calls the service all the time, as nginx would: the other instance where one is not there."""
+
+    def __init__(self, site: Site, key: str) -> None:
+        super().__init__()
+        self.addresses = [f"http://127.0.0.1:{port}/notes" for port in site.machine.ports]
+        self.headers = HOST | {"X-API-Key": key}
+        self.statuses: list[int] = []
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.5):
+            for address in self.addresses:
+                try:
+                    self.statuses.append(requests.get(address, headers=self.headers, timeout=30).status_code)
+                except requests.ConnectionError:
+                    continue
+                break
+            self.addresses.reverse()
+
+    def __enter__(self) -> "Caller":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        self.join()
+
+
+@marked
+def test_the_first_page_gives_a_shell_in_which_manage_works(site: Site) -> None:
+    assert "No problem found." in site.run("README.md")
+
+
+@marked
+def test_every_secret_is_rotated_and_no_request_is_refused(site: Site) -> None:
+    site.manage(f"users create {ALICE} --role user", text=f"{PASSWORD}\n{PASSWORD}\n")
+    client = site.client()
+    tokens = client.log_in().json()
+    before = {path.name: path.read_text() for path in (site.machine.folder / "secrets").iterdir()}
+    key = site.manage("keys issue --account robot --scope notes:read").strip()
+
+    with Caller(site, key) as caller:
+        printed = site.run("secrets.md")
+
+    assert caller.statuses.count(200) == len(caller.statuses) > 20
+    assert "rows verify" in printed
+    changed = {name for name, text in before.items() if site.machine.secret(name) != text.strip()}
+    assert changed == {
+        "secret_key",
+        "audit_key",
+        "database_url",
+        "redis_password",
+        "rate_limit_storage_url",
+        "users.acl",
+    }
+    assert client.ask("GET", "/notes", tokens["access_token"]).status_code == 401
+    assert client.refresh(tokens["refresh_token"]).status_code == 200
+    old = subprocess.run(["psql", before["database_url"].strip(), "-c", ""], capture_output=True, text=True)
+    assert "not permitted to log in" in old.stderr
+    command = [
+        "redis-cli",
+        "-u",
+        before["rate_limit_storage_url"].strip(),
+        "--no-auth-warning",
+        "GET",
+        "demo-service:x",
+    ]
+    assert "WRONGPASS" in subprocess.run(command, capture_output=True, text=True).stderr
+    billing = (site.machine.folder / "run/billing-key").read_text().strip()
+    assert client.get(f"{client.address}/notes", headers={"X-API-Key": billing}).status_code == 200
