@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tests.variants import ALL
 PAGES = ROOT / "docs/operations"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ALICE, PASSWORD = "alice@example.com", "correct staple 7 battery horse"
+DEVELOPMENT = {"FASTAPI_ENV": "development"}
 HOST = {"Host": "api.example.com", "X-Forwarded-Proto": "https"}
 
 
@@ -237,7 +238,7 @@ class Site:
 
     def client(self) -> Client:
         made = Client(f"http://127.0.0.1:{self.machine.ports[0]}")
-        made.headers |= HOST
+        made.headers.update(HOST)
         return made
 
     def redis_port(self) -> str:
@@ -400,3 +401,60 @@ def test_every_secret_is_rotated_and_no_request_is_refused(site: Site) -> None:
     assert "WRONGPASS" in subprocess.run(command, capture_output=True, text=True).stderr
     billing = (site.machine.folder / "run/billing-key").read_text().strip()
     assert client.get(f"{client.address}/notes", headers={"X-API-Key": billing}).status_code == 200
+
+
+@marked
+def test_a_restored_backup_verifies_and_is_as_old_as_it_is(site: Site) -> None:
+    site.manage("users create bob@example.com --role user", text=f"{PASSWORD}\n{PASSWORD}\n")
+    client = site.client()
+    tokens = client.log_in(name="bob@example.com").json()
+    made = client.ask("POST", "/notes", tokens["access_token"], json={"title": "Before the backup"})
+    assert made.status_code == 201
+    site.machine.project.must(
+        "python", "-m", "app.manage", "migrate", DATABASE_URL="sqlite:///app.sqlite3", **DEVELOPMENT
+    )
+    site.run("backup.md", until="## Restore it")
+    newer = client.ask("POST", "/notes", tokens["access_token"], json={"title": "After it"})
+    assert newer.status_code == 201
+    site.manage("users create carol@example.com --role user", text=f"{PASSWORD}\n{PASSWORD}\n")
+    head = re.findall(r"The last one is (\S+)", site.manage("audit verify"))[0]
+
+    printed = site.run("backup.md", after="## Restore it")
+
+    assert "rows verify" in printed
+    assert "No problem found." in printed
+    assert client.refresh(tokens["refresh_token"]).status_code == 400  # ended
+    again = client.log_in(name="bob@example.com").json()
+    notes = client.ask("GET", "/notes", again["access_token"]).json()
+    assert [note["title"] for note in notes] == ["Before the backup"]
+    assert client.log_in(name="carol@example.com").status_code == 400
+    with pytest.raises(AssertionError, match="Row"):
+        site.manage(f"audit verify --head {head}")
+
+
+@marked
+def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
+    root, client = "root@example.com", site.client()
+    for name, role in ((ALICE, "user"), (root, "admin")):
+        with suppress(AssertionError):  # another test made it
+            site.manage(f"users create {name} --role {role}", text=f"{PASSWORD}\n{PASSWORD}\n")
+    key = site.manage("keys issue --account billing --scope notes:read").strip()
+    old = client.log_in().json()
+    other = client.log_in(name=root).json()
+
+    def with_key() -> int:
+        return client.get(f"{client.address}/notes", headers={"X-API-Key": key}).status_code
+
+    assert with_key() == 200
+    secret = site.machine.secret("secret_key")
+    printed = site.run("incidents.md")
+    time.sleep(6)  # AUTH_CACHE_SECONDS
+
+    assert with_key() == 401
+    assert client.log_in().status_code == 400
+    assert client.ask("GET", "/notes", old["access_token"]).status_code == 401
+    assert client.refresh(other["refresh_token"]).status_code == 400
+    assert site.machine.secret("secret_key") != secret
+    assert '"event":"authn_login_success"' in printed  # what Alice's account did
+    assert re.search(rf"^{root} +disabled +admin$", printed, re.MULTILINE)
+    assert re.search(r"^second@example.com +invited +admin$", printed, re.MULTILINE)
