@@ -225,7 +225,7 @@ class Site:
         return "".join(path.read_text()[-2000:] for path in self.programs.glob("*.log"))
 
     def manage(self, *command: str, text: str = "") -> str:
-        script = f"{blocks('README.md')[0]}\nmanage {' '.join(command)}"
+        script = blocks("README.md")[0].replace("manage doctor", f"manage {' '.join(command)}")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self._moved(script)],
             env=self._variables(),
@@ -299,7 +299,8 @@ def _set_up(site: Site) -> None:
         unit = machine.variables("demo-service-api@.service")
         unit = {name: value.replace("/credentials/", "/secrets/") for name, value in unit.items()}
         command = [python, "-m", "app.manage", "serve", "--port", str(port), "--workers", "1"]
-        commands[f"demo-service-api@{port}"] = command, known | unit | {"TRUSTED_HOSTS": "api.example.com"}
+        own = {"TRUSTED_HOSTS": "api.example.com", "SHUTDOWN_DRAIN_SECONDS": "1"}
+        commands[f"demo-service-api@{port}"] = command, known | unit | own
     migrations = machine.variables("demo-service-migrate.service")
     machine.project.must("python", "-m", "app.manage", "migrate", **migrations)
     grants = machine.psql("migration_database_url", "--file", str(machine.project.file("deploy/postgresql/grants.sql")))
