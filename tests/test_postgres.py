@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,19 +85,6 @@ def test_without_its_time_outs_and_keepalives_a_project_fails_its_tests(
     done = service.run(*command, TEST_DATABASE_URL=database)
 
     assert re.search(r"^5 failed", done.stdout, re.MULTILINE), done.stdout
-
-
-def test_five_migrations_at_once_all_succeed(project: Callable[..., Project], database: str) -> None:
-    service = project()
-
-    def migrate(_: int) -> int:
-        return service.run("python", "-m", "app.manage", "migrate", DATABASE_URL=database).returncode
-
-    with ThreadPoolExecutor(5) as pool:
-        assert list(pool.map(migrate, range(5))) == [0] * 5
-
-    service.must("alembic", "check", DATABASE_URL=database)
-    service.must("alembic", "current", "--check-heads", DATABASE_URL=database)
 
 
 def psql(address: str, statements: str) -> subprocess.CompletedProcess[str]:

@@ -83,7 +83,7 @@ class Server:
             self.wait_until_ready()
 
     def wait_until_ready(self) -> float:
-        return until(self.is_ready)
+        return until(self.is_ready, 180)
 
     def is_ready(self) -> bool:
         assert self.process

@@ -31,7 +31,7 @@ def kill_workers(production: Production, times: int, *, hanging: bool = False) -
             send_signal(worker, signal.SIGSTOP)
             time.sleep(2)  # the parent asks it for a sign of life, and waits
         send_signal(worker, signal.SIGKILL)
-        until(lambda one=one, started=started: len(one.events("sys_startup")) > started, 40)
+        until(lambda one=one, started=started: len(one.events("sys_startup")) > started, 55)
 
 
 def test_worker_killed_during_writes(production: Production, seen: Seen) -> None:
@@ -39,7 +39,7 @@ def test_worker_killed_during_writes(production: Production, seen: Seen) -> None
 
     A request in it is lost without a response, or answered by the other instance; the parent starts a new worker.
     """
-    with production.under_load(40) as load:
+    with production.under_load() as load:
         kill_workers(production, 9)
 
     # 404: a revocation that nginx repeated, since the first one was lost after its commit.
@@ -49,9 +49,12 @@ def test_worker_killed_during_writes(production: Production, seen: Seen) -> None
     seen(f"{broken} of {len(load.seen)} requests got 502; {production.check(load)}")
 
 
+REFRESHES_A_MINUTE = 25  # of the 30 that authentication/throttle.py allows an address
+
+
 @dataclass
 class Refreshing:
-    """A person whose client refreshes all the time."""
+    """A person whose client refreshes as often as it may."""
 
     client: Client
     refreshes: int = 0
@@ -60,7 +63,7 @@ class Refreshing:
 
     def run(self, ended: threading.Event) -> None:
         token = self.log_in()
-        while not ended.is_set():
+        while not ended.wait(60 / REFRESHES_A_MINUTE):
             done = self.client.refresh(token)
             if done.status_code == 502:
                 self.lost += 1
@@ -92,8 +95,8 @@ def test_worker_killed_during_refresh(production: Production, seen: Seen) -> Non
 
     A refresh token that was received always works. Where the response was lost, the client may have to log in again.
     """
-    ended, people = threading.Event(), [Refreshing(production.client(f"127.0.0.{30 + one}")) for one in range(4)]
-    with ThreadPoolExecutor(4) as pool:
+    ended, people = threading.Event(), [Refreshing(production.client(f"127.0.0.{30 + one}")) for one in range(9)]
+    with ThreadPoolExecutor(9) as pool:
         running = [pool.submit(person.run, ended) for person in people]
         try:
             kill_workers(production, 5, hanging=True)
@@ -228,13 +231,12 @@ def test_five_migrations_at_once(production: Production, seen: Seen) -> None:
     file = production.folder / "five"
     file.write_text(url.removesuffix(DATABASE) + "five")
 
-    def migrate(_: int) -> str:
-        return production.manage("migrate", MIGRATION_DATABASE_URL_FILE=str(file), DATABASE_URL_FILE=str(file))
+    at_five = {"DATABASE_URL_FILE": str(file), "MIGRATION_DATABASE_URL_FILE": str(file)}
 
     with ThreadPoolExecutor(5) as pool:
-        printed = list(pool.map(migrate, range(5)))
+        done = list(pool.map(lambda _: production.manage("migrate", **at_five), range(5)))
 
-    assert len(printed) == 5
-    revisions = "SELECT count(*) FROM alembic_version, alembic_version_security"
-    assert production.postgres.sql(revisions, database="five") == "1"
+    assert len(done) == 5
+    production.project.must("alembic", "check", **(production.variables | at_five))
+    production.project.must("alembic", "current", "--check-heads", **(production.variables | at_five))
     seen("5 of 5 succeeded")
