@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.nightly import some
 from tests.rendering import Template
 from tests.test_deploy import lay_out_nginx, needed
 from tests.test_real_server import free_port
@@ -149,6 +150,7 @@ def test_40_of_40_forged_headers_are_without_effect(edge: Edge) -> None:
     _forge(edge)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -171,7 +173,7 @@ HALF = {
 }
 
 
-@pytest.mark.parametrize("part", HALF)
+@pytest.mark.parametrize("part", some(HALF))
 def test_half_sent_requests_are_cut_and_never_reach_the_service(edge: Edge, part: str) -> None:
     before, started = len(edge.upstream.seen), time.monotonic()
 
@@ -198,6 +200,7 @@ def test_slow_readers_hold_neither_the_service_nor_others(edge: Edge) -> None:
         reader.close()
 
 
+@pytest.mark.nightly
 def test_connections_of_one_address_are_bounded(edge: Edge) -> None:
     waiting = [edge.connect() for _ in range(70)]
     try:
@@ -235,7 +238,7 @@ def _problem(received: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
     return int(status.split()[1]), headers, json.loads(body)
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", some(REFUSED))
 def test_what_the_edge_refuses_is_a_problem_document_with_the_security_headers(edge: Edge, name: str) -> None:
     sent, expected = REFUSED[name]
     before = len(edge.upstream.seen)
@@ -251,6 +254,7 @@ def test_what_the_edge_refuses_is_a_problem_document_with_the_security_headers(e
     assert len(edge.upstream.seen) == before
 
 
+@pytest.mark.nightly
 def test_plain_http_and_a_service_that_is_away_get_problem_documents(
     template: Template, tmp_path: Path, edge: Edge
 ) -> None:
