@@ -24,7 +24,7 @@ import pytest
 import requests
 
 from tests.rendering import ROOT, Project, Template, outside
-from tests.test_machine import Image, Machine, _start_data
+from tests.test_machine import _postgres
 from tests.test_real_server import PRODUCTION, free_port, served
 from tests.variants import ALL
 
@@ -189,6 +189,9 @@ for unit in sys.argv[2:]:
         pid.unlink()
     if sys.argv[1] in ("start", "restart"):
         command, variables = program[unit]
+        if "@" not in unit and unit != "redis-server":  # Type=oneshot
+            subprocess.run(command, env=variables, cwd=program["folder"], check=True)
+            continue
         log = (here / f"{unit}.log").open("a")
         process = subprocess.Popen(
             ["setsid", "--fork", "sh", "-c", 'echo $$ > "$0"; exec "$@"', pid, *command],
@@ -205,8 +208,26 @@ for unit in sys.argv[2:]:
 class Site:
     """A machine whose `systemctl` restarts the processes of this test, and whose paths are in one folder."""
 
-    machine: Machine
-    programs: Path
+    folder: Path
+    project: Project
+    ports: tuple[int, int]  # of the two instances
+
+    @property
+    def programs(self) -> Path:
+        return self.folder / "programs"
+
+    def secret(self, name: str) -> str:
+        return (self.folder / "secrets" / name).read_text().strip()
+
+    def unit(self, name: str) -> dict[str, str]:
+        """What systemd passes to a unit: settings.env, and the lines of Environment= with the secrets' paths."""
+        names = ("demo-service-.service.d/hardening.conf", name)
+        lines = [line for line in self.project.read("deploy/settings.env").splitlines() if not line.startswith("#")]
+        for text in (self.project.read(f"deploy/systemd/{one}") for one in names):
+            for alias, source in re.findall(r"^LoadCredential=(\w+):.*/(\w+)$", text, re.MULTILINE):
+                text = text.replace(f"%d/{alias}\n", f"{self.folder}/secrets/{source}\n")
+            lines += [part for line in re.findall(r"^Environment=(.*)$", text, re.MULTILINE) for part in line.split()]
+        return dict(line.split("=", 1) for line in lines if line)
 
     def run(self, page: str, *, until: str = "", after: str = "") -> str:
         """The blocks of README.md, and those of a page from and to a heading; what they print."""
@@ -238,23 +259,23 @@ class Site:
         return done.stdout
 
     def client(self) -> Client:
-        made = Client(f"http://127.0.0.1:{self.machine.ports[0]}")
+        made = Client(f"http://127.0.0.1:{self.ports[0]}")
         made.headers.update(HOST)
         return made
 
     def redis_port(self) -> str:
-        return re.findall(r":(\d+)/", self.machine.secret("rate_limit_storage_url"))[0]
+        return re.findall(r":(\d+)/", self.secret("rate_limit_storage_url"))[0]
 
     def _variables(self) -> dict[str, str]:
-        port = re.findall(r":(\d+)/", self.machine.secret("database_url"))[0]
-        postgres = {"PGHOST": str(self.machine.folder / "postgres"), "PGPORT": port}
+        port = re.findall(r":(\d+)/", self.secret("database_url"))[0]
+        postgres = {"PGHOST": str(self.folder / "postgres"), "PGPORT": port}
         return outside() | postgres | {"PATH": f"{self.programs}:{os.environ['PATH']}"}
 
     def _moved(self, script: str) -> str:
-        folder = self.machine.folder
-        places = {"/etc/demo-service": str(folder), "/srv/demo-service": str(self.machine.project.path)}
+        folder = self.folder
+        places = {"/etc/demo-service": str(folder), "/srv/demo-service": str(self.project.path)}
         places |= {"/etc/redis/users.acl": str(folder / "secrets/users.acl"), "/run/": f"{folder}/run/"}
-        places |= {"/var/": f"{folder}/var/", "8001": str(self.machine.ports[0]), "8002": str(self.machine.ports[1])}
+        places |= {"/var/": f"{folder}/var/", "8001": str(self.ports[0]), "8002": str(self.ports[1])}
         for old, new in places.items():
             script = script.replace(old, new)
         return script
@@ -277,45 +298,65 @@ def site(runnable: Template) -> Iterator[Site]:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         project = runnable.copy_of(runnable.render(**ALL), folder / "project")
-        image = Image(folder, {}, [], [])
-        machine = Machine(folder, project, image, (free_port(), free_port()), free_port())
-        _start_data(stack, machine)
-        shutil.copy(project.file("deploy/settings.env"), folder)
-        made = Site(machine, programs)
+        made = Site(folder, project, (free_port(), free_port()))
+        _make_database(made, stack.enter_context(_postgres(folder)))
         stack.callback(_stop, made)
-        _set_up(made)
+        _start(made)
         yield made
 
 
-def _set_up(site: Site) -> None:
-    machine, programs = site.machine, site.programs
-    assert machine.project.environment
-    python = str(machine.project.environment.path / "bin/python")
-    known = machine.project.environment.variables()
+def _make_database(site: Site, port: int) -> None:
+    servers = (f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}")
+    site.project.must("sh", "deploy/secrets.sh", str(site.folder / "secrets"), *servers)
+    roles = site.folder / "roles"  # what the superuser reads
+    roles.mkdir()
+    for name in ("secrets/database_password", "secrets/database_owner_password", "project/deploy/postgresql/roles.sql"):
+        shutil.copy(site.folder / name, roles)
+    psql = ["psql", "--quiet", "--port", str(port), "--host", str(site.folder / "postgres")]
+    script = ["--set", f"secrets={roles}", "--file", str(roles / "roles.sql")]
+    subprocess.run(["runuser", "-u", "postgres", "--", *psql, *script], check=True, stdout=subprocess.DEVNULL)
+    site.project.must("python", "-m", "app.manage", "migrate", **site.unit("demo-service-migrate.service"))
+    grants = ("--quiet", "--file", "deploy/postgresql/grants.sql")
+    site.project.must("psql", site.secret("migration_database_url"), *grants)
+    shutil.copy(site.project.file("deploy/settings.env"), site.folder)
+
+
+def _start(site: Site) -> None:
+    programs, environment = site.programs, site.project.environment
+    assert environment
+    python, known = str(environment.path / "bin/python"), environment.variables()
     _program(programs / "manage", f'#!/bin/sh\nexec {python} -m app.manage "$@"\n')
     _program(programs / "journalctl", f"#!/bin/sh\ncat {programs}/demo-service-api@*.log\n")
+    for name in ("git", "uv"):  # there is no newer version, and the environment is that of other tests
+        _program(programs / name, "#!/bin/sh\n")
     _program(programs / "systemctl", f"#!{sys.executable}\n{SYSTEMCTL}")
-    commands: dict[str, Any] = {"folder": str(machine.project.path)}
-    for port in machine.ports:
-        unit = machine.variables("demo-service-api@.service")
-        unit = {name: value.replace("/credentials/", "/secrets/") for name, value in unit.items()}
+    redis = [
+        "redis-server",
+        "--port",
+        site.redis_port(),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(site.folder),
+    ]
+    commands: dict[str, Any] = {"folder": str(site.project.path)}
+    commands["redis-server"] = [*redis, "--aclfile", str(site.folder / "secrets/users.acl")], known
+    variables = known | site.unit("demo-service-api@.service") | {"SHUTDOWN_DRAIN_SECONDS": "1"}
+    for port in site.ports:
         command = [python, "-m", "app.manage", "serve", "--port", str(port), "--workers", "1"]
-        own = {"TRUSTED_HOSTS": "api.example.com", "SHUTDOWN_DRAIN_SECONDS": "1"}
-        commands[f"demo-service-api@{port}"] = command, known | unit | own
-    migrations = machine.variables("demo-service-migrate.service")
-    machine.project.must("python", "-m", "app.manage", "migrate", **migrations)
-    grants = machine.psql("migration_database_url", "--file", str(machine.project.file("deploy/postgresql/grants.sql")))
-    assert grants.returncode == 0, grants.stderr
-    redis = site.redis_port()
-    found = subprocess.run(
-        ["pgrep", "-f", f"redis-server 127.0.0.1:{redis}"], capture_output=True, text=True, check=True
-    )
-    (programs / "redis-server.pid").write_text(found.stdout.strip())
-    server = ["redis-server", "--port", redis, "--bind", "127.0.0.1", "--save", "", "--dir", str(machine.folder)]
-    commands["redis-server"] = [*server, "--aclfile", str(machine.folder / "secrets/users.acl")], known
+        commands[f"demo-service-api@{port}"] = command, variables
+    migrate = [python, "-m", "app.manage", "migrate"]
+    commands["demo-service-migrate"] = migrate, known | site.unit("demo-service-migrate.service")
     (programs / "programs.json").write_text(json.dumps(commands))
-    site.run("README.md")
-    subprocess.run([programs / "systemctl", "start", *[name for name in commands if "@" in name]], check=True)
+    names = [name for name in commands if name not in ("folder", "demo-service-migrate")]
+    subprocess.run([programs / "systemctl", "start", *names], check=True)
+    for port in site.ports:
+        url = f"http://127.0.0.1:{port}/health/ready"
+        subprocess.run(
+            ["curl", "--fail", "--retry", "30", "--retry-connrefused", "--retry-delay", "1", url], check=True
+        )
 
 
 def _stop(site: Site) -> None:
@@ -323,22 +364,18 @@ def _stop(site: Site) -> None:
         os.kill(int(path.read_text()), signal.SIGKILL)
 
 
-on_a_machine = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.postgres, pytest.mark.server]
-
-
 def marked(test: Any) -> Any:
-    for mark in on_a_machine:
+    for mark in (pytest.mark.nightly, pytest.mark.slow, pytest.mark.postgres, pytest.mark.server):
         test = mark(test)
     return test
 
 
 class Caller(threading.Thread):
-    """Refreshes a session at one instance and calls the other with it, as pages behind nginx do: where one is away, both
-    at the other."""
+    """Refreshes a session at one instance and calls the other with it, as pages behind nginx do."""
 
     def __init__(self, site: Site, refresh: str) -> None:
         super().__init__()
-        self.addresses = [f"http://127.0.0.1:{port}" for port in site.machine.ports]
+        self.addresses = [f"http://127.0.0.1:{port}" for port in site.ports]
         self.refresh = refresh
         self.statuses: list[int] = []
         self.ended = threading.Event()
@@ -379,14 +416,14 @@ def test_every_secret_is_rotated_and_no_request_is_refused(site: Site) -> None:
     site.manage(f"users create {ALICE} --role user", text=f"{PASSWORD}\n{PASSWORD}\n")
     client = site.client()
     tokens = client.log_in().json()
-    before = {path.name: path.read_text() for path in (site.machine.folder / "secrets").iterdir()}
+    before = {path.name: path.read_text() for path in (site.folder / "secrets").iterdir()}
 
     with Caller(site, client.log_in().json()["refresh_token"]) as caller:
         printed = site.run("secrets.md")
 
     assert caller.statuses.count(200) == len(caller.statuses) > 20
     assert "rows verify" in printed
-    changed = {name for name, text in before.items() if site.machine.secret(name) != text.strip()}
+    changed = {name for name, text in before.items() if site.secret(name) != text.strip()}
     assert changed == {
         "secret_key",
         "audit_key",
@@ -408,8 +445,17 @@ def test_every_secret_is_rotated_and_no_request_is_refused(site: Site) -> None:
         "demo-service:x",
     ]
     assert "WRONGPASS" in subprocess.run(command, capture_output=True, text=True).stderr
-    billing = (site.machine.folder / "run/billing-key").read_text().strip()
+    billing = (site.folder / "run/billing-key").read_text().strip()
     assert client.get(f"{client.address}/notes", headers={"X-API-Key": billing}).status_code == 200
+
+
+@marked
+def test_an_upgrade_and_the_looks_at_connections_and_clocks_work(site: Site) -> None:
+    printed = site.run("sizing.md")
+
+    assert re.search(r"80 \| 100$", printed, re.MULTILINE)
+    assert "The database is up to date." in printed
+    assert "\nt\n" in printed
 
 
 @marked
@@ -419,9 +465,7 @@ def test_a_restored_backup_verifies_and_is_as_old_as_it_is(site: Site) -> None:
     tokens = client.log_in(name="bob@example.com").json()
     made = client.ask("POST", "/notes", tokens["access_token"], json={"title": "Before the backup"})
     assert made.status_code == 201
-    site.machine.project.must(
-        "python", "-m", "app.manage", "migrate", DATABASE_URL="sqlite:///app.sqlite3", **DEVELOPMENT
-    )
+    site.project.must("python", "-m", "app.manage", "migrate", DATABASE_URL="sqlite:///app.sqlite3", **DEVELOPMENT)
     site.run("backup.md", until="## Restore it")
     newer = client.ask("POST", "/notes", tokens["access_token"], json={"title": "After it"})
     assert newer.status_code == 201
@@ -455,7 +499,7 @@ def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
         return client.get(f"{client.address}/notes", headers={"X-API-Key": key}).status_code
 
     assert with_key() == 200
-    secret = site.machine.secret("secret_key")
+    secret = site.secret("secret_key")
     printed = site.run("incidents.md")
     time.sleep(6)  # AUTH_CACHE_SECONDS
 
@@ -463,7 +507,7 @@ def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
     assert client.log_in().status_code == 400
     assert client.ask("GET", "/notes", old["access_token"]).status_code == 401
     assert client.refresh(other["refresh_token"]).status_code == 400
-    assert site.machine.secret("secret_key") != secret
+    assert site.secret("secret_key") != secret
     assert '"event":"authn_login_success"' in printed  # what Alice's account did
     assert re.search(rf"^{root} +disabled +admin$", printed, re.MULTILINE)
     assert re.search(r"^second@example.com +invited +admin$", printed, re.MULTILINE)
