@@ -66,7 +66,12 @@ def _status(rules: RulesSet, request: Any, body: bytes) -> int:
 
 @pytest.fixture(autouse=True)
 def firewall(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    send = TestClient.send
+    send, enter = TestClient.send, TestClient.__enter__
+
+    def started(self: TestClient) -> TestClient:
+        entered = enter(self)
+        _rules(self.app)  # now: some tests look at what happens while a request runs
+        return entered
 
     def through(self: TestClient, sent: Any, **options: Any) -> Any:
         rules = _rules(self.app)
@@ -82,6 +87,7 @@ def firewall(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
             ACCEPTED.append((sent.url.path, request.node.name))
         return response
 
+    monkeypatch.setattr(TestClient, "__enter__", started)
     monkeypatch.setattr(TestClient, "send", through)
 
 
