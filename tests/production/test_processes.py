@@ -42,11 +42,11 @@ def test_worker_killed_during_writes(production: Production, seen: Seen) -> None
     with production.under_load() as load:
         kill_workers(production, 9)
 
-    # 404: a revocation that nginx repeated, since the first one was lost after its commit.
-    assert set(load.statuses()) <= {200, 201, 204, 404, 502}, load.statuses()
-    broken = load.statuses()[404] + load.statuses()[502]
+    # 404: a revocation that nginx repeated, since the first one was lost after its commit. 0: a response cut short.
+    assert set(load.statuses()) <= {0, 200, 201, 204, 404, 502}, load.statuses()
+    broken = sum(load.statuses()[status] for status in (0, 404, 502))
     assert broken <= 9 * 5, load.statuses()
-    seen(f"{broken} of {len(load.seen)} requests got 502; {production.check(load)}")
+    seen(f"{broken} of {len(load.seen)} requests got 502 or half a response; {production.check(load)}")
 
 
 REFRESHES_A_MINUTE = 25  # of the 30 that authentication/throttle.py allows an address

@@ -1,13 +1,13 @@
 """Faults of what the service stores in: Redis and PostgreSQL. Each docstring is a row of docs/faults.md."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from pwd import getpwnam
 
 import pytest
 
@@ -209,10 +209,10 @@ def test_audit_lock_held(production: Production, seen: Seen) -> None:
 def small_disk(folder: Path) -> Iterator[None]:
     """A file system of 160 MB in the place where PostgreSQL's data go."""
     folder.mkdir()
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", "size=160m,mode=1777", "tmpfs", str(folder)], check=True)
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
+    is_root = os.geteuid() == 0
+    as_root, owner = ([], getpwnam("postgres").pw_uid) if is_root else (["sudo", "-n"], os.geteuid())
+    options = f"size=160m,mode=0700,uid={owner}"
+    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
     try:
         yield
     finally:
