@@ -71,7 +71,6 @@ def command(load_app: Callable[[], FastAPI]) -> Callable[..., None]:
     def serve(
         host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
         port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")] = 8000,
-        uds: Annotated[str | None, typer.Option(help="Path of a Unix socket, instead of host and port.")] = None,
         workers: Annotated[int, typer.Option(min=1, envvar="WEB_CONCURRENCY", help="Number of processes.")] = 1,
     ) -> None:
         """Serve in production. Exit code 78 if the settings or the app are refused."""
@@ -87,7 +86,7 @@ def command(load_app: Callable[[], FastAPI]) -> Callable[..., None]:
         _allow_files(FILES_PER_SLOT * guard.max_in_flight + SPARE_FILES)
         grace = math.ceil(guard.response_seconds)
         options = OPTIONS | {"ws_max_size": guard.max_body_bytes, "timeout_graceful_shutdown": grace}
-        options |= {"host": host, "port": port, "uds": uds, "workers": workers}
+        options |= {"host": host, "port": port, "workers": workers}
         with contextlib.suppress(KeyboardInterrupt):
             _run(ServerConfig(app if workers == 1 else APP, callback_notify=check_files, **options))
 
