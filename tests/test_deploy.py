@@ -275,3 +275,31 @@ def test_the_error_documents_of_the_edge_have_the_headers_of_the_service(templat
 
     assert len(ours) == 7
     assert ours.items() <= edge.items()
+
+
+def test_the_manifests_name_each_other(template: Template) -> None:
+    """No schema knows this, nor what Gateway and HTTPRoute refer to."""
+    folder = template.render(**ALL).file("deploy/kubernetes")
+    read = [one for path in folder.rglob("*.yaml") for one in yaml.safe_load_all(path.read_text())]
+    found = {one["kind"]: one for one in read}
+    pod = found["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    (port,) = container["ports"]
+    (served,) = found["Service"]["spec"]["ports"]
+    route, gateway = found["HTTPRoute"]["spec"], found["Gateway"]
+    (rule,) = route["rules"]
+
+    labels = pod["metadata"]["labels"]
+    for selector in (found["Deployment"]["spec"]["selector"], found["PodDisruptionBudget"]["spec"]["selector"]):
+        assert selector["matchLabels"] == labels
+    assert found["Service"]["spec"]["selector"] == labels
+    assert served["targetPort"] == port["name"]
+    assert str(port["containerPort"]) in container["args"]
+    assert rule["backendRefs"] == [{"name": found["Service"]["metadata"]["name"], "port": served["port"]}]
+    assert route["parentRefs"] == [{"name": gateway["metadata"]["name"]}]
+    assert route["hostnames"] == [listener["hostname"] for listener in gateway["spec"]["listeners"]]
+    assert found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == found["Deployment"]["metadata"]["name"]
+    most = found["HorizontalPodAutoscaler"]["spec"]["maxReplicas"]
+    assert f"INSTANCES={most}\n" in (folder / "base/settings.env").read_text()
+    mounted = {volume["name"] for volume in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
