@@ -112,7 +112,7 @@ def _page(app: FastAPI, root_path: str) -> Response:
         swagger_css_url=f"{assets}/swagger-ui.css",
         swagger_favicon_url=f"{assets}/favicon.png",
     )
-    html = bytes(page.body).decode().replace("</body>", FOCUS)
+    html = bytes(page.body).decode().replace("<html>", '<html lang="en">', 1).replace("</body>", FOCUS)
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)

@@ -236,3 +236,8 @@ def test_a_nul_is_refused_alike_by_every_database(client: TestClient) -> None:
 
     assert [answer.status_code for answer in refused] == [422, 422]
     assert {answer.json()["detail"] for answer in refused} == {"The request holds a value that cannot be stored."}
+
+
+def test_the_page_of_the_documents_names_its_language(client: TestClient) -> None:
+    """WCAG 2.2, 3.1.1: a screen reader pronounces it by that."""
+    assert '<html lang="en">' in client.get("/docs").text
