@@ -128,7 +128,18 @@ def units(deploy: Path) -> str:
 def proxy(deploy: Path) -> str:
     folder = deploy.parent / "nginx"
     lay_out_nginx(deploy, folder)
-    return _said(needed("nginx"), "-t", "-q", "-c", str(folder / "nginx.conf"), "-g", f"pid {folder}/pid;", cwd=folder)
+    return _said(
+        needed("nginx"),
+        "-t",
+        "-q",
+        "-e",
+        "stderr",
+        "-c",
+        str(folder / "nginx.conf"),
+        "-g",
+        f"pid {folder}/pid;",
+        cwd=folder,
+    )
 
 
 def lay_out_nginx(deploy: Path, folder: Path, site: str = "compose.conf") -> None:

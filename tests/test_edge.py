@@ -102,7 +102,7 @@ def _edge(deploy: Path, folder: Path) -> Iterator[Edge]:
         (folder / "nginx.conf").write_text(
             re.sub(r"(client_header|client_body|send)_timeout \d+s", r"\1_timeout 1s", main)
         )
-        command = [program, "-c", str(folder / "nginx.conf"), "-g", f"daemon off; pid {folder}/pid;"]
+        command = [program, "-e", "stderr", "-c", str(folder / "nginx.conf"), "-g", f"daemon off; pid {folder}/pid;"]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         edge = Edge(port, str(folder / "tls.crt"), upstream)
         try:
