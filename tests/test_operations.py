@@ -147,6 +147,14 @@ def _attack(client: Client, refresh: str) -> None:
         pass
 
 
+def test_the_alerts_of_an_empty_log_are_none(tmp_path: Path) -> None:
+    if not shutil.which("jq"):
+        pytest.skip("jq is not installed (apt-get install jq)")
+
+    assert {name: printed for name, printed in answers("", tmp_path).items() if printed} == {}
+
+
+@pytest.mark.nightly
 @pytest.mark.server
 def test_each_alert_finds_what_it_is_for_in_a_real_log_and_nothing_on_a_quiet_day(
     project: Callable[..., Project], tmp_path: Path
