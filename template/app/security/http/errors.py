@@ -48,7 +48,7 @@ _QUOTES_INPUT = (
 _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
 # SQLSTATEs: connection, login, rollback, resources, shut-down, disk, not ready, locked, read-only.
 _TEMPORARY = re.compile(r"08|28|40|53|57P|58030|55000|55P03|25006")
-_NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
+_NOT_OPENED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMFILE, errno.ENFILE)  # no route, no more open files
 ENDED_SESSION = "A DbSession ends with its route. Use Database.begin(): async with request.app.state.database.begin() …"
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _problem_for(error: BaseException) -> Problem:
     if sqlstate == "23503" or (isinstance(error, IntegrityError) and "FOREIGN KEY" in str(error.orig)):
         return Problem(409, detail="It refers to what was removed, or is referred to.")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    temporary = _TEMPORARY.match(sqlstate) or getattr(error, "errno", None) in _NO_ROUTE
+    temporary = _TEMPORARY.match(sqlstate) or getattr(error, "errno", None) in _NOT_OPENED
     if lost or temporary or isinstance(error, _UNREACHABLE):
         return Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
     return Problem(500, detail="Unexpected error. The log has details under this request's id.")
