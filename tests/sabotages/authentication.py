@@ -5,7 +5,7 @@ from tests.sabotages.sabotage import Sabotage
 SABOTAGES = [
     Sabotage(
         "authentication/routes",
-        "operations/test_waf_rules",
+        "authentication/test_exempt_credentials",
         '"token": {"format": "password", "writeOnly": True},',
         '"token": {"format": "password"},',
     ),

@@ -56,14 +56,6 @@ def test_prose_and_secrets_are_exempt_by_name_wherever_they_stand(client: TestCl
     assert exempt(rules(send)) == ["ARGS:note", *items, "REQUEST_BODY"]
 
 
-def test_the_tokens_of_the_forms_are_exempt(client: TestClient) -> None:
-    text = waf.render(create_app(), names=False)[waf.RULES]
-
-    assert exempt(text, "POST /auth/token") == ["ARGS:password", "ARGS:refresh_token", "REQUEST_BODY"]
-    assert exempt(text, "POST /auth/revoke") == ["ARGS:token", "REQUEST_BODY"]
-    assert exempt(text, "GET /users/me") == []
-
-
 @pytest.mark.parametrize(
     "annotation",
     [
