@@ -45,13 +45,24 @@ def passed(production: Production, key: str) -> int:
     return statuses[200]
 
 
+def losses(production: Production) -> int:
+    """How often a process lost Redis: on a busy machine a response may take longer than its 0.25 s."""
+    return sum("Redis is unavailable" in line for one in production.instances for line in one.lines())
+
+
 def test_limit_of_all_processes(limited: Production, seen: Seen) -> None:
     """1,000 requests of one caller with a limit of 300, over two instances with four workers.
 
     Redis counts for all: 297 to 303 pass.
     """
-    number = passed(limited, limited.key)
+    for attempt in range(5):  # one in which a process lost Redis says nothing; the first one also warms up
+        key = limited.manage("keys", "issue", "--account", f"caller{attempt}", "--scope", "notes:read").strip()
+        before = losses(limited)
+        number = passed(limited, key)
+        if losses(limited) == before:
+            break
 
+    assert losses(limited) == before
     assert 297 <= number <= 303
     seen(f"{number} passed")
 
