@@ -6,12 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+from playwright.sync_api import sync_playwright
 
 from tests.rendering import ROOT, outside
+from tests.test_real_server import free_port
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 OFFLINE = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
@@ -27,7 +32,7 @@ TERMS = {  # of WORDS: what people search for, and the page that treats it
     "request smuggling": "glossary",
     "admission control": "explanation/request",
     "login throttle": "explanation/threats",
-    "rate limit": "explanation/request",
+    "rate limit": "reference/imports",
     "refresh token": "explanation/sessions",
     "account enumeration": "glossary",
     "problem type": "reference/problem-types",
@@ -106,6 +111,34 @@ def test_the_search_index_is_part_of_the_site_and_leads_to_the_page_of_each_term
     missing = {term: page for term, page in TERMS.items() if term.lower() not in texts[page]}
     assert len(TERMS) == 20
     assert missing == {}
+
+
+@pytest.mark.nightly
+@pytest.mark.browser
+def test_a_search_for_each_term_finds_the_page_that_treats_it_without_a_network(site: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), partial(SimpleHTTPRequestHandler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address, missing, foreign = f"http://127.0.0.1:{server.server_address[1]}", {}, []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("request", lambda request: None if address in request.url else foreign.append(request.url))
+        page.goto(f"{address}/index.html")
+        page.wait_for_function("document.querySelectorAll('script').length > 1")
+        page.wait_for_timeout(2000)  # the search loads its index
+        page.keyboard.press("/")
+        box = page.locator("input:visible").first
+        for term, name in TERMS.items():
+            box.fill(term)
+            page.wait_for_timeout(1000)
+            found = page.locator("a[href*='?h=']").evaluate_all("links => links.map(link => link.href)")
+            if not any(f"/{name.replace('README', 'index')}.html" in link for link in found):
+                missing[term] = found
+        browser.close()
+    server.shutdown()
+    server.server_close()
+    assert missing == {}
+    assert [url for url in foreign if not url.startswith(("data:", "blob:"))] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
