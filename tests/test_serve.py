@@ -2,10 +2,11 @@
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -114,14 +115,23 @@ def test_an_unprotected_app_ends_with_78_before_it_listens(service: Project) -> 
 
 
 @pytest.mark.nightly
-def test_few_open_files_are_a_warning(service: Project) -> None:
-    service.write("few.sh", 'ulimit -n 256 && exec "$@"\n')
+def test_few_open_files_are_a_warning_and_none_is_an_error(service: Project) -> None:
+    service.write("few.sh", 'ulimit -n 64 && exec "$@"\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.test_serve.SERVE", ("bash", "few.sh", *SERVE))
-        with serving(service) as served:
+        with serving(service, SHUTDOWN_DRAIN_SECONDS="0") as served, ExitStack() as stack:
+            port = int(served.address.rpartition(":")[2])
+            for _ in range(64):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            time.sleep(12)
+            stack.close()
+            after = served.get("/health/live").status_code
             lines, _ = served.stop()
 
-    assert [line for line in lines if "256 open files are too few" in line.get("message", "")]
+    messages = [line.get("message", "") for line in lines]
+    assert [one for one in messages if "64 open files are too few" in one]
+    assert [one for one in messages if "connections are refused (Too many open files)" in one]
+    assert after == 200
 
 
 @pytest.mark.nightly
