@@ -266,8 +266,8 @@ class Production:
     @contextmanager
     def under_load(self, rate: float = 20, clients: int = 10, **headers: str) -> Iterator[Load]:
         """So many requests a second: notes read and written, a route without SQL, changes that are audited."""
-        keys = f"DELETE FROM api_keys USING accounts WHERE accounts.id = account_id AND accounts.name = '{NAME}'"
-        self.postgres.sql(keys, database=edge.DATABASE)  # of loads before: an account has at most 100
+        old = "DELETE FROM api_keys USING accounts WHERE accounts.id = account_id AND kind = 'person'"
+        self.postgres.sql(old, database=edge.DATABASE)  # of loads before: an account has at most 100
         token, load, ended = self.client("127.0.0.9").log_in()["access_token"], Load(), threading.Event()
         pause = clients / rate
 
