@@ -271,7 +271,7 @@ def test_a_project_without_the_files_has_nothing_of_them(template: Template) -> 
     # The notice names the features that are on, README.md the steps of deploy/.
     firewall = {f"{name}.py" for name in ("app/security/cli", "app/security/operations/waf")}
     firewall |= {"tests/security/operations/test_waf.py"}
-    firewall |= {f"docs/security/{name}.md" for name in ("waf", "controls", "not-provided")}
+    firewall |= {f"docs/security/{name}.md" for name in ("waf", "controls", "not-provided", "operations")}
     assert names <= {".env", ".copier-answers.yml", ".github/security/update_notice.py", "README.md"} | firewall
 
 
