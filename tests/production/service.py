@@ -264,7 +264,7 @@ class Production:
         return Client(one.address, BESIDE_NGINX | headers, self.certificate)
 
     @contextmanager
-    def under_load(self, rate: float = 20, clients: int = 10, **headers: str) -> Iterator[Load]:
+    def under_load(self, rate: float = 20, clients: int = 10) -> Iterator[Load]:
         """So many requests a second: notes read and written, a route without SQL, changes that are audited."""
         old = "DELETE FROM api_keys USING accounts WHERE accounts.id = account_id AND kind = 'person'"
         self.postgres.sql(old, database=edge.DATABASE)  # of loads before: an account has at most 100
