@@ -132,19 +132,19 @@ def test_a_new_route_or_field_turns_a_test_red_until_the_rules_are_written_again
 
 
 # What the firewall refuses in the daily tier, and the app accepts; beside the API documents of development.
-HOSTILE_HEADERS = {
-    "test_a_change_is_kept_with_its_actor_and_origin",  # a NUL in User-Agent
-    "test_no_identity_header_reaches_a_route",  # a hundred headers in which a client claims another address
-}
+HOSTILE_HEADERS = {"test_no_identity_header_reaches_a_route"}  # a hundred, in which a client claims another address
 
 
 @pytest.mark.nightly
 def test_the_daily_tier_of_a_project_passes_through_the_firewall(
     project: Callable[..., Project], tmp_path: Path
 ) -> None:
-    """Each request with the rules of its app. What they refuse has to be refused by the app, too."""
+    """Each request with the rules of its app. What they refuse has to be refused by the app, too.
+
+    Without the audit log: it writes once a second, and the rules take so long that this falls into what tests measure.
+    """
     _needs(DEBIAN.rules, "modsecurity-crs")
-    service, packages, report = project(**ALL), tmp_path / "packages", tmp_path / "report.json"
+    service, packages, report = project(**ALL | {"audit_log": False}), tmp_path / "packages", tmp_path / "report.json"
     packages.mkdir()
     installed = Path(libmodsecurity.__file__).parents[1].glob("libmodsecurity*")
     for path in [*installed, Path(__file__).with_name("waf_plugin.py")]:
