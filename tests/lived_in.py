@@ -181,7 +181,7 @@ def change_files_of_ours_alone(project: Project) -> None:
 
 
 NEEDED = ("app/main.py", "app/manage.py", "app/settings.py", "migrations/env.py", "tests/conftest.py")
-STARTS = (".env.example", "README.md", ".github/workflows/ci.yml", ".github/SECURITY.md")
+STARTS = (".env.example", "AGENTS.md", "README.md", ".github/workflows/ci.yml", ".github/SECURITY.md")
 
 
 def is_theirs(name: str) -> bool:
