@@ -166,7 +166,7 @@ def test_the_documents_work_under_their_policy(page: Page, service: str) -> None
     status = page.locator(".live-responses-table .response-col_status").last
     status.wait_for()
 
-    assert "200" in status.inner_text()
+    assert "200" in status.inner_text(), page.locator(".live-responses-table").last.inner_text()
     assert said == []
     assert {url for url in asked if not url.startswith((service, "data:"))} == set()
 
