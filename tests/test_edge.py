@@ -1,4 +1,4 @@
-"""nginx with the shipped configuration, in front of a server that shows what reaches it; time-outs are three seconds."""
+"""nginx as it is shipped, in front of a server that shows what reaches it; time-outs are three seconds."""
 
 import json
 import re
