@@ -61,7 +61,7 @@ def test_its_files_parse(rendered: Callable[[str], Project], variant: str) -> No
         elif name.endswith(".toml"):
             tomllib.loads(text)
         elif name.endswith((".yml", ".yaml")):
-            yaml.safe_load(text)
+            assert [*yaml.safe_load_all(text)]
 
 
 @variants
