@@ -25,13 +25,9 @@ def installed(in_ci: bool) -> None:
 def production(installed: None, runnable: Template) -> Iterator[Production]:
     """Two instances with two workers each. Leave it as it was."""
     with folder_for_servers() as folder:
-        one = Production(runnable.copy_of(runnable.render(**ALL), runnable.scratch / "production"), folder)
-        try:
-            one.prepare()
-            one.start()
+        project = runnable.copy_of(runnable.render(**ALL), runnable.scratch / "production")
+        with Production(project, folder) as one:
             yield one
-        finally:
-            one.end()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -200,6 +200,18 @@ class Production:
         self.instances = [self.instance(port) for port in self.ports[:instances]]
         self.edge = edge.nginx(project, folder, self.ports)
         self.key = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.prepare()
+            self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def instance(
         self, port: int, *, workers: int | None = None, prefix: Sequence[str] = (), **variables: str

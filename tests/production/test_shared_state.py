@@ -23,13 +23,8 @@ def limited(installed: None, runnable: Template) -> Iterator[Production]:
     """Two instances with four workers each, and a limit that this test reaches."""
     with folder_for_servers() as folder:
         project = runnable.copy_of(runnable.render(**ALL), folder / "project")
-        one = Production(project, folder, workers=4, RATE_LIMIT=f"{LIMIT}/hour")
-        try:
-            one.prepare()
-            one.start()
+        with Production(project, folder, workers=4, RATE_LIMIT=f"{LIMIT}/hour") as one:
             yield one
-        finally:
-            one.end()
 
 
 def passed(production: Production, key: str) -> int:

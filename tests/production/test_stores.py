@@ -239,11 +239,9 @@ def test_disk_full(installed: None, runnable: Template, seen: Seen) -> None:
     Writes get 503, reads are served, readiness turns 503, and the log names the disk; with space all is as before.
     """
     with folder_for_servers() as folder, small_disk(folder / "data"):
-        production = Production(runnable.copy_of(runnable.render(**ALL), folder / "project"), folder, instances=1)
-        one = production.instances[0]
-        try:
-            production.prepare()
-            production.start()
+        project = runnable.copy_of(runnable.render(**ALL), folder / "project")
+        with Production(project, folder, instances=1) as production:
+            one = production.instances[0]
             client, ready = production.program(), production.at_instance(one)
             with production.under_load(10) as load:
                 time.sleep(2)
@@ -259,8 +257,6 @@ def test_disk_full(installed: None, runnable: Template, seen: Seen) -> None:
                 time.sleep(2)
             checked = production.check(load)
             lines = one.lines()
-        finally:
-            production.end()
 
     only_unavailable(load)
     assert load.statuses("read", filled, freed).keys() == {200}

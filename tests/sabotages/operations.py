@@ -8,7 +8,9 @@ SABOTAGES = [
         "operations/waf", "operations/test_waf_rules", "if lists > 1 or (lists", "if lists > 1 or False and (lists"
     ),
     Sabotage("operations/waf", "operations/test_waf_rules", "if written.get(name, text) != text]", "if False]"),
-    Sabotage("operations/start_up", "operations/test_waf_rules", "and waf not in path.read_text()", "and not waf"),
+    Sabotage(
+        "operations/start_up", "operations/test_waf_rules", 'and f" {waf};" not in self._waf_server', "and not waf"
+    ),
     Sabotage("operations/serve", "operations/test_unready", "    signal.signal(signal.SIGTERM, drain)\n", ""),
     Sabotage("operations/start_up", "operations/test_unready", "if self.draining:", "if False:"),
     Sabotage("operations/start_up", "operations/test_unready", "if UNWRITABLE.match(code):", "if False:"),

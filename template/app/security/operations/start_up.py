@@ -219,7 +219,9 @@ class Readiness:
         self._checked = -CACHED_SECONDS
         self._ready = False
         self._unwritable_until = 0.0
-        self._warned = False
+        rules = ROOT / WAF_SERVER
+        self._waf_server = rules.read_text() if rules.is_file() else ""
+        self._warned_of_waf = False
         self._clock_is_off = False
         self.draining = False
         event.listen(database.engine.sync_engine, "handle_error", self._notice_unwritable)
@@ -235,9 +237,8 @@ class Readiness:
 
     def compare(self, waf: str) -> None:
         """Warn once if the web application firewall in front of this process has other rules than this version."""
-        path = ROOT / WAF_SERVER
-        if waf and not self._warned and path.is_file() and waf not in path.read_text():
-            self._warned = True
+        if waf and self._waf_server and f" {waf};" not in self._waf_server and not self._warned_of_waf:
+            self._warned_of_waf = True
             log.warning(STALE_WAF)
 
     async def ready(self) -> bool:
@@ -279,7 +280,8 @@ async def live() -> Health:
 
 @router.get("/ready")
 async def ready(request: Request) -> Health:
-    request.state.readiness.compare(request.headers.get("x-waf-rules", ""))
+    if request.state.trusted_peer:  # anybody else could write the header
+        request.state.readiness.compare(request.headers.get("x-waf-rules", ""))
     if not await request.state.readiness.ready():
         raise Problem(503, detail="Not ready.", headers={"Retry-After": "1"})
     return Health()
