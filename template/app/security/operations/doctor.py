@@ -19,6 +19,7 @@ from app.security.access.policy import Policies, Policy, hooks_of
 from app.security.conflicts import conflicts, project_files
 from app.security.core import logs, settings
 from app.security.core.settings import ROOT, environment, in_production, problems
+from app.security.http.client_address import ProxySettings
 from app.security.operations import migrations, start_up
 from app.security.operations.terminal import kind_of
 
@@ -57,6 +58,8 @@ async def examine(load_app: Callable[[], FastAPI]) -> Report:
     has_tables = await _check_database(report)
     if checked and has_tables and not report.problems:
         await _add_hints(*checked, report)
+    if in_production() and not report.problems and not ProxySettings.current().trusted_proxies:
+        report.hints.append("TRUSTED_PROXIES is empty: what comes through a proxy is refused with `Use https.`")
     report.hints += [*_file_hints(), *_missing_files(), *_unreachable_template()]
     return report
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from app.security.core import settings
-from tests.security.fixtures import BASE_ENVIRONMENT
+from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
 from tests.security.terminal import Manage
 
 Environment = Callable[..., None]
@@ -33,3 +33,13 @@ def test_problems_come_before_public_routes(manage: Manage, monkeypatch: pytest.
 
     kinds = [line.partition(":")[0] for line in printed.splitlines() if not line.startswith("Note: ")]
     assert list(dict.fromkeys(kinds)) == ["Environment", "Problem", "Public"]
+
+
+def test_a_production_without_a_trusted_proxy_is_named(manage: Manage, environment: Environment) -> None:
+    missing = "TRUSTED_PROXIES is empty"
+    environment(**PRODUCTION_ENVIRONMENT)
+    manage("migrate")
+    assert missing in manage("doctor").stdout
+
+    environment(TRUSTED_PROXIES="10.0.0.1")
+    assert missing not in manage("doctor").stdout
