@@ -23,9 +23,9 @@ SABOTAGES = [
     ),
     Sabotage("authentication/recent_login", "administration/test_grants", "session.ended_at is not None or ", ""),
     Sabotage(
-        "authentication/recent_login",
+        "authentication/__init__",
         "administration/test_grants",
-        "hooks_of(app).checks.append(_unconfirmed)",
+        "hooks_of(app).checks.append(recent_login.unconfirmed)",
         "pass",
     ),
     Sabotage(

@@ -88,7 +88,7 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
     logs.configure()
     app.state.database = database.Database()
     hooks_of(app).at_end.append(database.on_end)
-    migrations.install(app)
+    hooks_of(app).at_start.append(migrations.at_start)
     serve.install(app)
     # {% if features.audit_log.enabled %}
     audit.install(app)
@@ -109,18 +109,18 @@ def _add_callers(app: FastAPI) -> None:
     administration.install(app)
     # {% endif %}
     start_up.add_health_routes(app)
-    accounts.install(app)
+    hooks_of(app).hints.append(accounts.removed_roles)
     # {% if features.roles.enabled %}
-    people.install(app)
+    app.routes.extend(people.router.routes)
     # {% endif %}
     # {% if features.audit_routes.enabled %}
-    audit_routes.install(app)
+    app.routes.extend(audit_routes.router.routes)
     # {% endif %}
     # {% if features.api_keys.enabled %}
     keys.install(app)
     # {% endif %}
     # {% if features.key_routes.enabled %}
-    key_routes.install(app)
+    app.routes.extend(key_routes.router.routes)
     # {% endif %}
 
 

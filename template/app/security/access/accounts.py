@@ -11,12 +11,11 @@ from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
-from fastapi import FastAPI
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.security.access.policy import Policies, hooks_of
+from app.security.access.policy import Policies
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem
@@ -195,13 +194,9 @@ async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
     events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
 
 
-async def _removed_roles(db: AsyncSession, policies: Policies) -> list[str]:
+async def removed_roles(db: AsyncSession, policies: Policies) -> list[str]:
     """For `manage doctor`: a removed role would grant again what it did if this project had it again."""
     removed = select(AccountRole.role, func.count()).where(AccountRole.role.not_in(sorted(ROLES)))
     found = await db.execute(removed.group_by(AccountRole.role).order_by(AccountRole.role).limit(20))
     why = "is none of this project's: it grants nothing until it is"
     return [f"the role {role!r} in the database (accounts: {number}) {why}" for role, number in found]
-
-
-def install(app: FastAPI) -> None:
-    hooks_of(app).hints.append(_removed_roles)

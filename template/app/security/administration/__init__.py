@@ -2,9 +2,12 @@
 
 from fastapi import FastAPI
 
+from app.security.access.policy import hooks_of
 from app.security.administration import pruning, self_service
 
 
 def install(app: FastAPI) -> None:
-    self_service.install(app)
-    pruning.install(app)
+    app.routes.extend(self_service.router.routes)
+    hooks_of(app).hints.append(self_service.without_deletion)
+    hooks_of(app).at_start.append(pruning.start)
+    hooks_of(app).at_end.append(pruning.end)

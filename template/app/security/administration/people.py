@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -181,7 +181,3 @@ def _shown(account: Account, roles: Iterable[str]) -> PersonOut:
         is_activated=account.password_hash != UNUSABLE_PASSWORD,
         created_at=account.created_at,
     )
-
-
-def install(app: FastAPI) -> None:
-    app.routes.extend(router.routes)

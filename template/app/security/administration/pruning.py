@@ -16,7 +16,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import Database, changed_rows
-from app.security.access.policy import hooks_of
 from app.security.authentication import throttle
 from app.security.core.tables import KnownAddress, OneTimeToken, Session, ThrottleBucket, utc_now
 
@@ -62,16 +61,11 @@ async def _prune_daily(database: Database) -> None:
         await asyncio.sleep(EVERY.total_seconds())
 
 
-async def _start(app: FastAPI) -> None:
+async def start(app: FastAPI) -> None:
     app.state.pruning = asyncio.create_task(_prune_daily(app.state.database))
 
 
-async def _end(app: FastAPI) -> None:
+async def end(app: FastAPI) -> None:
     app.state.pruning.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await app.state.pruning
-
-
-def install(app: FastAPI) -> None:
-    hooks_of(app).at_start.append(_start)
-    hooks_of(app).at_end.append(_end)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +21,7 @@ from app.security.access import accounts
 from app.security.access.accounts import random_token, token_hash, withdraw_invitations
 from app.security.access.credentials import RequestContext, forget_on_commit
 from app.security.access.identity import Caller, invalid, public
-from app.security.access.policy import Policies, hooks_of
+from app.security.access.policy import Policies
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle
 from app.security.authentication.login import PasswordLogin
@@ -255,8 +255,3 @@ async def _set_password(db: AsyncSession, account: Account, new_hash: str) -> Ac
     if await changed_rows(db, update(Account).where(*unchanged).values(**values)) != 1:
         raise Problem(409, detail="The password was changed in the meantime.")
     return await db.get_one(Account, account.id)
-
-
-def install(app: FastAPI) -> None:
-    app.routes.extend(router.routes)
-    hooks_of(app).hints.append(without_deletion)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
@@ -68,7 +68,3 @@ async def list_events(
     read = f"{rows[-1].seq}-{rows[0].seq}" if rows else None
     events.record_change(db, Event.AUDIT_READ, actor=caller.id, subject=read)
     return [AuditEventOut.model_validate(row) for row in rows]
-
-
-def install(app: FastAPI) -> None:
-    app.routes.extend(router.routes)

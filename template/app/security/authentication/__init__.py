@@ -6,7 +6,9 @@ numbers of passwords, tokens, sessions and the throttle are at the top of the mo
 
 from fastapi import FastAPI
 
+from app.security.access.policy import hooks_of
 from app.security.authentication import recent_login, routes
+from app.security.authentication.login import PasswordLogin
 from app.security.authentication.passwords import PasswordHasher, PasswordSettings
 from app.security.authentication.tokens import BearerToken
 
@@ -14,5 +16,6 @@ from app.security.authentication.tokens import BearerToken
 def install(app: FastAPI) -> None:
     app.state.credentials.kinds.append(BearerToken())
     app.state.passwords = PasswordHasher(PasswordSettings.current(), app.title)
-    recent_login.install(app)
-    routes.install(app)
+    app.state.password_login = PasswordLogin(app.state.database, app.state.passwords)
+    hooks_of(app).checks.append(recent_login.unconfirmed)
+    app.routes.extend(routes.router.routes)

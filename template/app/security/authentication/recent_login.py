@@ -13,7 +13,7 @@ from app.database import DbSession
 from app.security.access.accounts import roles_of
 from app.security.access.credentials import Principal
 from app.security.access.identity import Authenticate, forbidden, invalid, refuse
-from app.security.access.policy import Policies, Policy, hooks_of
+from app.security.access.policy import Policies, Policy
 from app.security.core.tables import Account, AccountRole, Session
 
 RECENT = timedelta(minutes=15)
@@ -71,7 +71,7 @@ GrantingSession = Annotated[AsyncSession, Depends(ConfirmCaller())]
 """`DbSession` for a route that grants power, such as a key: the caller logged in recently, and is confirmed in it."""
 
 
-def _unconfirmed(app: FastAPI, policies: Policies) -> list[str]:
+def unconfirmed(app: FastAPI, policies: Policies) -> list[str]:
     """Routes that require a recent login and change the database without confirming their caller."""
     return [
         f"{policy.name} requires a recent login and uses DbSession: use GrantingSession, which confirms the caller"
@@ -79,7 +79,3 @@ def _unconfirmed(app: FastAPI, policies: Policies) -> list[str]:
         if policy.fresh_login and not policy.methods <= {"GET", "HEAD"} and database.session in policy.calls
         if not any(isinstance(call, ConfirmCaller) for call in policy.calls)
     ]
-
-
-def install(app: FastAPI) -> None:
-    hooks_of(app).checks.append(_unconfirmed)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -230,8 +230,3 @@ async def end_session(request: Request, session_id: UUID, caller: Caller, db: Db
     if not await sessions.end(db, caller.id, session_id):
         raise Problem(404)
     forget_on_commit(request, db, caller.id)
-
-
-def install(app: FastAPI) -> None:
-    app.state.password_login = PasswordLogin(app.state.database, app.state.passwords)
-    app.routes.extend(router.routes)

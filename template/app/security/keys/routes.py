@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -128,7 +128,3 @@ async def _own(db: AsyncSession, caller: Principal, key_id: UUID) -> ApiKey:
     if key is None:
         raise Problem(404)
     return key
-
-
-def install(app: FastAPI) -> None:
-    app.routes.extend(router.routes)

@@ -24,7 +24,6 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import NullPool
 
 from app.database import Base, DatabaseSettings, UtcDateTime, create_engine, database_url
-from app.security.access.policy import hooks_of
 from app.security.core.settings import ROOT, in_production
 from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
 
@@ -110,7 +109,7 @@ def _waiting(connection: Connection) -> int:
     return number
 
 
-async def _at_start(app: FastAPI) -> None:
+async def at_start(app: FastAPI) -> None:
     """In development, migrate an empty SQLite database. Otherwise only log that migrations are missing."""
     try:
         async with app.state.database.read() as connection:
@@ -123,10 +122,6 @@ async def _at_start(app: FastAPI) -> None:
         await migrate()
     elif behind:
         log.warning("%s migrations are waiting: run `uv run manage migrate`", behind)
-
-
-def install(app: FastAPI) -> None:
-    hooks_of(app).at_start.append(_at_start)
 
 
 # Shared by the two env.py files.
