@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,7 +34,7 @@ from app.security.core.tables import (
 ROLES: set[str] = set()  # of this project; `roles.py` adds them
 ADMINISTRATOR = "admin"  # the role that administers people
 LONGEST_NAME = 254
-_ALPHABET = string.digits + string.ascii_letters
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 class AccountError(Problem):
@@ -67,7 +67,12 @@ class UnknownAccount(AccountError):
 
 def random_token(prefix: str) -> str:
     """`prefix_` and 43 base62 characters: 256 random bits."""
-    return f"{prefix}_" + "".join(secrets.choice(_ALPHABET) for _ in range(43))
+    return f"{prefix}_{base62(43)}"
+
+
+def base62(length: int) -> str:
+    """Random characters, of nearly 6 bits each."""
+    return "".join(secrets.choice(BASE62) for _ in range(length))
 
 
 def token_hash(token: str) -> bytes:
@@ -173,10 +178,10 @@ async def withdraw_invitations(db: AsyncSession, account: UUID) -> None:
     await db.execute(delete(OneTimeToken).where(concerned))
 
 
-async def revoke_keys(db: AsyncSession, account: UUID) -> int:
-    """Revoke every API key of an account, also in a project that has no keys any more. Returns their number."""
+async def revoke_keys(db: AsyncSession, account: UUID, *which: ColumnElement[bool]) -> int:
+    """Revoke the API keys of an account, also in a project that has no keys any more. Returns their number."""
     live = (ApiKey.account_id == account, ApiKey.revoked_at.is_(None), ApiKey.expires_at > utc_now())
-    ended = update(ApiKey).where(*live).values(revoked_at=utc_now()).returning(ApiKey.id)
+    ended = update(ApiKey).where(*live, *which).values(revoked_at=utc_now()).returning(ApiKey.id)
     keys = (await db.scalars(ended)).all()
     for key in keys:
         events.record_change(db, Event.KEY_REVOKED, subject=key)

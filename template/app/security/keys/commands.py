@@ -16,6 +16,7 @@ from app.security.keys import store
 from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, NewKey, is_live
 from app.security.operations.terminal import command, fail, run
 
+NO_LIVE_KEY = "This account has no live key with this id."
 AccountName = Annotated[str, typer.Option(help="The service account, such as billing.")]
 KeyId = Annotated[UUID, typer.Argument(help="The id that `manage keys list --account …` shows.")]
 
@@ -56,7 +57,9 @@ def rotate(
     """Print the successor of a key. The old key ends after the overlap."""
 
     async def work(db: AsyncSession) -> NewKey:
-        return await store.rotate(db, await _live(db, account, key), overlap_hours)
+        owner = await accounts.by_name(db, account)
+        live = await store.live_key(db, owner.id, key) or fail(NO_LIVE_KEY)
+        return await store.rotate(db, live, overlap_hours)
 
     _print(run(work))
 
@@ -87,10 +90,11 @@ async def revoke(
     if every == (key is not None):
         raise typer.BadParameter("name one key by its id, or every key of the account with --all")
     owner = await accounts.by_name(db, account)
-    if key is None:
-        return f"Revoked {_count(await accounts.revoke_keys(db, owner.id))} of {owner.name}."
-    await store.revoke(db, await _live(db, account, key))
-    return f"Revoked {_count(1)} of {owner.name}."
+    which = () if key is None else (ApiKey.id == key,)
+    revoked = await accounts.revoke_keys(db, owner.id, *which)
+    if not revoked and key is not None:
+        fail(NO_LIVE_KEY)
+    return f"Revoked {_count(revoked)} of {owner.name}."
 
 
 async def disable(db: AsyncSession, account: AccountName) -> str:
@@ -113,11 +117,6 @@ async def _issue(db: AsyncSession, account: str, name: str, scopes: list[str], l
     if owner.kind != "service":
         fail("This account is a person's. People issue their keys over HTTP.")
     return await store.issue(db, owner.id, name, scopes, life)
-
-
-async def _live(db: AsyncSession, account: str, key: UUID) -> ApiKey:
-    owner = await accounts.by_name(db, account)
-    return await store.live_key(db, owner.id, key) or fail("This account has no live key with this id.")
 
 
 def _print(new: NewKey) -> None:

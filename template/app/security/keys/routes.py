@@ -6,10 +6,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
-from app.security.access.credentials import Principal, context_of, forget_on_commit
+from app.security.access import accounts
+from app.security.access.credentials import context_of, forget_on_commit
 from app.security.access.identity import Caller
 from app.security.authentication.recent_login import GrantingSession
 from app.security.core.problems import Problem, conflict
@@ -81,8 +81,7 @@ async def issue_key(
     request: Request, response: Response, wanted: KeyCreate, caller: Caller, db: GrantingSession
 ) -> NewKeyOut:
     """A key for programs of the caller, limited to scopes that routes require and that the caller's login has."""
-    policies = context_of(request).policies
-    allowed = set(policies.scopes()) if caller.scopes is None else caller.scopes
+    allowed = set(context_of(request).policies.scopes()) if caller.scopes is None else caller.scopes
     if not allowed.issuperset(wanted.scopes):
         detail = f"Such a scope cannot be given. You may give: {', '.join(sorted(allowed))}."
         found = {"pointer": "/body/scopes", "detail": detail, "code": "unknown_scope"}
@@ -108,7 +107,9 @@ async def rotate_key(
     rotation: KeyRotate | None = None,
 ) -> NewKeyOut:
     """A successor with the same name, scopes and life; the old key stays valid for the overlap."""
-    key = await _own(db, caller, key_id)
+    key = await store.live_key(db, caller.id, key_id)
+    if key is None:
+        raise Problem(404)  # also for another account's key
     new = await store.rotate(db, key, (rotation or KeyRotate()).overlap_hours)
     response.headers["Location"] = request.url.path.removesuffix(f"{key_id}/rotate") + str(new.row.id)
     forget_on_commit(request, db, caller.id)
@@ -118,13 +119,6 @@ async def rotate_key(
 @router.delete("/{key_id}", status_code=204)
 async def revoke_key(request: Request, key_id: UUID, caller: Caller, db: DbSession) -> None:
     """End a key immediately."""
-    await store.revoke(db, await _own(db, caller, key_id))
+    if not await accounts.revoke_keys(db, caller.id, ApiKey.id == key_id):
+        raise Problem(404)  # also for another account's key
     forget_on_commit(request, db, caller.id)
-
-
-async def _own(db: AsyncSession, caller: Principal, key_id: UUID) -> ApiKey:
-    """Raises: Problem 404, also for another account's key."""
-    key = await store.live_key(db, caller.id, key_id)
-    if key is None:
-        raise Problem(404)
-    return key

@@ -7,8 +7,6 @@ All three are base62. A live key is valid in production, a test key in developme
 
 import os
 import re
-import secrets
-import string
 import zlib
 from collections.abc import Iterable
 from datetime import timedelta
@@ -20,16 +18,15 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
-from app.security.access.accounts import AccountError, token_hash
+from app.security.access.accounts import BASE62, AccountError, base62, lock, token_hash
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.settings import SLUG, Environment, SecuritySettings, environment, problems
-from app.security.core.tables import Account, ApiKey, utc_now
+from app.security.core.tables import ApiKey, utc_now
 
 LONGEST_DAYS = 365
 DEFAULT_DAYS = 90
 LONGEST_NAME = 100
-BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 11, 43, 6  # 43 base62 characters are 256 bits
 MODES: dict[Environment, str] = {"production": "live", "development": "test"}
 
@@ -56,8 +53,8 @@ class NewKey(NamedTuple):
 
 def new_key(environment: Environment) -> tuple[str, str]:
     """A new key and the public id in it."""
-    public_id = _random(ID_LENGTH)
-    start = f"{SLUG}_{MODES[environment]}_{public_id}_{_random(SECRET_LENGTH)}"
+    public_id = base62(ID_LENGTH)
+    start = f"{SLUG}_{MODES[environment]}_{public_id}_{base62(SECRET_LENGTH)}"
     return start + checksum(start), public_id
 
 
@@ -78,10 +75,6 @@ def checksum(text: str) -> str:
     return digits
 
 
-def _random(length: int) -> str:
-    return "".join(secrets.choice(BASE62) for _ in range(length))
-
-
 def _environment() -> Environment:
     """Without FASTAPI_ENV, settings that production refuses can only be those of a developer's machine."""
     return environment() if os.environ.get("FASTAPI_ENV") or not problems() else "development"
@@ -98,7 +91,7 @@ async def issue(db: AsyncSession, account: UUID, name: str, scopes: Iterable[str
     Keys that were rotated and are about to end do not count, up to as many again.
     """
     # Lock the account until the commit: two requests at once must not both take the last place.
-    await db.execute(select(Account.id).where(Account.id == account).with_for_update())
+    await lock(db, account)
     most, live = KeySettings.current().api_keys_per_account, await live_keys(db, account)
     if len([key for key in live if key.replaced_at is None]) >= most or len(live) >= 2 * most:
         raise KeyRefused(f"This account has the maximum of {most} keys: revoke one first.")
@@ -136,10 +129,3 @@ async def rotate(db: AsyncSession, key: ApiKey, overlap_hours: int) -> NewKey:
     successor = await issue(db, key.account_id, key.name, key.scopes.split(), life)
     events.record_change(db, Event.KEY_ROTATED, subject=key.id)
     return successor
-
-
-async def revoke(db: AsyncSession, key: ApiKey) -> None:
-    """End a key immediately."""
-    key.revoked_at = utc_now()
-    await db.flush()
-    events.record_change(db, Event.KEY_REVOKED, subject=key.id)

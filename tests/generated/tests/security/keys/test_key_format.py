@@ -5,8 +5,9 @@ import string
 
 import pytest
 
+from app.security.access.accounts import BASE62
 from app.security.core.settings import ROOT, SLUG
-from app.security.keys.store import BASE62, CHECKSUM_LENGTH, checksum, new_key, parse
+from app.security.keys.store import CHECKSUM_LENGTH, checksum, new_key, parse
 
 
 def test_a_new_key_is_read_back() -> None:

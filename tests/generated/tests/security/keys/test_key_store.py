@@ -134,7 +134,7 @@ def test_every_change_of_a_key_is_an_event(as_program: AsProgram, recorded: Reco
     rotate(program)
 
     async def end(db: AsyncSession) -> None:
-        await store.revoke(db, await db.get_one(ApiKey, program.key_id))
+        await accounts.revoke_keys(db, program.id, ApiKey.id == program.key_id)
 
     Database(program).run(end)
 
