@@ -127,7 +127,7 @@ SABOTAGES = [
     Sabotage(
         "administration/self_service",
         "administration/test_deletion",
-        "context.app.state.credentials.cache.forget(account)",
+        "context.app.state.credentials.cache.forget(person)",
         "None",
     ),
     Sabotage("accounts", "administration/test_accounts", "PasswordReset(account.name, ", "PasswordReset(name, "),

@@ -162,33 +162,27 @@ def new_token(
     return token
 
 
-async def _delete_with_rows(db: AsyncSession, account: UUID) -> None:
-    """Delete an account, and every row that references it by ON DELETE CASCADE; its credentials end with the commit.
-
-    Raises: AccountInUse when another foreign key references it, and nothing is deleted.
-    """
-    await withdraw_invitations(db, account)  # the issuer of an invitation is no foreign key
-    try:
-        async with db.begin_nested():
-            if await changed_rows(db, delete(Account).where(Account.id == account)) != 1:
-                raise accounts.UnknownAccount("No such account.")
-    except IntegrityError:
-        raise AccountInUse("Rows that must be kept reference it: see `manage doctor`.") from None
-    events.record_change(db, Event.USER_DELETED, subject=account)
-    context = events.current.get()
-    if isinstance(context, RequestContext):
-        after_commit(db, lambda: context.app.state.credentials.cache.forget(account))
-
-
 async def delete_account(db: AsyncSession, account: Account) -> None:
     """Delete a person with their sessions, keys, invitations and counters, and what references them ON DELETE CASCADE.
 
-    Audit rows and log lines keep the id, and the addresses of requests, until they are pruned. It does not check who
-    asks, nor whether an administrator is left. Raises: AccountInUse.
+    Its credentials end with the commit. Audit rows and log lines keep the id, and the addresses of requests, until they
+    are pruned. It does not check who asks, nor whether an administrator is left.
+    Raises: AccountInUse when another foreign key references it, and nothing is deleted.
     """
-    await accounts.lock(db, account.id)
+    person = account.id
+    await accounts.lock(db, person)
     await throttle.unlock(db, account.login)
-    await _delete_with_rows(db, account.id)
+    await withdraw_invitations(db, person)  # the issuer of an invitation is no foreign key
+    try:
+        async with db.begin_nested():
+            if await changed_rows(db, delete(Account).where(Account.id == person)) != 1:
+                raise accounts.UnknownAccount("No such account.")
+    except IntegrityError:
+        raise AccountInUse("Rows that must be kept reference it: see `manage doctor`.") from None
+    events.record_change(db, Event.USER_DELETED, subject=person)
+    context = events.current.get()
+    if isinstance(context, RequestContext):
+        after_commit(db, lambda: context.app.state.credentials.cache.forget(person))
 
 
 async def without_deletion(db: AsyncSession, policies: Policies) -> list[str]:
