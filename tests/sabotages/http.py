@@ -75,12 +75,17 @@ SABOTAGES = [
     Sabotage(
         "http/request_log", "core/test_event_lines", 'if inbound and scope["state"]["trusted_peer"]', "if inbound"
     ),
-    Sabotage("http/websockets", "http/test_websockets", "if _size(message) > self._max_bytes:", "if False:"),
     Sabotage(
         "http/websockets",
         "http/test_websockets",
-        'len((message.get("text") or "").encode("utf-8", "surrogatepass"))',
-        'len(message.get("text") or "")',
+        "_bytes:\n            await self.close(MESSAGE",
+        "_bytes and False:\n            await self.close(MESSAGE",
+    ),
+    Sabotage(
+        "http/websockets",
+        "http/test_websockets",
+        'text.encode("utf-8", "surrogatepass")',
+        "text",
     ),
     Sabotage("http/websockets", "http/test_socket_ends", "except (OSError, RuntimeError):", "except KeyError:"),
     Sabotage("http/websockets", "http/test_websockets", "        self._check_origin(scope)\n", ""),

@@ -62,8 +62,8 @@ SABOTAGES = [
     Sabotage(
         "operations/migrations",
         "operations/test_migrations",
-        "return is_empty and not in_production()",
-        "return is_empty",
+        "is_empty and not in_production()",
+        "is_empty",
     ),
     Sabotage("operations/migrations", "operations/test_migrations", "elif behind:", "elif False:"),
     Sabotage("operations/doctor", "operations/test_doctor", "if in_production() and chosen.weaknesses():", "if False:"),

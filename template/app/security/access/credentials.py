@@ -119,9 +119,6 @@ def context_of(connection: HTTPConnection) -> RequestContext:
     return context_in(connection.scope)
 
 
-OnIdentified = Callable[[HTTPConnection, Principal], Awaitable[None]]
-
-
 class InvalidCredential(Exception):
     """A credential of a known kind that is invalid or has expired; the reason is a code for the log alone."""
 
@@ -217,7 +214,8 @@ class Credentials:
     def __init__(self, cache_seconds: float) -> None:
         self.kinds: list[CredentialKind] = []  # a request without a credential is challenged for the first
         self.cache = CredentialCache(cache_seconds)
-        self.on_identified: list[OnIdentified] = []  # awaited for each caller who was verified, not for cached ones
+        # Awaited for each caller who was verified, not for cached ones.
+        self.on_identified: list[Callable[[HTTPConnection, Principal], Awaitable[None]]] = []
         self.reported_refusals = OnceAMinute(REFUSALS_A_MINUTE)
 
     def extract(self, headers: Headers) -> list[Sent]:

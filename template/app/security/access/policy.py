@@ -255,8 +255,6 @@ def _schema(field: Any) -> dict[str, Any]:
 
 
 LifeHook = Callable[[FastAPI], Awaitable[None]]
-Check = Callable[[FastAPI, Policies], list[str]]
-Hint = Callable[[AsyncSession, Policies], Awaitable[list[str]]]
 
 
 @dataclass
@@ -265,8 +263,8 @@ class Hooks:
 
     at_start: list[LifeHook] = field(default_factory=list)
     at_end: list[LifeHook] = field(default_factory=list)  # run in the opposite order
-    checks: list[Check] = field(default_factory=list)
-    hints: list[Hint] = field(default_factory=list)
+    checks: list[Callable[[FastAPI, Policies], list[str]]] = field(default_factory=list)
+    hints: list[Callable[[AsyncSession, Policies], Awaitable[list[str]]]] = field(default_factory=list)
 
 
 def hooks_of(app: FastAPI) -> Hooks:

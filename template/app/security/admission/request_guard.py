@@ -63,9 +63,8 @@ class RequestGuardSettings(SecuritySettings):
     @field_validator("trusted_hosts")
     @classmethod
     def _are_names(cls, value: list[str]) -> list[str]:
-        for host in value:
-            if host_name(host.encode()) != host:
-                raise ValueError("write host names without port or wildcard, such as api.example.com")
+        if any(host_name(host.encode()) != host for host in value):
+            raise ValueError("write host names without port or wildcard, such as api.example.com")
         return value
 
     @field_validator("development_networks", "internal_networks")

@@ -8,7 +8,6 @@ rotate: put a new key first and the old one among the fallbacks, deploy, and dro
 """
 
 import base64
-import binascii
 import contextlib
 import multiprocessing
 import os
@@ -236,7 +235,7 @@ def decode_secret(text: str) -> bytes:
 def _base64url(text: str) -> bytes:
     try:
         return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise ValueError("must be hex or base64url; make one with: uv run manage secrets new") from None
 
 

@@ -57,9 +57,8 @@ class CorsSettings(SecuritySettings):
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, value: list[str]) -> list[str]:
-        for origin in value:
-            if not _ORIGIN.match(origin):
-                raise ValueError("write origins such as https://app.example.com: no path, no wildcard, lower case")
+        if not all(map(_ORIGIN.match, value)):
+            raise ValueError("write origins such as https://app.example.com: no path, no wildcard, lower case")
         return value
 
     @field_validator("cors_allow_headers", "cors_expose_headers")

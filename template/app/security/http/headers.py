@@ -1,5 +1,7 @@
 """Security headers of every response, errors included (OWASP REST Security cheat sheet, ASVS 5.0 V3.4)."""
 
+from starlette.datastructures import Headers
+
 from app.security.core.settings import in_production
 
 HEADERS = {
@@ -33,8 +35,4 @@ def relaxed(directives: str) -> bytes:
 def security_headers() -> tuple[Raw, Raw, Raw]:
     """Those over http, those over https (RFC 6797 section 7.2: HSTS there alone), and those of documents."""
     over_https = HEADERS | (STRICT_TRANSPORT_SECURITY if in_production() else {})
-    return _raw(HEADERS), _raw(over_https), _raw(DOCUMENT_HEADERS)
-
-
-def _raw(headers: dict[str, str]) -> Raw:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return Headers(HEADERS).raw, Headers(over_https).raw, Headers(DOCUMENT_HEADERS).raw

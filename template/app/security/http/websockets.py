@@ -108,7 +108,8 @@ class _Socket:
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if _size(message) > self._max_bytes:
+        text = message.get("text") or ""
+        if len(message.get("bytes") or text.encode("utf-8", "surrogatepass")) > self._max_bytes:
             await self.close(MESSAGE_TOO_BIG)
             return {"type": "websocket.disconnect", "code": MESSAGE_TOO_BIG}
         return message
@@ -138,7 +139,3 @@ class _Socket:
         except (OSError, RuntimeError):  # servers raise these when the client has left
             self.closed = True
             raise WebSocketDisconnect from None
-
-
-def _size(message: Message) -> int:
-    return len(message.get("bytes") or b"") or len((message.get("text") or "").encode("utf-8", "surrogatepass"))

@@ -72,10 +72,6 @@ class RateLimitSettings(SecuritySettings):
     def url(self) -> str:
         return self.rate_limit_storage_url.get_secret_value()
 
-    @property
-    def limit(self) -> RateLimitItem:
-        return parse(self.rate_limit)
-
     def burst(self, limit: RateLimitItem) -> RateLimitItem:
         """Requests of one caller in one second: as set, or a multiple of the average of their limit."""
         average = limit.amount / limit.get_expiry()

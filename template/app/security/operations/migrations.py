@@ -91,30 +91,24 @@ async def waiting() -> tuple[int, bool]:
     Raises: OSError, SQLAlchemyError, TimeoutError.
     """
     async with new_engine().connect() as connection:
-        return await connection.run_sync(_waiting), await connection.run_sync(_start_migrates)
+        return await connection.run_sync(_waiting)
 
 
-def _start_migrates(connection: Connection) -> bool:
-    """In development, a start migrates an empty SQLite database."""
-    is_empty = connection.dialect.name == "sqlite" and not inspect(connection).get_table_names()
-    return is_empty and not in_production()
-
-
-def _waiting(connection: Connection) -> int:
+def _waiting(connection: Connection) -> tuple[int, bool]:
     number = 0
     for scripts, table in zip(_scripts(), VERSION_TABLES, strict=True):
         found = MigrationContext.configure(connection, opts={"version_table": table}).get_current_heads()
         if set(found) <= {script.revision for script in scripts.walk_revisions()}:  # or a newer release migrated it
             number += sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
-    return number
+    is_empty = connection.dialect.name == "sqlite" and not inspect(connection).get_table_names()
+    return number, is_empty and not in_production()
 
 
 async def at_start(app: FastAPI) -> None:
     """In development, migrate an empty SQLite database. Otherwise only log that migrations are missing."""
     try:
         async with app.state.database.read() as connection:
-            start_migrates = await connection.run_sync(_start_migrates)
-            behind = await connection.run_sync(_waiting)
+            behind, start_migrates = await connection.run_sync(_waiting)
     except (OSError, SQLAlchemyError, TimeoutError) as error:
         log.error("the state of the migrations cannot be read: %s", type(error).__name__)
         return

@@ -4,6 +4,7 @@ import multiprocessing
 from multiprocessing.context import SpawnProcess
 
 import pytest
+from limits import parse
 
 from app.security.core import settings
 from app.security.limits.caller_limits import RateLimitSettings
@@ -81,4 +82,4 @@ def test_one_of_several_workers_without_redis_does_not_start(
 def test_the_burst_follows_the_limit_unless_it_is_set(chosen: dict[str, str], burst: str) -> None:
     settings = RateLimitSettings(**chosen)  # type: ignore[arg-type]
 
-    assert str(settings.burst(settings.limit)) == burst
+    assert str(settings.burst(parse(settings.rate_limit))) == burst
