@@ -79,22 +79,22 @@ def _arguments(
 
     `*` alone stands for members of any name, and for what a model holds that contains itself.
     """
+    marks = {mark: schema[mark] for mark in MARKS if mark in schema}  # they hold for everything inside, too
     if reference := schema.get("$ref"):
         if reference in inside:
-            yield f"{name}.*", {}, 0
+            yield f"{name}.*", marks, 0
             return
         inside += (reference,)
-        schema = document["components"]["schemas"][reference.rpartition("/")[2]]
+        schema = document["components"]["schemas"][reference.rpartition("/")[2]] | marks
     yield name, schema, items
-    marks = {mark: schema[mark] for mark in MARKS if mark in schema}
     for part in (part for kind in ("anyOf", "oneOf", "allOf") for part in schema.get(kind, ())):
         yield from _arguments(part | marks, document, name, items, inside)
     if "items" in schema:
         item = f"{name}.array_*" if name.partition(".")[0] == "json" else name  # in forms and queries all have one name
-        yield from _arguments(schema["items"], document, item, schema.get("maxItems", 0), inside)
-    members = {**schema.get("properties", {})}
+        yield from _arguments(schema["items"] | marks, document, item, schema.get("maxItems", 0), inside)
+    members = {member: part | marks for member, part in schema.get("properties", {}).items()}
     if schema.get("type") == "object" and (others := schema.get("additionalProperties", True)):
-        members["*"] = others if isinstance(others, dict) else {}
+        members["*"] = others | marks if isinstance(others, dict) else {}
     for member, part in members.items():
         yield from _arguments(part, document, f"{name}.{member}".lstrip("."), items, inside)
 

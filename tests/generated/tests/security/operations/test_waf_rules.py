@@ -56,6 +56,15 @@ def test_prose_and_secrets_are_exempt_by_name_wherever_they_stand(client: TestCl
     assert exempt(rules(send)) == ["ARGS:note", *items, "REQUEST_BODY"]
 
 
+def test_a_mark_on_a_list_or_a_model_holds_for_everything_inside(client: TestClient) -> None:
+    texts = Annotated[list[str], Field(max_length=2), FreeText()]
+
+    async def send(texts: texts, line: Annotated[Line, FreeText()]) -> None: ...
+
+    inside = {f"ARGS:json.{name}" for name in ("texts.array_0", "texts.array_1", "line.text", "line.secret")}
+    assert inside <= set(exempt(rules(send)))
+
+
 @pytest.mark.parametrize(
     "annotation",
     [
