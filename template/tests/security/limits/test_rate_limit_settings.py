@@ -40,6 +40,7 @@ URL = "RATE_LIMIT_STORAGE_URL"
         (URL, "redis://u:hunter2#x@db:6379/0", False),
         ("WEB_CONCURRENCY", "0", False),
         ("WEB_CONCURRENCY", "2", False),
+        ("INSTANCES", "2", False),
     ],
 )
 def test_a_weak_setting_is_refused_in_production(
