@@ -9,13 +9,14 @@ from fastapi import Depends, FastAPI, Request, WebSocket
 from slowapi import Limiter
 from slowapi.middleware import SlowAPIASGIMiddleware, SlowAPIMiddleware
 from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
 
 from app.security.access.identity import public
 from app.security.access.policy import InsecureApp
 from app.security.operations.doctor import callers
 from app.security.operations.start_up import check_app
 from app.security.rate_limits import limiter
-from tests.security.build_app import assemble, caller_of, plain
+from tests.security.build_app import assemble, caller_of
 from tests.security.fixtures import MakeClient
 
 
@@ -24,7 +25,11 @@ def foreign_limit() -> Any:
 
 
 def on_a_plain_route(app: FastAPI) -> None:
-    app.add_route("/plain", limiter.limit("1/minute")(plain))
+    @limiter.limit("1/minute")
+    async def plain(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("open to all")
+
+    app.add_route("/plain", plain)
 
 
 def foreign_on_a_dependency(app: FastAPI) -> None:
