@@ -7,7 +7,7 @@ SABOTAGES = [
     Sabotage(
         "access/policy", "access/test_route_policy", "elif isinstance(route, (Route, WebSocketRoute))", "elif False"
     ),
-    Sabotage("access/policy", "access/test_route_policy", "if type(route.app) not in WALKABLE or", "if False or"),
+    Sabotage("access/policy", "access/test_route_policy", "(type(route.app) not in WALKABLE or", "(False or"),
     Sabotage("access/policy", "access/test_access", "everything.apply(self._declared.get(path, ()))", "everything"),
     Sabotage("access/policy", "access/test_access", "group += 1 + re.compile(policy.pattern).groups", "group += 1"),
     Sabotage(

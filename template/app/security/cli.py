@@ -70,16 +70,12 @@ def command_line(load_app: LoadApp) -> typer.Typer:
 
 def migrate() -> None:
     """Bring the database to the newest revision. The template's tables first, then yours."""
-    asyncio.run(_migrate())
-    typer.echo("The database is up to date.")
-
-
-async def _migrate() -> None:
-    await reach(migrations.new_engine())
+    asyncio.run(reach(migrations.new_engine()))
     try:
-        await migrations.migrate()
+        asyncio.run(migrations.migrate())
     except CommandError as error:
         fail(f"Nothing was migrated: {error}.")
+    typer.echo("The database is up to date.")
 
 
 def _secrets() -> typer.Typer:

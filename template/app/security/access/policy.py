@@ -176,20 +176,16 @@ class Policies:
                 policy.dependant = context.dependant
                 policy.limits["max_body_size"] = getattr(context, "max_body_size", None)  # a WebSocket has none
                 yield policy.apply(_dependencies(context.dependant))
+            elif isinstance(route, Mount) and (type(route.app) not in WALKABLE or (path or "/") in self._declared):
+                yield self._mount(path or "/", pattern, mount or path or "/")
             elif isinstance(route, Mount):
-                yield from self._mounted(route, path, pattern, mount or path or "/")
+                yield from self._walk(route.app, path, pattern, mount or path or "/")
             elif isinstance(route, (Route, WebSocketRoute)):
                 mistake = documents or UNDECLARED.format(mount or path)
                 yield _policy(context, path, pattern, mistake).apply(self._declared.get(path, ()))
             else:
                 mistake = UNKNOWN_KIND.format(path or prefix, type(route).__name__)
                 yield Policy(path or prefix, pattern, mistake=mistake)
-
-    def _mounted(self, route: Mount, path: str, pattern: str, mount: str) -> Iterator[Policy]:
-        if type(route.app) not in WALKABLE or (path or "/") in self._declared:
-            yield self._mount(path or "/", pattern, mount)
-        else:
-            yield from self._walk(route.app, path, pattern, mount)
 
     def _mount(self, path: str, pattern: str, mount: str = "") -> Policy:
         everything = Policy(path, pattern.rstrip("/") + "(?:/.*)?", mistake=UNDECLARED.format(mount or path))

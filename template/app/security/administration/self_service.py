@@ -37,10 +37,6 @@ from app.security.core.tables import SECURITY_TABLES, Account, OneTimeToken, utc
 router = APIRouter()
 
 
-class AccountInUse(accounts.AccountError):
-    """Rows that must not be deleted reference this account."""
-
-
 INVITATION_LIFE = timedelta(hours=24)
 small_body = accepts("application/json", max_bytes=16 * 1024)  # thousands of unknown members are slow to report
 
@@ -167,7 +163,7 @@ async def delete_account(db: AsyncSession, account: Account) -> None:
 
     Its credentials end with the commit. Audit rows and log lines keep the id, and the addresses of requests, until they
     are pruned. It does not check who asks, nor whether an administrator is left.
-    Raises: AccountInUse when another foreign key references it, and nothing is deleted.
+    Raises: AccountError when another foreign key references it, and nothing is deleted.
     """
     person = account.id
     await accounts.lock(db, person)
@@ -178,7 +174,7 @@ async def delete_account(db: AsyncSession, account: Account) -> None:
             if await changed_rows(db, delete(Account).where(Account.id == person)) != 1:
                 raise accounts.UnknownAccount("No such account.")
     except IntegrityError:
-        raise AccountInUse("Rows that must be kept reference it: see `manage doctor`.") from None
+        raise accounts.AccountError("Rows that must be kept reference it: see `manage doctor`.") from None
     events.record_change(db, Event.USER_DELETED, subject=person)
     context = events.current.get()
     if isinstance(context, RequestContext):

@@ -147,7 +147,14 @@ class Body:
         finally:
             self._slots.release(self._client)
         self._arrived = not message.get("more_body", False)
-        self._count(message.get("body", b""))
+        body = message.get("body", b"")
+        self._size += len(body)
+        if self._size > self._allowed.max_bytes:
+            raise Problem(413)
+        if body and b"content-length" not in self._headers:
+            _check_media_type(self._headers, self._allowed)  # HTTP/2 need not announce a body
+        if self._json is not None:
+            self._json += body
         if self._arrived and self._json:
             check_json(bytes(self._json))
         return message
@@ -160,15 +167,6 @@ class Body:
                 return await self._receive()
         except TimeoutError:
             raise Problem(408, detail="The body took too long.", headers=CLOSE) from None
-
-    def _count(self, body: bytes) -> None:
-        self._size += len(body)
-        if self._size > self._allowed.max_bytes:
-            raise Problem(413)
-        if body and b"content-length" not in self._headers:
-            _check_media_type(self._headers, self._allowed)  # HTTP/2 need not announce a body
-        if self._json is not None:
-            self._json += body
 
 
 def check_json(body: bytes) -> None:

@@ -22,17 +22,9 @@ from sqlalchemy import Table, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import after_commit, changed_rows
-from app.security.core import events
+from app.security.core import events, settings
 from app.security.core.events import Event
-from app.security.core.settings import (
-    SecretSettings,
-    SecuritySettings,
-    StrongSecrets,
-    decode_secrets,
-    derive,
-    in_production,
-    read,
-)
+from app.security.core.settings import SecretSettings, SecuritySettings, StrongSecrets, decode_secrets, derive
 from app.security.core.tables import AuditChain, AuditEvent
 
 EVENTS, CHAIN = cast(Table, AuditEvent.__table__), cast(Table, AuditChain.__table__)
@@ -51,7 +43,7 @@ class AuditSettings(SecuritySettings):
         if not self.audit_key.get_secret_value():
             return ["AUDIT_KEY: is missing; make one with: uv run manage secrets new"]
         with suppress(ValidationError):  # reported for SECRET_KEY already
-            if not set(self.roots()).isdisjoint(cast(SecretSettings, read(SecretSettings)).roots()):
+            if not set(self.roots()).isdisjoint(cast(SecretSettings, settings.read(SecretSettings)).roots()):
                 return ["AUDIT_KEY: is a SECRET_KEY too; make another: uv run manage secrets new"]
         return []
 
@@ -63,7 +55,7 @@ def audit_keys() -> dict[str, bytes]:
     beside it: a leaked SECRET_KEY must not sign the chain again.
     """
     roots = AuditSettings.current().roots()
-    if not (roots and in_production()):
+    if not (roots and settings.in_production()):
         roots += SecretSettings.current().roots()
     secrets = [derive(root, "audit") for root in roots]
     return {hashlib.sha256(secret).hexdigest()[:8]: secret for secret in secrets}

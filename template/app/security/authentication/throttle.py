@@ -242,8 +242,7 @@ def _wait(times: list[int], limit: Limit, now: int) -> int:
 
 async def _created(db: AsyncSession, keys: Collection[bytes], permanent: Collection[bytes]) -> Sequence[Row[Any]]:
     """The rows of all these keys, created where missing, locked until the transaction ends."""
-    empty = {"attempts": "", "failures_in_a_row": 0, "updated_at": utc_now()}
-    rows = [{"key_hash": key, "permanent": key in permanent, **empty} for key in sorted(keys)]
+    rows = [{"key_hash": key, "permanent": key in permanent} for key in sorted(keys)]
     found: Sequence[Row[Any]] = ()
     while len(found) < len(keys):  # another transaction may drop a row before we lock it
         await db.execute(_CREATE[db.get_bind().dialect.name], rows)

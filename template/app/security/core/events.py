@@ -22,7 +22,6 @@ from app.database import after_commit
 from app.security.core import logs
 from app.security.core.settings import keys_for
 
-Outcome = Literal["success", "failure"]
 Fields = dict[str, object]
 OURS = "app.security."
 EVERY_SECONDS = 60
@@ -121,7 +120,7 @@ def configure_sentry() -> None:
 
 
 class Details(TypedDict, total=False):
-    outcome: Outcome
+    outcome: Literal["success", "failure"]
     actor: UUID | None  # by default the caller of this request
     subject: UUID | str | None
     reason: str | None  # a code, never text from a request
@@ -169,25 +168,18 @@ class OnceAMinute:
 
     def record(self, name: str, event: StrEnum, *, subject: str | None = None, reason: str | None = None) -> None:
         """Write a failure if it is due; its reason counts those of this name that were suppressed before it."""
-        suppressed = self._suppressed_before(name)
-        if suppressed is None:
-            return
-        if suppressed:
-            reason = ", ".join(filter(None, [reason, f"{suppressed} suppressed"]))
-        record(event, outcome="failure", subject=subject, reason=reason)
-
-    def _suppressed_before(self, name: str) -> int | None:
-        """How many were suppressed since the last one; None if this one is, too."""
         now = time.monotonic()
         written, suppressed = self._names.get(name, (-math.inf, 0))
         if now - written < EVERY_SECONDS:
             self._names[name] = (written, suppressed + 1)
-            return None
+            return
         if name not in self._names and len(self._names) >= self._most:
             oldest, (its_time, _) = next(iter(self._names.items()))
             if now - its_time < EVERY_SECONDS:
-                return None
+                return
             del self._names[oldest]
         self._names[name] = (now, 0)
         self._names.move_to_end(name)
-        return suppressed
+        if suppressed:
+            reason = ", ".join(filter(None, [reason, f"{suppressed} suppressed"]))
+        record(event, outcome="failure", subject=subject, reason=reason)

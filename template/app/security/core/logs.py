@@ -20,9 +20,7 @@ _CREDENTIAL = re.compile(
     r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]+\.[\w-]*|\b(?:rt|ot)_\w{20,}|_(?:live|test)_\w{20,}|\$argon2\w+\$[^\s'\"]+|(?<=://)[^/\s:@]*:[^@/\s]+(?=@)"
 )
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
-_CHATTY = ("alembic", "httpx", "httpx2", "watchfiles")
 _STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "color_message"}  # the last is uvicorn's
-_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi")
 
 
 class Output:
@@ -100,7 +98,11 @@ class _Formatter(logging.Formatter):
         if Output.readable:
             words = [f"{fields['level']:<8} {fields['message']}", *(f"{name}={value}" for name, value in extra.items())]
             return "\n".join(filter(None, [" ".join(words), fields.get("exception")]))
-        return _encode({**extra, **fields, **_of_the_request(), "event": "log", "time": now()})
+        from app.security.core.events import current  # it imports this module
+
+        context = current.get()
+        request = {"request_id": context.request_id} if context else {}
+        return _encode({**extra, **fields, **request, "event": "log", "time": now()})
 
 
 def _redacted(value: Any, depth: int = 5) -> Any:
@@ -109,13 +111,6 @@ def _redacted(value: Any, depth: int = 5) -> Any:
     if isinstance(value, list | tuple | set) and depth:
         return [_redacted(one, depth - 1) for one in value]
     return value if isinstance(value, int | float | None) else redact(str(value))
-
-
-def _of_the_request() -> dict[str, str]:
-    from app.security.core.events import current  # it imports this module
-
-    context = current.get()
-    return {"request_id": context.request_id} if context else {}
 
 
 class _Handler(logging.StreamHandler[Any]):
@@ -140,9 +135,9 @@ def configure() -> None:
     root = logging.getLogger()
     root.handlers = [kept for kept in root.handlers if type(kept) not in (_Handler, logging.StreamHandler)] + [handler]
     root.setLevel(logging.DEBUG if ServiceSettings.current().debug else logging.INFO)
-    for name in _CHATTY:
+    for name in ("alembic", "httpx", "httpx2", "watchfiles"):  # they tell too much
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in _SERVER_LOGGERS:
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)

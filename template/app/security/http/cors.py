@@ -31,7 +31,6 @@ ORIGINS = [
 TRACE_HEADERS = ("baggage", "traceparent", "tracestate")  # W3C Trace Context and Baggage
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", *TRACE_HEADERS)
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "Location")
-PREFLIGHT_SECONDS = 600
 VARY = (b"vary", b"Origin")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -89,7 +88,6 @@ class Cors(CORSMiddleware):
             allow_headers=self.request_headers,
             allow_credentials=False,
             expose_headers=[*EXPOSED_HEADERS, *settings.cors_expose_headers],
-            max_age=PREFLIGHT_SECONDS,
         )
         self.reported = OnceAMinute()
         own = urlsplit(ServiceSettings.current().public_base_url)

@@ -22,8 +22,6 @@ DOCUMENT_HEADERS = {
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
-Raw = list[tuple[bytes, bytes]]
-
 
 def relaxed(directives: str) -> bytes:
     """Our Content-Security-Policy, with these directives in place of ours. A directive that is not named stays."""
@@ -32,7 +30,7 @@ def relaxed(directives: str) -> bytes:
     return "; ".join(f"{name} {value}".rstrip() for name, value in merged.items()).encode()
 
 
-def security_headers() -> tuple[Raw, Raw, Raw]:
+def security_headers() -> list[list[tuple[bytes, bytes]]]:
     """Those over http, those over https (RFC 6797 section 7.2: HSTS there alone), and those of documents."""
     over_https = HEADERS | (STRICT_TRANSPORT_SECURITY if in_production() else {})
-    return Headers(HEADERS).raw, Headers(over_https).raw, Headers(DOCUMENT_HEADERS).raw
+    return [Headers(headers).raw for headers in (HEADERS, over_https, DOCUMENT_HEADERS)]

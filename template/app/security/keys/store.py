@@ -40,10 +40,6 @@ class KeySettings(SecuritySettings):
     api_key_overlap_hours: int = Field(24, ge=0, le=24)  # the most that a rotated key stays valid
 
 
-class KeyRefused(AccountError):
-    """An operation on a key that is refused; the message is for the user."""
-
-
 class NewKey(NamedTuple):
     """A key that was just issued. Its text is stored nowhere."""
 
@@ -86,7 +82,7 @@ def is_live() -> list[ColumnElement[bool]]:
 
 
 async def issue(db: AsyncSession, account: UUID, name: str, scopes: Iterable[str], life: timedelta) -> NewKey:
-    """A new key of an account, for a year at most. Raises: KeyRefused when the account has its maximum.
+    """A new key of an account, for a year at most. Raises: AccountError when the account has its maximum.
 
     Keys that were rotated and are about to end do not count, up to as many again.
     """
@@ -94,7 +90,7 @@ async def issue(db: AsyncSession, account: UUID, name: str, scopes: Iterable[str
     await lock(db, account)
     most, live = KeySettings.current().api_keys_per_account, await live_keys(db, account)
     if len([key for key in live if key.replaced_at is None]) >= most or len(live) >= 2 * most:
-        raise KeyRefused(f"This account has the maximum of {most} keys: revoke one first.")
+        raise AccountError(f"This account has the maximum of {most} keys: revoke one first.")
     text, public_id = new_key(_environment())
     row = ApiKey(account_id=account, name=name, public_id=public_id, created_at=utc_now())
     row.key_hash, row.last_four = token_hash(text), text[-4:]
@@ -119,13 +115,13 @@ async def live_key(db: AsyncSession, account: UUID, key: UUID) -> ApiKey | None:
 
 
 async def rotate(db: AsyncSession, key: ApiKey, overlap_hours: int) -> NewKey:
-    """A successor with the same name, scopes and life; the old key ends after the overlap. Raises: KeyRefused."""
+    """A successor with the same name, scopes and life; the old key ends after the overlap. Raises: AccountError."""
     life, now = key.expires_at - key.created_at, utc_now()
     overlap = timedelta(hours=min(overlap_hours, KeySettings.current().api_key_overlap_hours))
     unchanged = (ApiKey.id == key.id, ApiKey.replaced_at.is_(None), ApiKey.revoked_at.is_(None))
     ending = update(ApiKey).where(*unchanged).values(replaced_at=now, expires_at=min(key.expires_at, now + overlap))
     if await changed_rows(db, ending) != 1:
-        raise KeyRefused("This key was rotated or revoked before.")
+        raise AccountError("This key was rotated or revoked before.")
     successor = await issue(db, key.account_id, key.name, key.scopes.split(), life)
     events.record_change(db, Event.KEY_ROTATED, subject=key.id)
     return successor

@@ -121,8 +121,5 @@ def ineffective(app: FastAPI, policies: Policies) -> list[str]:
 
 def _is_foreign(function: Any) -> bool:
     """Whether a decorator of slowapi's own `Limiter` wraps this function."""
-    while function is not None:
-        if getattr(getattr(function, "__code__", None), "co_filename", "") == extension.__file__:
-            return True
-        function = getattr(function, "__wrapped__", None)
-    return False
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    return file == extension.__file__ or (hasattr(function, "__wrapped__") and _is_foreign(function.__wrapped__))

@@ -14,8 +14,8 @@ from starlette.websockets import WebSocketDisconnect
 from app.database import Base
 from app.security.access import accounts
 from app.security.access.policy import Policies
-from app.security.accounts import delete_account
-from app.security.administration.self_service import AccountInUse, without_deletion
+from app.security.accounts import AccountError, delete_account
+from app.security.administration.self_service import without_deletion
 from app.security.core.problems import POLICY_VIOLATION
 from app.security.core.tables import Account
 from tests.security.administration.test_deletion import rows_of
@@ -184,7 +184,7 @@ def test_a_refused_erasure_leaves_the_transaction_usable(client: TestClient, kee
     keeps(person)
 
     async def delete(db: AsyncSession) -> Account | None:
-        with pytest.raises(AccountInUse):
+        with pytest.raises(AccountError, match="must be kept"):
             await delete_account(db, await db.get_one(Account, person))
         return await accounts.find_account(db, ALICE)
 

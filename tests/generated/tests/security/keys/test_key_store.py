@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
+from app.security.access.accounts import AccountError
 from app.security.core.tables import ApiKey
 from app.security.keys import store
-from app.security.keys.store import KeyRefused, NewKey
+from app.security.keys.store import NewKey
 from tests.security.fixtures import Database, MakeClient
 from tests.security.keys.key_resource import app_with_a_vault, disable_owner, revoke
 from tests.security.programs import Program, issue_key
@@ -36,7 +37,7 @@ def rotate(program: Program) -> NewKey:
 def refused(work: Callable[[], object]) -> bool:
     try:
         work()
-    except KeyRefused:
+    except AccountError:
         return True
     return False
 
