@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.nightly import EVERYTHING
+from tests.nightly import EVERYTHING, waits
 from tests.rendering import Environment, Project, Template, git_environment, install, snapshot
 from tests.variants import ALL
 
@@ -20,8 +20,8 @@ LEFT_OUT: dict[str, int] = {}  # what waits for the nightly run: how many rows o
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave to the nightly run what is marked `nightly`; run long tests first, so that no worker ends with one."""
-    left = [] if EVERYTHING else [item for item in items if item.get_closest_marker("nightly")]
+    """Leave to the nightly run what waits for it; run long tests first, so that no worker ends with one."""
+    left = [] if EVERYTHING else [item for item in items if waits(item)]
     items[:] = sorted(
         (item for item in items if item not in left), key=lambda item: not item.get_closest_marker("slow")
     )

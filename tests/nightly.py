@@ -5,7 +5,9 @@ nightly workflow runs, takes every row.
 """
 
 import os
+import zlib
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from typing import TypeVar
 
 import pytest
@@ -33,5 +35,15 @@ def sample(table: Sequence[T], *, one_in: int) -> list[T]:
     return list(table[_number_of_this_commit() % min(one_in, len(table)) :: one_in])
 
 
+def waits(item: pytest.Item) -> bool:
+    """Whether a test is left to the nightly run: by `nightly`, or by `rotating` with this commit."""
+    if mark := item.get_closest_marker("rotating"):
+        (parts,) = mark.args
+        if (_number_of_this_commit() + zlib.crc32(item.nodeid.encode())) % parts:
+            return True
+    return item.get_closest_marker("nightly") is not None
+
+
+@cache
 def _number_of_this_commit() -> int:
     return int(git(ROOT, "rev-parse", "HEAD").strip()[:8], 16)

@@ -11,7 +11,7 @@ from tests.nightly import rows
 from tests.releases import OLDEST
 from tests.rendering import ROOT, Project, Template
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rotating(3)]
 
 ALLOWED = re.findall(r'_min_copier_version: "(.+)"', (ROOT / "copier.yml").read_text())[0]
 VERSIONS = {"the oldest": f"copier=={ALLOWED}", "the newest": "copier"}

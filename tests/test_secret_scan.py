@@ -10,6 +10,8 @@ from tests.pipelines import run_job, waive
 from tests.rendering import Project
 from tests.test_waivers import in_days
 
+pytestmark = pytest.mark.rotating(3)
+
 SCAN = ("python", ".github/security/scan_secrets.py")
 NEW_SECRET = "from app.security.core.settings import new_secret; print(new_secret())"
 NEW_KEY = "from app.security.keys.store import new_key; print(new_key('production')[0])"

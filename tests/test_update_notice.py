@@ -8,7 +8,7 @@ import yaml
 
 from tests.rendering import Project, Template
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rotating(3)]
 
 CHANGELOG = """# Changelog
 

@@ -9,6 +9,7 @@ import pytest
 from tests.lived_in import OWN_HOOK, write_beside_the_templates_lines
 from tests.rendering import Project, Template
 
+pytestmark = pytest.mark.rotating(2)
 ORDERS = '''"""Orders, each with an owner."""
 
 import uuid

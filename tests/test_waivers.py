@@ -9,6 +9,8 @@ import pytest
 from tests.pipelines import commands, red, run_job, waive
 from tests.rendering import Project, Template
 
+pytestmark = pytest.mark.rotating(3)
+
 FAULT = '\nSECRET_KEY = "x"\n'
 ID = "B105:app/api/notes.py"
 JOBS = {"bandit": "code", "kingfisher": "secrets", "zizmor": "workflows", "pip-audit": "dependencies"}
