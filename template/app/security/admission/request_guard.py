@@ -122,7 +122,8 @@ class RequestGuard:
         self.internal = list(map(parse_network, settings.internal_networks))
         total, per_client = settings.max_in_flight, settings.max_in_flight_of_one_source
         self.slots = {kind: Slots(total, per_client) for kind in ("http", "websocket")}
-        self.threads = Slots(total, min(per_client, THREADS // 2))  # so that no client keeps all of them
+        # A client counts by address, by account, and as the account at its address: it keeps three quarters at most.
+        self.threads = Slots(total, min(per_client, THREADS // 4))
         self.unread_bodies = Slots(total // UNREAD_BODY_SHARE, per_client // UNREAD_BODY_SHARE)
         self.usual = Allowed((), settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
         self.sockets = WebSocketGuard(app, shared, settings.max_body_bytes)

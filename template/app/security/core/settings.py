@@ -68,7 +68,8 @@ def workers() -> int:
 
 def refuse(reasons: list[str]) -> NoReturn:
     """Stop the process: one line a reason on stderr, exit code 78, or 3 in the worker of a server (SystemExit)."""
-    lines = ["This service refuses to start:", *(f"  - {reason}" for reason in reasons)]
+    where = os.environ.get("FASTAPI_ENV") or "production"
+    lines = [f"This service refuses to start in {where}:", *(f"  - {reason}" for reason in reasons)]
     sys.stderr.write("\n".join(lines) + "\n")
     is_worker = multiprocessing.parent_process() is not None or "gunicorn" in sys.argv[0]
     raise SystemExit(WORKER_FAILED if is_worker else CONFIGURATION_ERROR)
