@@ -70,7 +70,7 @@ SABOTAGES = [
         "    if len(context.sent) > 1:",
         "    if False:",
     ),
-    Sabotage("access/credentials", "authentication/test_identity", "begun != self._revocations", "False"),
+    Sabotage("access/credentials", "authentication/test_identity", "begun != self.revocations", "False"),
     Sabotage("access/credentials", "access/test_credential_cache", "min(self._seconds, lifetime)", "self._seconds"),
     Sabotage(
         "access/accounts", "administration/test_user_commands", "        await end_sessions(db, account.id)\n", ""

@@ -25,7 +25,7 @@ SABOTAGES = [
     Sabotage("limits/caller_limits", "limits/test_limited_callers", "on_identified.append(count_account)", "cache"),
     Sabotage("limits/caller_limits", "limits/test_redis", "if critical and self", "if False and self"),
     Sabotage(
-        "limits/caller_limits", "limits/test_workers", "max(self.web_concurrency, workers())", "self.web_concurrency"
+        "limits/caller_limits", "limits/test_workers", "max(self.web_concurrency, _workers())", "self.web_concurrency"
     ),
     Sabotage("limits/caller_limits", "limits/test_redis", "self.instances * max", "max"),
     Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "if plain else []", "if False else []"),

@@ -88,8 +88,7 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
     logs.configure()
     app.state.database = database.Database()
     hooks_of(app).at_end.append(database.on_end)
-    hooks_of(app).at_start.append(migrations.at_start)
-    serve.install(app)
+    hooks_of(app).at_start += [migrations.at_start, serve.drain_before_exit]
     # {% if features.audit_log.enabled %}
     audit.install(app)
     # {% endif %}
@@ -108,7 +107,8 @@ def _add_callers(app: FastAPI) -> None:
     authentication.install(app)
     administration.install(app)
     # {% endif %}
-    start_up.add_health_routes(app)
+    app.state.readiness = start_up.Readiness(app.state.database)
+    app.routes.extend(start_up.router.routes)
     hooks_of(app).hints.append(accounts.removed_roles)
     # {% if features.roles.enabled %}
     app.routes.extend(people.router.routes)
@@ -136,6 +136,6 @@ def _add_middleware(app: FastAPI, declared: Declared) -> None:
     # {% if features.cors.enabled %}
     cors.install(app)
     # {% endif %}
-    request_log.install(app)
-    client_address.install(app)
+    app.add_middleware(request_log.RequestLog, shared=app)
+    app.add_middleware(client_address.ClientAddress)
     start_up.remember_layers(app)

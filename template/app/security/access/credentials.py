@@ -115,10 +115,6 @@ def context_in(scope: Scope) -> RequestContext:
     return scope["state"]["context"]  # type: ignore[no-any-return]
 
 
-def context_of(connection: HTTPConnection) -> RequestContext:
-    return context_in(connection.scope)
-
-
 class InvalidCredential(Exception):
     """A credential of a known kind that is invalid or has expired; the reason is a code for the log alone."""
 
@@ -147,7 +143,7 @@ class CredentialCache:
         self._capacity = capacity
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._accounts: dict[UUID, set[bytes]] = {}
-        self._revocations = 0
+        self.revocations = 0  # read it before a verification reads the database, and hand it to `keep`
         self._waiting: dict[UUID, set[asyncio.Event]] = {}
 
     @staticmethod
@@ -163,13 +159,9 @@ class CredentialCache:
         entry = self._entries.get(key)
         return entry.caller.id if entry is not None and entry.named_until > time.monotonic() else None
 
-    def begin(self) -> int:
-        """Call this before a verification reads the database, and hand its result to `keep`."""
-        return self._revocations
-
     def keep(self, key: bytes, caller: Principal, lifetime: float, begun: int) -> None:
         """Cache a verified caller for at most `lifetime` seconds, unless anything was revoked since `begun`."""
-        if lifetime <= 0 or begun != self._revocations:
+        if lifetime <= 0 or begun != self.revocations:
             return
         self.drop(key)
         now = time.monotonic()
@@ -180,7 +172,7 @@ class CredentialCache:
 
     def forget(self, account: UUID) -> None:
         """Drop every entry of an account. Call this after the commit that revoked something of it."""
-        self._revocations += 1
+        self.revocations += 1
         for key in tuple(self._accounts.get(account, ())):
             self.drop(key)
         for event in self._waiting.get(account, ()):
@@ -247,7 +239,7 @@ class Credentials:
 
 
 def credentials_of(connection: HTTPConnection) -> Credentials:
-    return context_of(connection).app.state.credentials  # type: ignore[no-any-return]
+    return context_in(connection.scope).app.state.credentials  # type: ignore[no-any-return]
 
 
 def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID) -> None:

@@ -23,10 +23,9 @@ from app.security.access.credentials import (
     RequestContext,
     Sent,
     context_in,
-    context_of,
     credentials_of,
 )
-from app.security.access.policy import Declaration, InsecureApp, Policies, Policy, Requirement, hooks_of
+from app.security.access.policy import Declaration, InsecureApp, Policy, Requirement
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
@@ -43,7 +42,7 @@ PROBLEM_TYPES = {
 
 def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, error: str = "", **extra: str) -> Problem:
     """Log why a caller is refused. Returns what to raise; without a credential no error code (RFC 6750 section 3.1)."""
-    context, credentials = context_of(connection), credentials_of(connection)
+    context, credentials = context_in(connection.scope), credentials_of(connection)
     context.reason = reason
     if status == 403:
         name = f"{context.actor} {context.route} {reason}"
@@ -56,12 +55,12 @@ def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, er
 
 async def identify(connection: HTTPConnection) -> Principal:
     """The caller behind a request or a WebSocket. Raises: Problem 401 without a valid credential, 400 with two."""
-    context, credentials = context_of(connection), credentials_of(connection)
+    context, credentials = context_in(connection.scope), credentials_of(connection)
     sent = _only_one(connection)
     cache = credentials.cache
     principal = cache.get(sent.key)
     if principal is None:
-        begun = cache.begin()
+        begun = cache.revocations
         try:
             principal, ends = await _verify(sent, connection)
         except Problem:  # refused; any other exception means that it could not be checked
@@ -81,7 +80,7 @@ async def identify_again(connection: HTTPConnection) -> Principal:
 
 
 def _only_one(connection: HTTPConnection) -> Sent:
-    context = context_of(connection)
+    context = context_in(connection.scope)
     if not context.sent:
         raise refuse(connection, 401, "no_credential", "Authentication required.")
     if len(context.sent) > 1:
@@ -109,7 +108,7 @@ class Authenticate(Requirement):
         policy.guarded = True
 
     async def check(self, connection: HTTPConnection) -> Principal:
-        context = context_of(connection)
+        context = context_in(connection.scope)
         principal = context.principal
         if principal is None:
             principal = context.principal = await identify(connection)
@@ -248,17 +247,5 @@ def _check_endpoint(policy: Policy, scope: Scope) -> None:
         raise InsecureApp(f"{policy.name} was answered by another route, which was added after the start")
 
 
-def _unreachable(app: FastAPI, policies: Policies) -> list[str]:
-    """Routes that require no scope, in an app where every credential is limited to scopes."""
-    if not all(kind.always_limited for kind in app.state.credentials.kinds):
-        return []
-    return [
-        f"{policy.name} requires no scope, and every credential is limited to scopes: add require_scope(…) or public"
-        for policy in policies.all
-        if policy.guarded and not policy.scopes
-    ]
-
-
 def install(app: FastAPI) -> None:
     app.state.credentials = Credentials(CacheSettings.current().auth_cache_seconds)
-    hooks_of(app).checks.append(_unreachable)

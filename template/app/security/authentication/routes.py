@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, DbSession
 from app.security.access import accounts
-from app.security.access.credentials import InvalidCredential, context_of, credentials_of, forget_on_commit
+from app.security.access.credentials import InvalidCredential, context_in, credentials_of, forget_on_commit
 from app.security.access.identity import Caller, public
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle, tokens
@@ -106,7 +106,7 @@ def _documented(required: str, *others: str) -> dict[str, Any]:
 
 def known_scopes(request: Request) -> frozenset[str]:
     """Every scope that a route of this app requires."""
-    return frozenset(context_of(request).policies.scopes())
+    return frozenset(context_in(request.scope).policies.scopes())
 
 
 def token_response(grant: Grant, known: frozenset[str], requested: frozenset[str] | None = None) -> TokenOut:
@@ -153,7 +153,7 @@ async def token(request: Request, form: Form, client: ClientInfo) -> TokenOut:
                 return token_response(outcome, known_scopes(request), requested)
             if outcome.ended is not None:
                 forget_on_commit(request, db, outcome.ended)
-        context_of(request).reason = outcome.reason
+        context_in(request.scope).reason = outcome.reason
         raise OAuthError("invalid_grant", "The refresh token is invalid or has expired.")
     raise OAuthError("unsupported_grant_type", "Use password or refresh_token.")
 

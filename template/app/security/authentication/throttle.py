@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
-from app.security.access.credentials import context_of
+from app.security.access.credentials import context_in
 from app.security.core.problems import Problem
 from app.security.core.settings import keys_for
 from app.security.core.tables import KnownAddress, ThrottleBucket, utc_now
@@ -87,7 +87,7 @@ class Client:
 
 
 def client_of(request: Request) -> Client:
-    return Client(client_ip(request.scope), context_of(request).user_agent)
+    return Client(client_ip(request.scope), context_in(request.scope).user_agent)
 
 
 ClientInfo = Annotated[Client, Depends(client_of)]

@@ -1,6 +1,6 @@
 """Problem documents (RFC 9457): the form of every error response."""
 
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -24,7 +24,7 @@ class Problem(HTTPException):
         headers: dict[str, str] | None = None,
         **members: Any,
     ) -> None:
-        super().__init__(status, detail or _phrase(status), headers)
+        super().__init__(status, detail or responses.get(status, "Error"), headers)
         self.slug = slug
         self.members = members
 
@@ -34,18 +34,11 @@ def conflict(why: str) -> dict[int | str, dict[str, Any]]:
     return {409: {"description": why}}
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:  # no registered status
-        return "Error"
-
-
 def document(problem: Problem, request_id: str) -> dict[str, Any]:
     """The members of RFC 9457, section 3.1; `instance` is what to search the log for."""
     return {
         "type": problem.slug,
-        "title": _phrase(problem.status_code),
+        "title": responses.get(problem.status_code, "Error"),
         "status": problem.status_code,
         "detail": problem.detail,
         "instance": f"urn:request:{request_id}",

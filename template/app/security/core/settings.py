@@ -11,21 +11,19 @@ import base64
 import contextlib
 import multiprocessing
 import os
-import re
 import secrets
 import sys
 import tomllib
+from collections.abc import Iterable
 from functools import cache
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
+from typing import Annotated, Any, NoReturn, Self, cast
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 NAME = "{{= project_name }}"
 SLUG = "{{= slug }}"  # in tokens and keys; it stays as it is when the project is renamed
@@ -33,10 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
 WORKER_FAILED = 3  # of uvicorn and gunicorn, which restart a worker for ever after any other code
 MINIMUM_BYTES = 32  # RFC 7518 section 3.2: at least the size of the hash
-_WORKERS = re.compile(r" (?:-w|--workers)[ =]?(\d+)")  # of uvicorn, gunicorn, hypercorn, granian and `fastapi run`
 _PLACEHOLDERS = ("change", "placeholder", "example", "secret", "password", "default", "your-", "your_", "insecure")
-
-Environment = Literal["production", "development"]
 
 
 @cache
@@ -55,17 +50,6 @@ CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 """A list written as `a, b`. The empty list always allows nothing."""
 
 
-def workers() -> int:
-    """How many workers the server has, as far as one of them can see: each has the command line that started all.
-
-    A server that is started by code has no option there, and spawns two or more; hypercorn spawns a single one, too.
-    """
-    if option := _WORKERS.search(" ".join(sys.argv)):
-        return int(option[1])
-    spawned = isinstance(multiprocessing.current_process(), SpawnProcess)
-    return 2 if spawned and "hypercorn" not in sys.argv[0] else 1
-
-
 def refuse(reasons: list[str]) -> NoReturn:
     """Stop the process: one line a reason on stderr, exit code 78, or 3 in the worker of a server (SystemExit)."""
     where = os.environ.get("FASTAPI_ENV") or "production"
@@ -75,37 +59,30 @@ def refuse(reasons: list[str]) -> NoReturn:
     raise SystemExit(WORKER_FAILED if is_worker else CONFIGURATION_ERROR)
 
 
-def environment() -> Environment:
+def environment() -> str:
     """The environment, read from the process alone: unset means production. Raises: SystemExit 78."""
     chosen = os.environ.get("FASTAPI_ENV") or "production"
     if chosen not in ("production", "development"):
         refuse(['FASTAPI_ENV: leave it unset for production, or set it to "development"'])
-    return cast(Environment, chosen)
+    return chosen
 
 
 def in_production() -> bool:
     return environment() == "production"
 
 
-class SecretFiles(PydanticBaseSettingsSource):
-    """Reads `<NAME>_FILE` and `/run/secrets/<name>`, where container platforms put secrets."""
-
-    directory: ClassVar[Path] = Path("/run/secrets")
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        named = os.environ.get(f"{field_name.upper()}_FILE")
-        path = Path(named) if named else self.directory / field_name.lower()
-        if not named and not path.is_file():
-            return None, field_name, False
-        try:
-            return path.read_text().strip(), field_name, False
-        except (OSError, UnicodeDecodeError):
-            refuse([f"{field_name.upper()}_FILE: this file cannot be read"])
-
-    def __call__(self) -> dict[str, Any]:
-        fields = self.settings_cls.model_fields.items()
-        found = {name: self.get_field_value(field, name)[0] for name, field in fields}
-        return {name: value for name, value in found.items() if value is not None}
+def _secret_files(names: Iterable[str]) -> dict[str, Any]:
+    """What `<NAME>_FILE` and `/run/secrets/<name>` hold, where container platforms put secrets."""
+    found = {}
+    for name in names:
+        named = os.environ.get(f"{name.upper()}_FILE")
+        path = Path(named or f"/run/secrets/{name}")
+        if named or path.is_file():
+            try:
+                found[name] = path.read_text().strip()
+            except (OSError, UnicodeDecodeError):
+                refuse([f"{name.upper()}_FILE: this file cannot be read"])
+    return found
 
 
 class SecuritySettings(BaseSettings):
@@ -127,7 +104,8 @@ class SecuritySettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, SecretFiles(settings_cls), dotenv_settings
+        files = InitSettingsSource(settings_cls, _secret_files(settings_cls.model_fields))
+        return init_settings, env_settings, files, dotenv_settings
 
     @classmethod
     def current(cls) -> Self:

@@ -7,7 +7,6 @@ import ipaddress
 import logging
 from functools import cache, lru_cache, partial
 
-from fastapi import FastAPI
 from pydantic import field_validator
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -87,8 +86,9 @@ class ClientAddress:
     With "*" uvicorn's middleware would take the left-most one, which the client writes.
     """
 
-    def __init__(self, app: ASGIApp, proxies: list[str]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        proxies = ProxySettings.current().trusted_proxies
         networks = [parse_network(item) for item in proxies]
         self.trusts = lru_cache(maxsize=4096)(partial(contains, networks))
         self.forwarded = ProxyHeadersMiddleware(app, proxies) if proxies else app  # type: ignore[arg-type]
@@ -135,7 +135,3 @@ def client_ip(scope: Scope) -> str:
     client = scope.get("client")
     address = parse_address(client[0]) if client else None
     return UNKNOWN if address is None else str(address)
-
-
-def install(app: FastAPI) -> None:
-    app.add_middleware(ClientAddress, proxies=ProxySettings.current().trusted_proxies)

@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from app.security.access.credentials import context_of
+from app.security.access.credentials import context_in
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
@@ -83,7 +83,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response | N
         problem.members["details"] = jsonable_encoder(error.detail)
     else:
         problem.detail = str(error.detail)
-    return respond(problem, context_of(request).request_id)
+    return respond(problem, context_in(request.scope).request_id)
 
 
 def _problem_of(error: HTTPException) -> Problem:
@@ -94,12 +94,12 @@ def _problem_of(error: HTTPException) -> Problem:
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     error = cast(ValidationException, error)
-    context, reported = context_of(request), request.scope["state"]["invalid_requests_reported"]
+    context, reported = context_in(request.scope), request.scope["state"]["invalid_requests_reported"]
     reported.record(f"{context.client_ip} {context.route}", Event.INPUT_VALIDATION_FAIL)
     found = [_explain(problem) for problem in error.errors()[:20]]
     if all(problem.get("type") == "json_invalid" for problem in error.errors()):
-        return respond(Problem(400, detail="The body is not valid JSON."), context_of(request).request_id)
-    return respond(Problem(422, detail="The request is not valid.", errors=found), context_of(request).request_id)
+        return respond(Problem(400, detail="The body is not valid JSON."), context.request_id)
+    return respond(Problem(422, detail="The request is not valid.", errors=found), context.request_id)
 
 
 def _explain(problem: dict[str, Any]) -> dict[str, str]:
@@ -185,7 +185,7 @@ def handle_mounted(app: Starlette) -> None:
     handle(app)
 
     async def on_crash(request: Request, error: Exception) -> Response:
-        return respond(_problem_for(error), context_of(request).request_id)
+        return respond(_problem_for(error), context_in(request.scope).request_id)
 
     app.add_exception_handler(Exception, on_crash)
 

@@ -175,7 +175,3 @@ def _observe(context: RequestContext, seconds: float) -> None:
             observer(response)
         except Exception:  # an error here would end the connection
             log.exception("the on_response function %s failed", observer.__qualname__)
-
-
-def install(app: FastAPI) -> None:
-    app.add_middleware(RequestLog, shared=app)

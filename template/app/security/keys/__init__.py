@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 from app.database import Database, changed_rows
 from app.security.access.accounts import configured_roles, token_hash
 from app.security.access.credentials import Credential, InvalidCredential, Principal
+from app.security.access.policy import Policies, hooks_of
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.settings import environment
@@ -92,5 +93,17 @@ async def _note_use(database: Database, row: Any) -> None:
                 events.record_change(db, Event.KEY_FIRST_USE, actor=row.account_id, subject=row.id)
 
 
+def _unreachable(app: FastAPI, policies: Policies) -> list[str]:
+    """Routes that require no scope, in an app where every credential is limited to scopes."""
+    if not all(kind.always_limited for kind in app.state.credentials.kinds):
+        return []
+    return [
+        f"{policy.name} requires no scope, and every credential is limited to scopes: add require_scope(…) or public"
+        for policy in policies.all
+        if policy.guarded and not policy.scopes
+    ]
+
+
 def install(app: FastAPI) -> None:
     app.state.credentials.kinds.append(KeyInHeader())
+    hooks_of(app).checks.append(_unreachable)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from app.database import DbSession
 from app.security.access import accounts
-from app.security.access.credentials import context_of, forget_on_commit
+from app.security.access.credentials import context_in, forget_on_commit
 from app.security.access.identity import Caller
 from app.security.authentication.recent_login import GrantingSession
 from app.security.core.problems import Problem, conflict
@@ -81,7 +81,7 @@ async def issue_key(
     request: Request, response: Response, wanted: KeyCreate, caller: Caller, db: GrantingSession
 ) -> NewKeyOut:
     """A key for programs of the caller, limited to scopes that routes require and that the caller's login has."""
-    allowed = set(context_of(request).policies.scopes()) if caller.scopes is None else caller.scopes
+    allowed = set(context_in(request.scope).policies.scopes()) if caller.scopes is None else caller.scopes
     if not allowed.issuperset(wanted.scopes):
         detail = f"Such a scope cannot be given. You may give: {', '.join(sorted(allowed))}."
         found = {"pointer": "/body/scopes", "detail": detail, "code": "unknown_scope"}

@@ -21,14 +21,14 @@ from app.database import changed_rows
 from app.security.access.accounts import BASE62, AccountError, base62, lock, token_hash
 from app.security.core import events
 from app.security.core.events import Event
-from app.security.core.settings import SLUG, Environment, SecuritySettings, environment, problems
+from app.security.core.settings import SLUG, SecuritySettings, environment, problems
 from app.security.core.tables import ApiKey, utc_now
 
 LONGEST_DAYS = 365
 DEFAULT_DAYS = 90
 LONGEST_NAME = 100
 ID_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 11, 43, 6  # 43 base62 characters are 256 bits
-MODES: dict[Environment, str] = {"production": "live", "development": "test"}
+MODES = {"production": "live", "development": "test"}
 
 _KEY = re.compile(
     rf"{re.escape(SLUG)}_(live|test)_([0-9A-Za-z]{{{ID_LENGTH}}})_[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}\Z"
@@ -47,7 +47,7 @@ class NewKey(NamedTuple):
     text: str
 
 
-def new_key(environment: Environment) -> tuple[str, str]:
+def new_key(environment: str) -> tuple[str, str]:
     """A new key and the public id in it."""
     public_id = base62(ID_LENGTH)
     start = f"{SLUG}_{MODES[environment]}_{public_id}_{base62(SECRET_LENGTH)}"
@@ -71,7 +71,7 @@ def checksum(text: str) -> str:
     return digits
 
 
-def _environment() -> Environment:
+def _environment() -> str:
     """Without FASTAPI_ENV, settings that production refuses can only be those of a developer's machine."""
     return environment() if os.environ.get("FASTAPI_ENV") or not problems() else "development"
 

@@ -9,8 +9,12 @@ import hashlib
 import hmac
 import logging
 import math
+import multiprocessing
+import re
+import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,18 +25,19 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import LOOPBACK, DatabaseSettings
-from app.security.access.credentials import Credentials, Principal, RequestContext, context_in, context_of
+from app.security.access.credentials import Credentials, Principal, RequestContext, context_in
 from app.security.access.policy import hooks_of
 from app.security.admission.request_guard import HEALTH_PATHS, Bounds
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
-from app.security.core.settings import SecuritySettings, keys_for, workers
+from app.security.core.settings import SecuritySettings, keys_for
 from app.security.http import errors
 from app.security.limits.counters import RETRY_SECONDS, Counters
 
 log = logging.getLogger(__name__)
 MIN_BURST = 20  # requests in one second
 BURST_FACTOR = 4  # times the average of RATE_LIMIT
+_WORKERS = re.compile(r" (?:-w|--workers)[ =]?(\d+)")  # of uvicorn, gunicorn, hypercorn, granian and `fastapi run`
 
 
 class RateLimitSettings(SecuritySettings):
@@ -79,7 +84,7 @@ class RateLimitSettings(SecuritySettings):
 
     @property
     def processes(self) -> int:
-        return self.instances * max(self.web_concurrency, workers())
+        return self.instances * max(self.web_concurrency, _workers())
 
     def weaknesses(self) -> list[str]:
         if self.url == "memory://":
@@ -88,6 +93,17 @@ class RateLimitSettings(SecuritySettings):
         private = (*LOOPBACK, *DatabaseSettings.current().plaintext_hosts)
         plain = self.url.startswith("redis:") and urlsplit(self.url).hostname not in private
         return ["RATE_LIMIT_STORAGE_URL: needs rediss://, or its host among PLAINTEXT_HOSTS"] if plain else []
+
+
+def _workers() -> int:
+    """How many workers the server has, as far as one of them can see: each has the command line that started all.
+
+    A server that is started by code has no option there, and spawns two or more; hypercorn spawns a single one, too.
+    """
+    if option := _WORKERS.search(" ".join(sys.argv)):
+        return int(option[1])
+    spawned = isinstance(multiprocessing.current_process(), SpawnProcess)
+    return 2 if spawned and "hypercorn" not in sys.argv[0] else 1
 
 
 @lru_cache(maxsize=10_000)
@@ -207,7 +223,7 @@ def install(app: FastAPI) -> None:
 
     async def count_account(connection: HTTPConnection, principal: Principal) -> None:
         """A request counted as an address counts for its account too, once its credential is verified."""
-        context = context_of(connection)
+        context = context_in(connection.scope)
         if context.rate_limit_key != principal.actor:
             await limits.count_request(context, principal.actor, principal)
 

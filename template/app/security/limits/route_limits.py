@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from slowapi import extension
 from slowapi.wrappers import LimitGroup
 
-from app.security.access.credentials import context_of
+from app.security.access.credentials import context_in
 from app.security.access.policy import Declaration, Policies, Policy
 from app.security.http.client_address import client_ip, client_prefix
 
@@ -22,7 +22,7 @@ OPTIONS = ("per_method", "methods", "error_message", "exempt_when", "override_de
 
 def caller_key(request: Request) -> str:
     """The account of the caller, or else the client address."""
-    principal = context_of(request).principal
+    principal = context_in(request.scope).principal
     return principal.actor if principal else client_prefix(client_ip(request.scope))
 
 
@@ -38,7 +38,7 @@ class RouteLimit(Declaration):
         policy.limits["rate limit"] = self.limits
 
     async def __call__(self, request: Request) -> Request:
-        context, limits, method = context_of(request), request.state.rate_limits, request.method.lower()
+        context, limits, method = context_in(request.scope), request.state.rate_limits, request.method.lower()
         for group, critical in self.groups:
             for limit in list(group.with_request(request)):  # type: ignore[no-untyped-call]
                 if limit.is_exempt(request) or method not in (limit.methods or [method]):

@@ -21,7 +21,7 @@ from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from app.security.access.policy import InsecureApp, hooks_of
+from app.security.access.policy import InsecureApp
 from app.security.admission.request_guard import RequestGuardSettings
 from app.security.core import logs, settings
 from app.security.operations import start_up
@@ -120,7 +120,7 @@ def _allow_files(needed: int) -> None:
         log.warning("%s open files are too few for MAX_IN_FLIGHT: allow %s (LimitNOFILE, ulimit -n)", allowed, needed)
 
 
-async def _drain_before_exit(app: FastAPI) -> None:
+async def drain_before_exit(app: FastAPI) -> None:
     """In production SIGTERM turns readiness to 503 first, and reaches the server SHUTDOWN_DRAIN_SECONDS later."""
     stop, loop = signal.getsignal(signal.SIGTERM), asyncio.get_running_loop()
     if not callable(stop) or not settings.in_production() or threading.current_thread() is not threading.main_thread():
@@ -133,7 +133,3 @@ async def _drain_before_exit(app: FastAPI) -> None:
             loop.call_soon_threadsafe(loop.call_later, seconds, stop, number, frame)
 
     signal.signal(signal.SIGTERM, drain)
-
-
-def install(app: FastAPI) -> None:
-    hooks_of(app).at_start.append(_drain_before_exit)

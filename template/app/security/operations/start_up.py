@@ -221,7 +221,6 @@ class Readiness:
         self._unwritable_until = 0.0
         rules = ROOT / WAF_SERVER
         self._waf_server = rules.read_text() if rules.is_file() else ""
-        self._warned_of_waf = False
         self._clock_is_off = False
         self.draining = False
         event.listen(database.engine.sync_engine, "handle_error", self._notice_unwritable)
@@ -237,8 +236,8 @@ class Readiness:
 
     def compare(self, waf: str) -> None:
         """Warn once if the web application firewall in front of this process has other rules than this version."""
-        if waf and self._waf_server and f" {waf};" not in self._waf_server and not self._warned_of_waf:
-            self._warned_of_waf = True
+        if waf and self._waf_server and f" {waf};" not in self._waf_server:
+            self._waf_server = ""  # nothing to compare with any more
             log.warning(STALE_WAF)
 
     async def ready(self) -> bool:
@@ -285,8 +284,3 @@ async def ready(request: Request) -> Health:
     if not await request.state.readiness.ready():
         raise Problem(503, detail="Not ready.", headers={"Retry-After": "1"})
     return Health()
-
-
-def add_health_routes(app: FastAPI) -> None:
-    app.state.readiness = Readiness(app.state.database)
-    app.routes.extend(router.routes)

@@ -97,7 +97,7 @@ def test_what_is_remembered_never_outlives_the_credential() -> None:
     cache, caller = CredentialCache(30), someone()
     key = cache.key("bearer", "token")
 
-    cache.keep(key, caller, lifetime=0.05, begun=cache.begin())
+    cache.keep(key, caller, lifetime=0.05, begun=cache.revocations)
 
     assert cache.get(key) == caller
     time.sleep(0.06)
@@ -107,7 +107,7 @@ def test_what_is_remembered_never_outlives_the_credential() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     cache = CredentialCache(30, capacity=3)
     for number in range(10):
-        cache.keep(cache.key("bearer", str(number)), someone(), lifetime=30, begun=cache.begin())
+        cache.keep(cache.key("bearer", str(number)), someone(), lifetime=30, begun=cache.revocations)
 
     remembered = [number for number in range(10) if cache.get(cache.key("bearer", str(number))) is not None]
 
@@ -144,7 +144,7 @@ def test_an_account_is_remembered_by_name_longer_than_by_authority() -> None:
     cache, caller = CredentialCache(0), someone()
     key = cache.key("bearer", "token")
 
-    cache.keep(key, caller, lifetime=30, begun=cache.begin())
+    cache.keep(key, caller, lifetime=30, begun=cache.revocations)
 
     assert (cache.get(key), cache.account_of(key)) == (None, caller.id)
     cache.forget(caller.id)
