@@ -146,9 +146,9 @@ def test_the_projects_name_stands_in_no_workflow(template: Template) -> None:
 
 
 @answered
-def test_each_job_is_the_one_command_that_the_readme_names(template: Template, answers: dict[str, bool]) -> None:
+def test_each_job_is_the_one_command_that_is_documented(template: Template, answers: dict[str, bool]) -> None:
     project = template.render(**ALL | answers)
-    documented = {line.partition("#")[0].strip() for line in project.read("README.md").splitlines()}
+    documented = {line.partition("#")[0].strip() for line in project.read("docs/security/operations.md").splitlines()}
     scans = [name for name in EVERY_DAY if name in jobs(project)]
 
     typed = {name: commands(project, name) for name in scans}

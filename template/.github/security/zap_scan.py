@@ -33,7 +33,7 @@ IMAGE = "ghcr.io/zaproxy/zaproxy:2.17.0@sha256:781a2bdaea47324e7bab583e2263f21d2
 SCAN = "zap-api-scan.py"
 COMPLETED = (0, 1, 2)  # no alert, FAIL, WARN; 3 is an error
 OWN = ROOT / ".github/zap.env"
-# README.md, "Run it in production".
+# docs/security/operations.md, "Start and stop".
 SERVER = ("--no-server-header", "--no-proxy-headers", "--no-access-log", "--timeout-keep-alive", "5")
 
 

@@ -41,7 +41,7 @@ def test_the_client_is_the_last_address_that_is_not_a_trusted_proxy(
 def test_a_header_that_the_proxy_does_not_overwrite_is_believed(
     make_client: MakeClient, recorded: list[dict[str, Any]]
 ) -> None:
-    """So the proxy must overwrite X-Forwarded-For, X-Forwarded-Proto and X-Request-ID (README, "In production")."""
+    """So the proxy must overwrite X-Forwarded-For, X-Forwarded-Proto and X-Request-ID (operations.md)."""
     client = make_client(address="10.0.0.1", production=True, TRUSTED_PROXIES="10.0.0.1")
 
     given = client.get("/things", headers={"X-Forwarded-For": "6.6.6.6", "X-Request-ID": "0a1b2c3d-4e5f"})

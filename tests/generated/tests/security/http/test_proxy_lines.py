@@ -1,4 +1,4 @@
-"""The proxy that README.md describes overwrites every header that the service believes."""
+"""The proxy that docs/security/operations.md describes overwrites every header that the service believes."""
 
 import logging
 import re
@@ -11,7 +11,7 @@ from tests.security.fixtures import MakeClient
 
 
 def test_the_lines_for_nginx_overwrite_every_header_that_is_believed() -> None:
-    lines = (ROOT / "README.md").read_text().split("```nginx\n", 1)[1].split("```", 1)[0]
+    lines = (ROOT / "docs/security/operations.md").read_text().split("```nginx\n", 1)[1].split("```", 1)[0]
     overwritten = {name.lower() for name in re.findall(r"proxy_set_header (\S+) ", lines)}
 
     assert overwritten == {*PROXY_HEADERS, "x-request-id", "host"}
