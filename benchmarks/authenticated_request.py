@@ -1,8 +1,11 @@
 """What a request by a caller seen in the last seconds costs, as a ratio to a bare FastAPI app in the same run.
 
 Run: uv run python benchmarks/authenticated_request.py   (needs wrk)
+It writes results.json, from which tests/test_pictures.py draws the plot of README.md.
 """
 
+import json
+import os
 import re
 import statistics
 import subprocess
@@ -13,6 +16,7 @@ from pathlib import Path
 from service import NAME, PASSWORD, issue_key, log_in, manage, migrated, serve
 
 PAIRS, SECONDS, CONNECTIONS = 5, 4, 16
+RESULTS = Path(__file__).with_name("results.json")
 UNLIMITED = {"RATE_LIMIT": "100000000/minute"}  # counted, never refused
 
 
@@ -27,8 +31,8 @@ def requests_per_second(port: int, path: str, credential: str = "") -> float:
 
 def measure(
     name: str, folder: Path, path: str, port: int, variables: dict[str, str], caller: Callable[[int], str]
-) -> None:
-    """Print the median ratio of interleaved pairs, and how far they spread."""
+) -> dict[str, object]:
+    """The median ratio of interleaved pairs, and how far they spread; printed, too."""
     bare = Path(__file__).resolve().parent
     with (
         serve(folder, port, variables),
@@ -41,9 +45,18 @@ def measure(
             plain = requests_per_second(port + 1, "/router/plain" if "router" in name else "/plain")
             pairs.append((ours / theirs, ours / plain, ours, theirs))
     bare_ratio, plain_ratio, ours, theirs = (statistics.median(pair[index] for pair in pairs) for index in range(4))
-    spread = f"{min(pair[0] for pair in pairs):.2f} to {max(pair[0] for pair in pairs):.2f}"
-    beside = f"{plain_ratio:.2f} of a route with two empty dependencies"
-    print(f"{name:<42} {bare_ratio:.2f} ({spread}), {beside}; {ours:.0f} of {theirs:.0f} requests/s", flush=True)
+    result = {
+        "request": name,
+        "cached": variables.get("AUTH_CACHE_SECONDS") != "0",
+        "of_bare": round(bare_ratio, 2),
+        "lowest": round(min(pair[0] for pair in pairs), 2),
+        "highest": round(max(pair[0] for pair in pairs), 2),
+        "of_two_dependencies": round(plain_ratio, 2),
+        "per_second": round(ours),
+        "per_second_bare": round(theirs),
+    }
+    print(json.dumps(result), flush=True)
+    return result
 
 
 def main() -> int:
@@ -51,12 +64,17 @@ def main() -> int:
         manage(folder, variables, "users", "create", NAME, typed=f"{PASSWORD}\n{PASSWORD}\n")
         key = issue_key(folder, variables)
         never_kept = variables | {"AUTH_CACHE_SECONDS": "0"}
-        measure("a login, GET /users/me", folder, "/users/me", 18080, variables, log_in)
-        measure("a login, a route on the app", folder, "/whoami", 18090, variables, log_in)
-        measure("a key, a route on the app", folder, "/whoami", 18100, variables, lambda port: key)
-        measure("a key, last in an included router", folder, "/notes/by/whoami", 18110, variables, lambda port: key)
-        measure("a login, not cached, GET /users/me", folder, "/users/me", 18120, never_kept, log_in)
-        measure("a key, never kept, a route on the app", folder, "/whoami", 18130, never_kept, lambda port: key)
+        results = [
+            measure("a login, GET /users/me", folder, "/users/me", 18080, variables, log_in),
+            measure("a login, a route on the app", folder, "/whoami", 18090, variables, log_in),
+            measure("a key, a route on the app", folder, "/whoami", 18100, variables, lambda port: key),
+            measure(
+                "a key, last in an included router", folder, "/notes/by/whoami", 18110, variables, lambda port: key
+            ),
+            measure("a login, not cached, GET /users/me", folder, "/users/me", 18120, never_kept, log_in),
+            measure("a key, not cached, a route on the app", folder, "/whoami", 18130, never_kept, lambda port: key),
+        ]
+    RESULTS.write_text(json.dumps({"cores": os.cpu_count(), "pairs": PAIRS, "results": results}, indent=2) + "\n")
     return 0
 
 

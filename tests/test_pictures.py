@@ -1,8 +1,10 @@
 """docs/pictures: drawn from real output and from the order of the code, so they cannot be stale."""
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -73,6 +75,34 @@ def test_the_picture_of_the_threat_model_is_drawn_from_the_table(name: str) -> N
     compare(FOLDER / f"threats-{name}.svg", pictures.boundaries(title, ATTACKS, PALETTES[name]))
 
 
+def test_the_plot_and_the_sentence_of_what_a_request_costs_are_the_results_of_the_benchmark() -> None:
+    measured = json.loads((ROOT / "benchmarks/results.json").read_text())
+    results = measured["results"]
+    cached, other = ([one for one in results if one["cached"] is known] for known in (True, False))
+    shares = f"{_range(cached, 'of_bare')}, and {_range(other, 'of_bare')} uncached"
+    title = f"Requests per second beside a bare FastAPI app: {shares}"
+    notes = [
+        f"Requests per second as a share of those of a bare FastAPI app, which is 1; {measured['cores']} cores",
+        f"Bar and number: median of {measured['pairs']} pairs. Line: lowest to highest",
+        "Diamond: the same as a share of a plain FastAPI route with two empty dependencies",
+    ]
+    names = ("request", "of_bare", "lowest", "highest", "of_two_dependencies")
+    rows = [pictures.Bar(*(one[name] for name in names)) for one in results]
+    for name, palette in PALETTES.items():
+        compare(FOLDER / f"cost-{name}.svg", pictures.bars(title, rows, notes, palette))
+
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f'alt="{title}"' in readme
+    assert f"reaches {_range(cached, 'of_bare')} of the requests per second of a bare FastAPI app" in readme
+    assert f"and {_range(cached, 'of_two_dependencies')} of those of a plain FastAPI route" in readme
+    assert f"(`AUTH_CACHE_SECONDS=0`) {_range(other, 'of_bare')} of the bare app" in readme
+
+
+def _range(results: list[dict[str, Any]], share: str) -> str:
+    lowest, highest = (f"{choose(one[share] for one in results):.2f}" for choose in (min, max))
+    return lowest if lowest == highest else f"{lowest} to {highest}"
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.svg")), ids=lambda path: path.stem)
 def test_a_picture_has_a_title_and_loads_nothing(path: object) -> None:
     text = path.read_text()  # type: ignore[attr-defined]
@@ -90,6 +120,8 @@ def test_the_texts_of_a_picture_have_enough_contrast(name: str) -> None:
     for background in (palette.background, palette.box):
         for colour in (palette.text, palette.quiet, palette.accent):
             assert _contrast(colour, background) >= 4.5, (colour, background)
+    assert _contrast(palette.bar, palette.background) >= 3  # 1.4.11
+    assert _contrast(palette.bar, palette.text) >= 3
 
 
 def _contrast(one: str, other: str) -> float:

@@ -150,6 +150,11 @@ def test_a_page_can_be_read_by_everybody(page: Path) -> None:
     assert levels[:1] == [1]
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
-    assert [words for words in re.findall(r"!\[([^\]]*)\]", text) if len(words) < 20] == []
+    assert [
+        words for words in re.findall(r"!\[([^\]]*)\]|<img\b[^>]*\balt=\"([^\"]*)\"", text) if len("".join(words)) < 20
+    ] == []
+    assert text.count("<img ") == text.count("<img alt=")
+    pictures = re.findall(r"(?:srcset|src)=\"([^\"]+)\"", text)
+    assert [name for name in pictures if not (page.parent / name).is_file()] == []
     assert not re.search(r"^#+ [^\n]*\n\n\|", text, re.MULTILINE), "a table comes after a sentence"
     assert yaml.safe_load((ROOT / "mkdocs.yml").read_text())["theme"]["language"] == "en"
