@@ -131,8 +131,8 @@ def test_the_first_day_is_as_it_says(
     service.must("python", "-m", "mypy", "-p", "app", MYPY_CACHE_DIR=str(runnable.scratch / "mypy"))
     declarations = re.findall(r"^\| [^|]+ \| `([^|]+)` \| `(\w+)` \|$", text, re.MULTILINE)
     assert len(declarations) >= 4
-    for expression, module in declarations:
-        service.must("python", "-c", f"import app.security.{module} as module; eval({expression!r}, vars(module))")
+    lines = [f"import app.security.{name} as {name}; eval({code!r}, vars({name}))" for code, name in declarations]
+    service.must("python", "-c", "\n".join(lines))
 
 
 def test_the_refusals_that_it_explains_are_those_of_the_code() -> None:
