@@ -1,9 +1,7 @@
 """What a change opens, and what it touches of the template's, compared with the last commit.
 
-    uv run python .github/security/check_change.py          # the hook: fails, with a reason for each finding
-    uv run python .github/security/check_change.py --json   # the same as data
-
-Meant so? SKIP=change git commit …
+uv run python .github/security/check_change.py          # the hook: fails, with a reason for each finding
+uv run python .github/security/check_change.py --json   # the same as data
 """
 
 import io
@@ -17,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+MEANT = "If it is meant, say so with: SKIP=change git commit …"
 BEHIND = "the template's: an update would lose or fight this change. Put it into a file of yours"
 NAMES = ("app/database.py", ".github/workflows/security.yml", ".github/workflows/security-tests.yml")
 
@@ -86,5 +85,5 @@ if __name__ == "__main__":
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
     else:
         findings = [f"{name} is {BEHIND}" for name in report["template_files"]] + report["weaker_routes"]
-        sys.stdout.write("".join(f"{finding}\n" for finding in findings))
+        sys.stdout.write("".join(f"{finding}\n" for finding in [*findings, MEANT] if findings))
     sys.exit(1 if any(report.values()) else 0)

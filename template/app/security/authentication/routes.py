@@ -175,7 +175,7 @@ async def issue_tokens(request: Request, db: AsyncSession, account: UUID) -> Tok
         person.password_hash = EXTERNAL_LOGIN
         await accounts.withdraw_invitations(db, person.id)  # a token would set a password
     events.record_change(db, Event.LOGIN_SUCCESS, actor=person.id, reason="external")
-    grant = await sessions.start(db, person, client_of(request), None)
+    grant = await sessions.start(db, person, await client_of(request), None)
     forget_on_commit(request, db, person.id)  # its oldest session may have ended
     return token_response(grant, known_scopes(request))
 

@@ -86,7 +86,7 @@ class Client:
         return f"{self.prefix} {self.user_agent}"[:300]
 
 
-def client_of(request: Request) -> Client:
+async def client_of(request: Request) -> Client:
     return Client(client_ip(request.scope), context_in(request.scope).user_agent)
 
 

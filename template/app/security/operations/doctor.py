@@ -184,6 +184,7 @@ def loose_bodies(document: dict[str, Any]) -> Iterator[str]:
         if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
             yield f'{name} accepts unknown members: add model_config = ConfigDict(extra="forbid")'
         for member, shape in schema.get("properties", {}).items():
-            kinds = [kind for kind in (shape, *shape.get("anyOf", ())) if kind.get("type") == "string"]
-            if any(BOUNDS.isdisjoint(kind) for kind in kinds):
+            kinds = {kind.get("type"): kind for kind in (shape, *shape.get("anyOf", ()))}
+            # A Decimal, which takes no max_length, is a number or a string.
+            if "number" not in kinds and "string" in kinds and BOUNDS.isdisjoint(kinds["string"]):
                 yield f"{name}.{member} has no max_length: add Field(max_length=…)"

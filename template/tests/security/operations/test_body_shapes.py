@@ -1,5 +1,6 @@
 """Mass assignment: the template's request bodies are strict and bounded, and doctor names yours that are not."""
 
+from decimal import Decimal
 from typing import Annotated
 
 import pytest
@@ -18,6 +19,7 @@ class Strict(BaseModel):
 
     text: Annotated[str, Field(max_length=10)]
     number: int = 0
+    price: Decimal = Decimal(1)
 
 
 class Loose(BaseModel):

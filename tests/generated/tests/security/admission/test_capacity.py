@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
+from app.security.access.policy import Policies
 from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 from tests.security.timing import at_once
@@ -165,3 +166,9 @@ def test_one_source_never_holds_all_threads(make_client: MakeClient) -> None:
 
     assert sorted(blocked) == [200] * 10 + [429] * 30
     assert quick == 200
+
+
+def test_no_route_of_the_template_waits_for_a_thread(make_client: MakeClient) -> None:
+    client = make_client(build=assemble)
+
+    assert [policy.name for policy in Policies(client.app).all if policy.uses_threads] == []  # type: ignore[arg-type]

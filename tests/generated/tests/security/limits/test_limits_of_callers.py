@@ -1,6 +1,7 @@
 """RATE_LIMIT leaves out a route that is exempt, and gives way to the limit that an owner's function gives a caller."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
@@ -78,6 +79,20 @@ def test_an_exempt_route_counts_for_no_account(client: TestClient, as_caller: As
 
     assert statuses(caller, "/known-exempt", 10) == [200] * 10
     assert statuses(caller, "/known", 4) == [200, 200, 200, 429]
+
+
+def test_the_log_names_a_known_caller_who_is_refused(
+    client: TestClient, as_caller: AsCaller, recorded: list[dict[str, Any]]
+) -> None:
+    caller = as_caller(client=client)
+
+    assert statuses(caller, "/known", 5)[-2:] == [429, 429]
+    refused = [fields for fields in recorded if fields.get("reason") == "rate_limit" or "limit" in fields["event"]]
+    assert [(fields["event"], fields["actor"]) for fields in refused] == [
+        ("excess_rate_limit_exceeded", str(caller.id)),
+        ("request", str(caller.id)),
+        ("request", str(caller.id)),
+    ]
 
 
 @pytest.mark.usefixtures("by_name")
