@@ -103,6 +103,15 @@ def test_an_update_may_change_files_of_the_template(owned: Project) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.nightly
+def test_a_link_to_another_folder_is_no_reason_to_fail(owned: Project) -> None:
+    owned.file("shared").symlink_to("/nonexistent")
+    owned.commit()
+    owned.append(NOTES, "# More.\n")
+
+    assert owned.run("python", ".github/security/check_change.py").returncode == 0
+
+
 def test_what_agents_are_told_is_short_and_true(owned: Project) -> None:
     text = owned.read("AGENTS.md")
     commands = re.findall(r"`(uv run [^`]+|uvx [^`]+)`", text)

@@ -49,7 +49,9 @@ _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, 
 # SQLSTATEs: connection, login, rollback, resources, shut-down, disk, not ready, locked, read-only.
 _TEMPORARY = re.compile(r"08|28|40|53|57P|58030|55000|55P03|25006")
 _NOT_OPENED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMFILE, errno.ENFILE)  # no route, no more open files
-ENDED_SESSION = "A DbSession ends with its route. Use Database.begin(): async with request.app.state.database.begin() …"
+ENDED_SESSION = (
+    "A DbSession ends with its commit. In a route: flush(). After it: Database.begin() of app.state.database"
+)
 log = logging.getLogger(__name__)
 
 
