@@ -180,3 +180,17 @@ def _public_names(tree: ast.Module) -> Iterator[str]:
             yield from (one.name for one in node.names if one.asname == one.name)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             yield node.name
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ('"token": (Limit(10, MINUTE), Limit(100, HOUR))', "| 10 in a minute, 100 in an hour |"),
+        ("FAILURES_PER_SOURCE = Limit(5, 15 * MINUTE)", "| 5 in 15 minutes |"),
+        ("FAILURES_FROM_UNKNOWN_SOURCES = Limit(20, HOUR)", "| 20 in an hour |"),
+        ("AFTER_100_FAILURES = Limit(1, HOUR, after_failures=100)", "after 100 failures in a row | 1 in an hour |"),
+    ],
+)
+def test_the_limits_of_guessed_passwords_are_those_of_the_code(code: str, words: str) -> None:
+    assert code in (ROOT / "template/app/security/authentication/throttle.py").read_text()
+    assert words in (ROOT / "docs/explanation/sessions.md").read_text()
