@@ -19,6 +19,7 @@ class Copy:
         self.folder = folder
         self.database = folder / "scratch.sqlite3"
         self.variables = {"SECRET_KEY": BASE_ENVIRONMENT["SECRET_KEY"], "DATABASE_URL": f"sqlite:///{self.database}"}
+        self.variables["ALLOW_SQLITE_IN_PRODUCTION"] = "true"
         for name in ("app", "migrations"):
             shutil.copytree(ROOT / name, folder / name)
         shutil.copy(ROOT / "pyproject.toml", folder)

@@ -59,6 +59,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
 
 
 def _create_person(name: str, roles: Iterable[str]) -> None:
+    run(AsyncSession.connection)  # before the question: the settings and the database
     settings = PasswordSettings.current()
     prompt = f"Password ({settings.minimum_length} characters or more)"
     password = typer.prompt(prompt, hide_input=True, confirmation_prompt="Repeat it")

@@ -10,9 +10,9 @@ import typer
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.database import Database
+from app.database import Database, DatabaseSettings
 from app.security.access.accounts import AccountError
-from app.security.core import logs
+from app.security.core import logs, settings
 from app.security.core.events import NotRecorded
 
 NOT_RECORDED = "The audit log cannot record this change, so it was not made: run `uv run manage audit verify`."
@@ -57,7 +57,10 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
 
 
 async def reach(engine: AsyncEngine) -> None:
-    """Connect once, so that a lost database is never mistaken for a missing table."""
+    """Connect once, so that a lost database is never mistaken for a missing table. A working copy has its `.env`."""
+    is_intended = DatabaseSettings.current().allow_sqlite_in_production or (settings.ROOT / ".env").exists()
+    if engine.dialect.name == "sqlite" and settings.in_production() and not is_intended:
+        settings.refuse(settings.problems())  # a server without settings would get an empty database beside the code
     try:
         async with engine.connect():
             pass

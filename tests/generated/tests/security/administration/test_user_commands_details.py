@@ -19,6 +19,7 @@ from tests.security.administration.test_user_commands import (
 )
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, create_person, log_in
+from tests.security.project_copy import Copy
 from tests.security.terminal import Manage
 
 
@@ -152,6 +153,18 @@ def test_what_is_done_at_the_terminal_is_an_event_without_a_secret(users: Manage
     assert [secret for secret in (PASSWORD, "ot_", "argon2", ALICE) if secret in written] == []
     assert results[2].stdout == f"Disabled {ALICE}.\n"
     assert {json.loads(line)["app_version"] for line in results[2].stderr.splitlines()} == {version}
+
+
+@pytest.mark.slow
+def test_nobody_is_asked_for_a_password_on_a_server_without_settings(tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    copy.variables = {}
+
+    refused = copy.run("app.manage", "users", "create", ALICE)
+
+    assert (refused.returncode, refused.stdout) == (78, "")
+    assert "DATABASE_URL: SQLite is for development" in refused.stderr
+    assert not (tmp_path / "app.sqlite3").exists()
 
 
 @pytest.mark.parametrize("name", ["", " ", " alice", "al\u2028ice", "al\x1bice", "a" * 255, "\ufdfa" * 254])

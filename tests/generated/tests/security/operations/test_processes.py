@@ -53,6 +53,17 @@ def test_a_fresh_clone_needs_nothing_but_a_secret(copy: Copy) -> None:
     assert "SECRET_KEY" not in doctor.stdout
 
 
+def test_a_server_without_settings_gets_their_names_and_no_database(copy: Copy) -> None:
+    copy.variables = {}
+
+    refused = copy.run("app.manage", "migrate")
+
+    assert refused.returncode == 78
+    for reason in ("SECRET_KEY: is missing", "PUBLIC_BASE_URL: is missing", "DATABASE_URL: SQLite is for development"):
+        assert reason in refused.stderr
+    assert not (copy.folder / "app.sqlite3").exists()
+
+
 @pytest.mark.parametrize(("code", "problem"), BROKEN.items(), ids=["import", "syntax", "conflict", "secret"])
 def test_doctor_says_what_breaks_the_app(copy: Copy, code: str, problem: str) -> None:
     (copy.folder / "app/api/__init__.py").write_text(f"import math\n{code}\n")
