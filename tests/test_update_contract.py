@@ -219,9 +219,8 @@ def test_resetting_begins_again_from_before_the_update(conflict: Project) -> Non
 
 
 NOTICES = (
-    "[{version: 9999.1.0, fix: Keys close., features: [api_keys]}, {version: 9999.1.0, fix: Rows hold., features: "
-    "[audit_log]}, {version: 9999.1.0, fix: Answers say less., features: []}, "
-    "{version: 0.1.0, fix: Long known., features: []}]"
+    "[{version: 0.2.0, fix: Keys close., features: [api_keys]}, {version: 0.2.0, fix: Rows hold., features: "
+    "[audit_log]}, {version: 0.2.0, fix: Answers say less., features: []}]"
 )
 
 
@@ -233,16 +232,11 @@ def test_an_update_says_which_security_fixes_concern_these_answers(fork: Templat
     repository.write("copier.yml", f'{questions}security_notices: {{type: yaml, when: false, default: "{NOTICES}"}}\n')
     fork.release("v9999.1.0")
 
-    update = (sys.executable, "-m", "copier", "update", "--defaults")
-    said = project.run(*update, "--vcs-ref", fork.version).stderr
-    project.commit()
-    again = project.run(*update, "--vcs-ref", fork.version).stderr
+    said = project.run(sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", fork.version).stderr
 
-    fixes = [line for line in said.splitlines() if line.startswith("Security fix in 9999.1.0")]
-    assert [line.partition("this project: ")[2] for line in fixes] == ["Keys close.", "Answers say less."]
+    fixes = [line for line in said.splitlines() if line.startswith("Security fix")]
+    assert [line.partition("older than 0.2.0: ")[2] for line in fixes] == ["Keys close.", "Answers say less."]
     assert "A feature that you switch off loses its files" in said
-    assert "The project is at version" in again
-    assert "Security fix" not in again
     assert project.read(".github/security/update_notice.py").count('"audit_log"') == 0
 
 
