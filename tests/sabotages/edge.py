@@ -7,7 +7,7 @@ SABOTAGES = [
     Sabotage("compose", "access/test_access", "[Middleware(start_up.NotSecured)]", "[]"),
     Sabotage("compose", "http/test_telemetry", 'options["telemetry"] = NO_TELEMETRY', "pass"),
     Sabotage("compose", "admission/test_forms", '"form_limits": forms, ', ""),
-    Sabotage("compose", "limits/test_rate_limits", "    limits.install(app)\n", ""),
+    Sabotage("compose", "limits/test_rate_limits", "    caller_limits.install(app)\n", ""),
     Sabotage(
         "database",
         "core/test_database",

@@ -63,8 +63,8 @@ SABOTAGES = [
     Sabotage(
         "http/api_docs",
         "http/test_root_path",
-        'return quote(request.state.context.root_path.rstrip("/"))',
-        'return str(request.state.context.root_path.rstrip("/"))',
+        'return quote(request.scope.get("root_path", "").rstrip("/"))',
+        'return str(request.scope.get("root_path", "").rstrip("/"))',
     ),
     Sabotage(
         "http/websockets", "http/test_socket_subprotocols", "offered.pop(offered.index(SUBPROTOCOL) + 1)", "offered[-1]"

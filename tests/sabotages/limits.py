@@ -5,8 +5,7 @@ from tests.sabotages.sabotage import Sabotage
 REPORT = "Event.RATE_LIMIT_EXCEEDED, subject=key"
 
 SABOTAGES = [
-    Sabotage("limits/__init__", "limits/test_rate_limits", "    caller_limits.install(app)\n", ""),
-    Sabotage("limits/__init__", "limits/test_route_limits", "append(route_limits.ineffective)", "copy()"),
+    Sabotage("limits/caller_limits", "limits/test_route_limits", "append(route_limits.ineffective)", "copy()"),
     Sabotage("limits/counters", "limits/test_rate_limits", "if used <= amount:", "if used <= 2 * amount:"),
     Sabotage("limits/counters", "limits/test_counters", "math.ceil(previous * left / seconds)", "0"),
     Sabotage("limits/counters", "limits/test_counters", "max(1, limit.amount // self._processes)", "limit.amount"),

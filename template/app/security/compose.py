@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 
 from app import database
 from app.security.access import accounts, identity
+from app.security.access.credentials import Credentials
 from app.security.access.policy import Declared, hooks_of
 from app.security.admission import request_guard
 from app.security.core import logs, settings
@@ -39,7 +40,7 @@ from app.security.keys import routes as key_routes
 
 # {% endif %}
 # {% if features.rate_limits.enabled %}
-from app.security import limits
+from app.security.limits import caller_limits
 
 # {% endif %}
 # {% if features.cors.enabled %}
@@ -102,7 +103,7 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
 
 def _add_callers(app: FastAPI) -> None:
     """How callers authenticate; each feature adds its own routes, the busiest first."""
-    identity.install(app)
+    app.state.credentials = Credentials()
     # {% if features.jwt.enabled %}
     authentication.install(app)
     administration.install(app)
@@ -129,7 +130,7 @@ def _add_middleware(app: FastAPI, declared: Declared) -> None:
     app.add_middleware(identity.Access, shared=app)
     errors.install(app)
     # {% if features.rate_limits.enabled %}
-    limits.install(app)
+    caller_limits.install(app)
     # {% endif %}
     request_guard.install(app)
     start_up.install(app, declared)
@@ -138,4 +139,5 @@ def _add_middleware(app: FastAPI, declared: Declared) -> None:
     # {% endif %}
     app.add_middleware(request_log.RequestLog, shared=app)
     app.add_middleware(client_address.ClientAddress)
-    start_up.remember_layers(app)
+    kinds: list[Any] = [layer.cls for layer in app.user_middleware]
+    app.state.layers = app.user_middleware[: kinds.index(identity.Access) + 1]  # yours stand inside of them

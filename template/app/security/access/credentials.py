@@ -203,9 +203,9 @@ class CredentialCache:
 class Credentials:
     """The kinds of credentials of one app, and the cache of verified callers."""
 
-    def __init__(self, cache_seconds: float) -> None:
+    def __init__(self) -> None:
         self.kinds: list[CredentialKind] = []  # a request without a credential is challenged for the first
-        self.cache = CredentialCache(cache_seconds)
+        self.cache = CredentialCache(CacheSettings.current().auth_cache_seconds)
         # Awaited for each caller who was verified, not for cached ones.
         self.on_identified: list[Callable[[HTTPConnection, Principal], Awaitable[None]]] = []
         self.reported_refusals = OnceAMinute(REFUSALS_A_MINUTE)

@@ -16,8 +16,6 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.access.credentials import (
-    CacheSettings,
-    Credentials,
     InvalidCredential,
     Principal,
     RequestContext,
@@ -62,7 +60,7 @@ async def identify(connection: HTTPConnection) -> Principal:
     if principal is None:
         begun = cache.revocations
         try:
-            principal, ends = await _verify(sent, connection)
+            principal, ends = await verify(connection)
         except Problem:  # refused; any other exception means that it could not be checked
             cache.drop(sent.key)
             raise
@@ -70,12 +68,6 @@ async def identify(connection: HTTPConnection) -> Principal:
         for tell in credentials.on_identified:
             await tell(connection, principal)
     context.actor = principal.actor
-    return principal
-
-
-async def identify_again(connection: HTTPConnection) -> Principal:
-    """Verify the credential of an open connection once more, past the cache. Raises: as `identify`."""
-    principal, _ = await _verify(_only_one(connection), connection)
     return principal
 
 
@@ -89,7 +81,9 @@ def _only_one(connection: HTTPConnection) -> Sent:
     return context.sent[0]
 
 
-async def _verify(sent: Sent, connection: HTTPConnection) -> tuple[Principal, datetime]:
+async def verify(connection: HTTPConnection) -> tuple[Principal, datetime]:
+    """The caller, past the cache, and when the credential expires. Raises: as `identify`."""
+    sent = _only_one(connection)
     try:
         return await sent.kind.verify(sent.text, connection)
     except InvalidCredential as error:
@@ -183,8 +177,11 @@ class Access:
             scope, send = {**scope, "method": "GET"}, _without_body(send)
 
         async def from_that_route(message: Message) -> None:
+            """Routing must have chosen the route whose policy was enforced. Raises: InsecureApp."""
             if message["type"] in RESPONSE_STARTS and message.get("status", 200) < 400:
-                _check_endpoint(policy, scope)
+                endpoint = scope.get("endpoint", policy.endpoint)  # absent where a middleware of the owner's responded
+                if policy.endpoint is not None and endpoint is not policy.endpoint:
+                    raise InsecureApp(f"{policy.name} was answered by another route, which was added after the start")
             await send(message)
 
         await self.app(scope, receive, from_that_route)
@@ -238,14 +235,3 @@ def _check_query(policy: Policy, scope: Scope, context: RequestContext) -> None:
     reported.record(f"{context.client_ip} {policy.path}", Event.INPUT_VALIDATION_FAIL)
     wrong = [{"pointer": f"/query/{name}", "detail": "is repeated", "code": "repeated"} for name in repeated]
     raise Problem(422, detail="The request is not valid.", errors=wrong)
-
-
-def _check_endpoint(policy: Policy, scope: Scope) -> None:
-    """Routing must have chosen the route whose policy was enforced. Raises: InsecureApp."""
-    endpoint = scope.get("endpoint", policy.endpoint)  # absent where a middleware of the owner's responded
-    if policy.endpoint is not None and endpoint is not policy.endpoint:
-        raise InsecureApp(f"{policy.name} was answered by another route, which was added after the start")
-
-
-def install(app: FastAPI) -> None:
-    app.state.credentials = Credentials(CacheSettings.current().auth_cache_seconds)

@@ -99,14 +99,9 @@ class Policy:
     @cached_property
     def single_parameters(self) -> frozenset[str]:
         """Query parameters that take one value, those of a model in `Query()` among them."""
-        found = _members(self.dependant, "query_params")
+        found = members(self.dependant, "query_params")
         kinds = {name: [member, *member.get("anyOf", ())] for name, member in found}
         return frozenset(name for name in kinds if all(kind.get("type") != "array" for kind in kinds[name]))
-
-    @cached_property
-    def headers(self) -> frozenset[str]:
-        """The request headers that it reads with `Header()`."""
-        return frozenset(name.replace("_", "-") for name, _ in _members(self.dependant, "header_params"))
 
     @cached_property
     def uses_threads(self) -> bool:
@@ -236,7 +231,7 @@ def _fields(dependant: Any, kind: str) -> Iterator[Any]:
             yield from _fields(dependency, kind)
 
 
-def _members(dependant: Any, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def members(dependant: Any, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The name and the schema of each parameter, or of each member where a parameter is a model."""
     for parameter in _fields(dependant, kind):
         schema = _schema(parameter)

@@ -77,7 +77,6 @@ class EventContext:
 
     request_id: str
     method: str
-    root_path: str = ""  # of this app, as ASGI has it
     route: str | None = None  # the template of the path, where a route is found
     client_ip: str = "unknown"
     user_agent: str = ""

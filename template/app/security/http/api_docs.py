@@ -99,7 +99,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 
 def _root_path(request: Request) -> str:
     """Quoted: below a mount at `/{tenant}` the client writes a part of it, and the page holds it in a script."""
-    return quote(request.state.context.root_path.rstrip("/"))
+    return quote(request.scope.get("root_path", "").rstrip("/"))
 
 
 def _page(app: FastAPI, root_path: str) -> Response:

@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security.access.policy import Policies
+from app.security.access.policy import Policies, members
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
@@ -133,6 +133,7 @@ class Cors(CORSMiddleware):
 def install(app: FastAPI) -> None:
     policies, settings = Policies(app).all, CorsSettings.current()
     methods = {"HEAD", *(method for policy in policies for method in policy.methods)} - {"WEBSOCKET"}
-    headers = {name for policy in policies for name in policy.headers}
+    read = [name for policy in policies for name, _ in members(policy.dependant, "header_params")]
+    headers = {name.replace("_", "-") for name in read}
     app.state.cors_origins = settings.allowed()
     app.add_middleware(Cors, settings=settings, methods=sorted(methods), headers=headers)

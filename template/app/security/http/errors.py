@@ -59,9 +59,8 @@ class ErrorResponse(Response):
     """Refuses a request or a handshake; closes a WebSocket that is open, or whose server can send no response to it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        respondable = not scope["state"]["context"].status and "websocket.http.response" in (
-            scope.get("extensions") or ()
-        )
+        extensions = scope.get("extensions") or ()
+        respondable = "websocket.http.response" in extensions and not scope["state"]["context"].status
         if scope["type"] == "websocket" and not respondable:
             code = POLICY_VIOLATION if self.status_code < 500 else INTERNAL_ERROR
             return await send({"type": "websocket.close", "code": code})

@@ -129,7 +129,6 @@ class RequestLog:
         context = RequestContext(
             request_id=secrets.token_hex(16),
             method=WEBSOCKET if scope["type"] == "websocket" else scope["method"],
-            root_path=scope.get("root_path", ""),
             app=self.shared,
             path=_path(scope),
             client_ip=client_ip(scope),

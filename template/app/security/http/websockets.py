@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.credentials import CacheSettings, context_in, credentials_of, happens
-from app.security.access.identity import identify_again
+from app.security.access.identity import verify
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import POLICY_VIOLATION, Problem
 from app.security.http.errors import respond
@@ -89,7 +89,7 @@ class WebSocketGuard:
             if principal is None:
                 continue  # a public socket, or a handshake that is not accepted yet
             try:
-                if await identify_again(connection) != principal:
+                if (await verify(connection))[0] != principal:
                     return
             except Exception:  # refused, or it cannot be checked
                 return

@@ -32,6 +32,7 @@ from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
 from app.security.core.settings import SecuritySettings, keys_for
 from app.security.http import errors
+from app.security.limits import route_limits
 from app.security.limits.counters import RETRY_SECONDS, Counters
 
 log = logging.getLogger(__name__)
@@ -229,4 +230,5 @@ def install(app: FastAPI) -> None:
 
     credentials.on_identified.append(count_account)
     app.add_middleware(RateLimit, limits=limits, credentials=credentials)
+    hooks_of(app).checks.append(route_limits.ineffective)
     hooks_of(app).at_end.append(lambda app: limits.counters.close())

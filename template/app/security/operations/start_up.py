@@ -195,12 +195,6 @@ def _replaced(yours: Sequence[BaseRoute], ours: Sequence[Route]) -> Iterator[str
                 yield f"the template answers {'/'.join(methods)} {path}: give your route another path"
 
 
-def remember_layers(app: FastAPI) -> None:
-    """To be called when all middleware of the template is added: middleware outside it is refused."""
-    indexes = [index for index, layer in enumerate(app.user_middleware) if layer.cls.__module__.startswith(events.OURS)]
-    app.state.layers = app.user_middleware[: 1 + max(indexes)]
-
-
 # Health: liveness and readiness, without any detail (ASVS 5.0 V13.4.5).
 
 router = APIRouter(prefix="/health", tags=["health"], dependencies=[public])
