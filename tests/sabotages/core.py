@@ -10,7 +10,7 @@ SABOTAGES = [
     Sabotage("core/settings", "core/test_settings", "settings.weaknesses() if in_production() else []", "[]"),
     Sabotage("core/settings", "core/test_settings", "len(decoded) < MINIMUM_BYTES or", "False or"),
     Sabotage("core/settings", "core/test_settings", "info=purpose.encode()", 'info=b""'),
-    Sabotage("access/policy", "limits/test_route_limits", "app.state.hooks = Hooks()", "return Hooks()"),
+    Sabotage("access/policy", "limits/test_route_limits", "return cast(Hooks, app.state.hooks)", "return Hooks()"),
     Sabotage("core/tables", "core/test_database", ".casefold()", ""),
     Sabotage("core/tables", "core/test_database", " and not _INVISIBLE.search(name)", ""),
     Sabotage("core/events", "core/test_event_lines", "if now - written < EVERY_SECONDS:", "if False:"),

@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from app import database
 from app.security.access import accounts, identity
 from app.security.access.credentials import Credentials
-from app.security.access.policy import Declared, hooks_of
+from app.security.access.policy import Declared, Hooks, hooks_of
 from app.security.admission import request_guard
 from app.security.core import logs, settings
 from app.security.http import api_docs, client_address, errors, request_log
@@ -88,8 +88,7 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
     app.state.may_serve = not reasons
     logs.configure()
     app.state.database = database.Database()
-    hooks_of(app).at_end.append(database.on_end)
-    hooks_of(app).at_start += [migrations.at_start, serve.drain_before_exit]
+    app.state.hooks = Hooks([migrations.at_start, serve.drain_before_exit], at_end=[database.on_end])
     # {% if features.audit_log.enabled %}
     audit.install(app)
     # {% endif %}

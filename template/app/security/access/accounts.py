@@ -140,11 +140,7 @@ def configured_roles(stored: Iterable[str | None]) -> frozenset[str]:
 
 async def roles_of(db: AsyncSession, account: UUID) -> frozenset[str]:
     """The roles of an account, without those that this project does not have."""
-    return configured_roles(await _stored_roles(db, account))
-
-
-async def _stored_roles(db: AsyncSession, account: UUID) -> list[str]:
-    return list(await db.scalars(select(AccountRole.role).where(AccountRole.account_id == account)))
+    return configured_roles(await db.scalars(select(AccountRole.role).where(AccountRole.account_id == account)))
 
 
 async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, actor: UUID | None = None) -> str:
@@ -153,8 +149,8 @@ async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, ac
     It withdraws the invitations that this person issued, and those for a person who has a password: the issuer could
     now lack the power, or the person have more of it.
     """
-    wanted, before = sorted(set(roles)), sorted(await _stored_roles(db, account))
-    await db.execute(delete(AccountRole).where(AccountRole.account_id == account))
+    removed = delete(AccountRole).where(AccountRole.account_id == account).returning(AccountRole.role)
+    wanted, before = sorted(set(roles)), sorted(await db.scalars(removed))
     db.add_all([AccountRole(account_id=account, role=role) for role in wanted])
     activated = select(Account.id).where(Account.id == account, Account.password_hash != UNUSABLE_PASSWORD)
     concerned = or_(OneTimeToken.issuer_id == account, OneTimeToken.account_id.in_(activated))

@@ -259,6 +259,4 @@ class Hooks:
 
 
 def hooks_of(app: FastAPI) -> Hooks:
-    if "hooks" not in app.state:
-        app.state.hooks = Hooks()
     return cast(Hooks, app.state.hooks)
