@@ -79,7 +79,7 @@ SABOTAGES = [
     Sabotage(
         "administration/self_service",
         "administration/test_invitations",
-        "    await withdraw_invitations(db, account.id)\n    issued",
+        "    await accounts.withdraw_invitations(db, account.id)\n    issued",
         "    issued",
     ),
     Sabotage(

@@ -33,7 +33,7 @@ SABOTAGES = [
     Sabotage(
         "audit/routes",
         "audit/test_audit_routes",
-        "    events.record_change(db, Event.AUDIT_READ, actor=caller.id, subject=read)\n",
+        "    record_change(db, Event.AUDIT_READ, actor=caller.id, subject=read)\n",
         "",
     ),
 ]

@@ -16,8 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access.policy import Policies
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, record_change
 from app.security.core.problems import Problem
 from app.security.core.tables import (
     UNUSABLE_PASSWORD,
@@ -106,7 +105,7 @@ async def create(
         raise AccountExists("That name is taken.") from None
     db.add_all([AccountRole(account_id=account.id, role=role) for role in sorted(set(roles))])
     await db.flush()
-    events.record_change(db, Event.USER_CREATED, subject=account.id, reason=kind)
+    record_change(db, Event.USER_CREATED, subject=account.id, reason=kind)
     return account
 
 
@@ -156,7 +155,7 @@ async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, ac
     concerned = or_(OneTimeToken.issuer_id == account, OneTimeToken.account_id.in_(activated))
     await db.execute(delete(OneTimeToken).where(concerned))
     change = f"{','.join(before)}->{','.join(wanted)}"
-    events.record_change(db, Event.AUTHZ_CHANGE, actor=actor, subject=account, reason=change)
+    record_change(db, Event.AUTHZ_CHANGE, actor=actor, subject=account, reason=change)
     return change
 
 
@@ -180,7 +179,7 @@ async def revoke_keys(db: AsyncSession, account: UUID, *which: ColumnElement[boo
     ended = update(ApiKey).where(*live, *which).values(revoked_at=utc_now()).returning(ApiKey.id)
     keys = (await db.scalars(ended)).all()
     for key in keys:
-        events.record_change(db, Event.KEY_REVOKED, subject=key)
+        record_change(db, Event.KEY_REVOKED, subject=key)
     return len(keys)
 
 
@@ -192,7 +191,7 @@ async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
         await end_sessions(db, account.id)
         await withdraw_invitations(db, account.id)
     await db.flush()
-    events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
+    record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
 
 
 async def removed_roles(db: AsyncSession, policies: Policies) -> list[str]:

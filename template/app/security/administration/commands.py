@@ -8,12 +8,10 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access import accounts
-from app.security.access.accounts import AccountError, UnknownAccount
 from app.security.administration import self_service
 from app.security.authentication import throttle
 from app.security.authentication.passwords import PasswordHasher, PasswordSettings
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, record_change
 from app.security.core.tables import UNUSABLE_PASSWORD, Account, OneTimeToken, Session, utc_now
 from app.security.operations.terminal import command, fail, run
 
@@ -35,7 +33,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
         roles = _checked(role, known_roles, first_roles)
         try:
             account = await _person(db, name)
-        except UnknownAccount:
+        except accounts.UnknownAccount:
             account = await accounts.create(db, name, roles=roles)
         token = await self_service.invite(db, account)
         typer.echo("It sets a password at POST /auth/activate, once, within 24 hours.", err=True)
@@ -117,7 +115,7 @@ async def unlock(db: AsyncSession, name: Name) -> str:
     """Forget the failed logins of a person (lockout)."""
     account = await accounts.by_name(db, name)
     await throttle.unlock(db, account.login)
-    events.record_change(db, Event.USER_UPDATED, subject=account.id, reason="unlocked")
+    record_change(db, Event.USER_UPDATED, subject=account.id, reason="unlocked")
     return f"Unlocked {account.name}."
 
 
@@ -151,7 +149,7 @@ async def _person(db: AsyncSession, name: str) -> Account:
     """A person, locked until the transaction ends. Raises: AccountError."""
     account = await accounts.by_name(db, name)
     if account.kind != "person":
-        raise AccountError("This is a service account: it has keys, but no password, sessions or roles.")
+        raise accounts.AccountError("This is a service account: it has keys, but no password, sessions or roles.")
     await accounts.lock(db, account.id)
     return account
 
@@ -163,7 +161,7 @@ async def _one_or_all(db: AsyncSession, name: str | None, every: bool) -> Accoun
 
 
 def _recorded(db: AsyncSession, person: Account | None, reason: str, done: str) -> str:
-    events.record_change(db, Event.USER_UPDATED, subject=person.id if person else "everybody", reason=reason)
+    record_change(db, Event.USER_UPDATED, subject=person.id if person else "everybody", reason=reason)
     return f"{done} {person.name if person else 'everybody'}."
 
 

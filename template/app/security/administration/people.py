@@ -15,14 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
 from app.security.access import accounts
-from app.security.access.accounts import BadName, configured_roles
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller
 from app.security.access.roles import ADMIN, Role, first_role, require_role
 from app.security.administration.self_service import delete_account, invite
 from app.security.authentication.recent_login import ConfirmCaller
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, record_change
 from app.security.core.problems import Problem, conflict
 from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole, normalise_login
 
@@ -81,7 +79,7 @@ async def list_people(
     roles: dict[UUID, set[str]] = {account.id: set() for account in people}
     for row in await db.scalars(select(AccountRole).where(AccountRole.account_id.in_(roles))):
         roles[row.account_id].add(row.role)
-    return [_shown(account, configured_roles(roles[account.id])) for account in people]
+    return [_shown(account, accounts.configured_roles(roles[account.id])) for account in people]
 
 
 @router.post("", status_code=201, responses=conflict("The name is taken"))
@@ -91,10 +89,10 @@ async def create_person(
     """A new person, with an invitation to choose a password."""
     try:
         account = await accounts.create(db, new.name, roles=first_role() if new.roles is None else new.roles)
-    except BadName as error:
+    except accounts.BadName as error:
         errors = [{"pointer": "/body/name", "detail": str(error), "code": "bad_name"}]
         raise Problem(422, detail="The request is not valid.", errors=errors) from None
-    events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="created")
+    record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="created")
     response.headers["Location"] = f"{request.url.path}/{account.id}"
     return InvitationOut(id=account.id, activation_token=await invite(db, account, caller.id))
 
@@ -113,7 +111,7 @@ async def invite_person(person_id: UUID, caller: Caller, db: AdministratorSessio
     account = await _person(db, person_id)
     if ADMIN in await accounts.roles_of(db, account.id):
         raise Problem(403, detail="Administrators are invited at the terminal: uv run manage users invite NAME")
-    events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="invited")
+    record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="invited")
     return InvitationOut(id=account.id, activation_token=await invite(db, account, caller.id))
 
 
@@ -140,7 +138,7 @@ async def delete_person(person_id: UUID, caller: Caller, db: AdministratorSessio
     account = await _person(db, person_id)
     if account.id == caller.id:
         raise Problem(403, detail="Nobody deletes their own account here.")
-    events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="deleted")
+    record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="deleted")
     await delete_account(db, account)
     await _keep_an_administrator(db)
 
@@ -150,8 +148,8 @@ async def end_sessions(request: Request, person_id: UUID, caller: Caller, db: Ad
     """End every session of a person."""
     account = await _person(db, person_id)
     await accounts.end_sessions(db, account.id)
-    events.record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="sessions_ended")
-    events.record_change(db, Event.SESSION_ENDED, actor=caller.id, subject=account.id, reason="by_administrator")
+    record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="sessions_ended")
+    record_change(db, Event.SESSION_ENDED, actor=caller.id, subject=account.id, reason="by_administrator")
     forget_on_commit(request, db, account.id)
 
 

@@ -18,7 +18,6 @@ from sqlalchemy.orm import aliased
 
 from app.database import Base, Database, after_commit, changed_rows
 from app.security.access import accounts
-from app.security.access.accounts import random_token, token_hash, withdraw_invitations
 from app.security.access.credentials import RequestContext, forget_on_commit
 from app.security.access.identity import Caller, invalid, public
 from app.security.access.policy import Policies
@@ -92,7 +91,7 @@ async def change_password(request: Request, change: PasswordChange, caller: Call
     new_hash = await _checked_hash(request, "/body/new_password", change.new_password, account.name)
     async with database.begin() as db:
         changed = await _set_password(db, account, new_hash)
-        await withdraw_invitations(db, caller.id)
+        await accounts.withdraw_invitations(db, caller.id)
         if not change.keep_other_sessions:
             await accounts.end_sessions(db, caller.id, keep=caller.credential.id)
         if not getattr(change, "keep_api_keys", False):  # a project without keys ends older ones
@@ -136,7 +135,7 @@ async def activate(request: Request, activation: Activation, client: ClientInfo)
 
 async def invite(db: AsyncSession, account: Account, issuer: UUID | None = None) -> str:
     """A token for 24 hours; earlier invitations are withdrawn."""
-    await withdraw_invitations(db, account.id)
+    await accounts.withdraw_invitations(db, account.id)
     issued = None if issuer is None else await db.get_one(Account, issuer)
     return new_token(db, account, issued, INVITATION_LIFE)
 
@@ -144,11 +143,11 @@ async def invite(db: AsyncSession, account: Account, issuer: UUID | None = None)
 def new_token(
     db: AsyncSession, account: Account, issuer: Account | None, life: timedelta, reason: str | None = None
 ) -> str:
-    token = random_token("ot")
+    token = accounts.random_token("ot")
     db.add(
         OneTimeToken(
             account_id=account.id,
-            token_hash=token_hash(token),
+            token_hash=accounts.token_hash(token),
             expires_at=utc_now() + life,
             issuer_id=issuer.id if issuer else None,
             issuer_version=issuer.token_version if issuer else None,
@@ -168,7 +167,7 @@ async def delete_account(db: AsyncSession, account: Account) -> None:
     person = account.id
     await accounts.lock(db, person)
     await throttle.unlock(db, account.login)
-    await withdraw_invitations(db, person)  # the issuer of an invitation is no foreign key
+    await accounts.withdraw_invitations(db, person)  # the issuer of an invitation is no foreign key
     try:
         async with db.begin_nested():
             if await changed_rows(db, delete(Account).where(Account.id == person)) != 1:
@@ -195,7 +194,7 @@ async def without_deletion(db: AsyncSession, policies: Policies) -> list[str]:
 
 async def _use(db: AsyncSession, token: str) -> Account | None:
     """Use up an invitation; of two requests at once, one gets the account."""
-    row = await db.scalar(select(OneTimeToken).where(OneTimeToken.token_hash == token_hash(token)))
+    row = await db.scalar(select(OneTimeToken).where(OneTimeToken.token_hash == accounts.token_hash(token)))
     if row is None:
         return None
     # Both accounts in one order, so that revoking the issuer's power commits before, and is seen, or waits.
@@ -203,7 +202,7 @@ async def _use(db: AsyncSession, token: str) -> Account | None:
     await db.execute(concerned.with_for_update())
     account = await db.scalar(_invited(token).execution_options(populate_existing=True))
     if account is not None:
-        await withdraw_invitations(db, account.id)
+        await accounts.withdraw_invitations(db, account.id)
     return account
 
 
@@ -214,7 +213,7 @@ def _invited(token: str) -> Select[Account]:
     joined = joined.outerjoin(issuer, OneTimeToken.issuer_id == issuer.id)
     issuer_has_power = issuer.is_active & (issuer.token_version == OneTimeToken.issuer_version)
     return joined.where(
-        OneTimeToken.token_hash == token_hash(token),
+        OneTimeToken.token_hash == accounts.token_hash(token),
         OneTimeToken.used_at.is_(None),
         OneTimeToken.expires_at > utc_now(),
         Account.is_active,

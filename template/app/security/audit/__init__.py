@@ -19,8 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import Database, after_commit, before_commit
 from app.security.access.policy import hooks_of
 from app.security.audit.chain import EVENTS, BrokenChain, Row, append
-from app.security.core import events
-from app.security.core.events import Event, Fields, NotRecorded
+from app.security.core.events import Event, Fields, NotRecorded, listen
 from app.security.core.settings import version
 from app.security.core.tables import utc_now
 
@@ -126,7 +125,7 @@ writers: list[Writer] = []  # of the apps that run in this process; usually one
 
 
 def install(app: FastAPI) -> None:
-    events.listen(keep)
+    listen(keep)
     writer = Writer(app.state.database)
     hooks_of(app).at_start.append(writer.start)
     hooks_of(app).at_end.append(writer.end)

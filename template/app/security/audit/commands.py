@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import changed_rows
 from app.security.audit import RETENTION_DAYS, chain, keep
 from app.security.audit.chain import EVENTS, ORIGIN, BrokenChain, Position
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, listen, record, record_change
 from app.security.core.tables import utc_now
 from app.security.operations.terminal import fail, run
 
@@ -24,7 +23,7 @@ T = TypeVar("T")
 
 def commands() -> typer.Typer:
     """The commands. The changes of all other commands are written to the audit log, too."""
-    events.listen(keep)
+    listen(keep)
     audit = typer.Typer(no_args_is_help=True)
     for command in (verify, prune, restart):
         audit.command()(command)
@@ -35,7 +34,7 @@ def _run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
     try:
         return run(work)
     except BrokenChain as broken:
-        events.record(Event.AUDIT_VERIFIED, outcome="failure", subject=str(broken.seq))
+        record(Event.AUDIT_VERIFIED, outcome="failure", subject=str(broken.seq))
         fail(str(broken))
 
 
@@ -47,7 +46,7 @@ def verify(
     if checkpoint is None:
         fail("Write a checkpoint as SEQ:HASH.")
     count, end = _run(lambda db: chain.verify(db, checkpoint))
-    events.record(Event.AUDIT_VERIFIED, subject=str(end))
+    record(Event.AUDIT_VERIFIED, subject=str(end))
     if head and checkpoint.seq <= end.seq - count:
         fail(f"All {count} rows verify, but the row of that checkpoint comes before them: use a newer one.")
     if end == ORIGIN:
@@ -73,7 +72,7 @@ async def _prune_some(db: AsyncSession, before: datetime) -> int:
         return 0
     last, (start, _) = Position(*rows[-1]), await chain.start_of(db)
     if last.seq > start.seq:  # else they precede the chain
-        events.record_change(db, Event.AUDIT_PRUNED, subject=str(last))
+        record_change(db, Event.AUDIT_PRUNED, subject=str(last))
     return await changed_rows(db, delete(EVENTS).where(EVENTS.c.seq <= last.seq))
 
 
@@ -92,5 +91,5 @@ async def _restart(db: AsyncSession, broken: BrokenChain) -> Position:
     await db.execute(delete(EVENTS).where(EVENTS.c.seq > PLAUSIBLE))
     start = Position(await db.scalar(select(func.max(EVENTS.c.seq))) or 0, ORIGIN.hash)
     await chain.write_head(db, start)
-    events.record_change(db, Event.AUDIT_RESTARTED, subject=str(start), reason=str(broken))
+    record_change(db, Event.AUDIT_RESTARTED, subject=str(start), reason=str(broken))
     return start

@@ -11,8 +11,7 @@ from sqlalchemy import select
 from app.database import DbSession
 from app.security.access.identity import Caller
 from app.security.access.roles import ADMIN, require_role
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, record_change
 from app.security.core.tables import AuditEvent
 
 router = APIRouter(prefix="/audit-events", tags=["audit"], dependencies=[require_role(ADMIN)])
@@ -66,5 +65,5 @@ async def list_events(
     found = await db.scalars(query.order_by(AuditEvent.seq if upwards else AuditEvent.seq.desc()))
     rows = sorted(found, key=lambda row: -row.seq)
     read = f"{rows[-1].seq}-{rows[0].seq}" if rows else None
-    events.record_change(db, Event.AUDIT_READ, actor=caller.id, subject=read)
+    record_change(db, Event.AUDIT_READ, actor=caller.id, subject=read)
     return [AuditEventOut.model_validate(row) for row in rows]

@@ -7,14 +7,12 @@ work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashe
 from sqlalchemy import bindparam, select
 
 from app.database import Database
-from app.security.access import accounts
-from app.security.access.accounts import LONGEST_NAME
+from app.security.access.accounts import LONGEST_NAME, lock
 from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
 from app.security.authentication.sessions import Grant
 from app.security.authentication.throttle import Attempt, Client, Throttled
-from app.security.core import events
-from app.security.core.events import Event, OnceAMinute
+from app.security.core.events import Event, OnceAMinute, name_digest, record, record_change
 from app.security.core.tables import Account, normalise_login
 
 LOCKS_A_MINUTE = 200  # names whose refusal is an event, in one process
@@ -41,7 +39,7 @@ class PasswordLogin:
         attempt = await self._count(login, account, client)
         verified = await self._passwords.verify(password, account.password_hash if account else None)
         if account is None or verified is None or not account.is_active or account.kind != "person":
-            events.record(Event.LOGIN_FAIL, outcome="failure", subject=_subject(account, login))
+            record(Event.LOGIN_FAIL, outcome="failure", subject=_subject(account, login))
             raise LoginFailed
         # The password may have been changed, or the account disabled, while the hash was computed.
         unchanged = (Account.id == account.id, Account.password_hash == account.password_hash, Account.is_active)
@@ -51,7 +49,7 @@ class PasswordLogin:
                 raise LoginFailed
             account.password_hash = verified
             await throttle.record_success(db, attempt, account.id)
-            events.record_change(db, Event.LOGIN_SUCCESS, actor=account.id)
+            record_change(db, Event.LOGIN_SUCCESS, actor=account.id)
             return await sessions.start(db, account, client, scopes)
 
     async def check(self, account: Account, password: str, client: Client) -> bool:
@@ -60,7 +58,7 @@ class PasswordLogin:
         if await self._passwords.verify(password, account.password_hash) is None:
             return False
         async with self._database.begin() as db:
-            await accounts.lock(db, account.id)  # before the throttle's rows, as activation and erasure do
+            await lock(db, account.id)  # before the throttle's rows, as activation and erasure do
             await throttle.record_success(db, attempt, account.id)
         return True
 
@@ -83,4 +81,4 @@ class PasswordLogin:
 
 def _subject(account: Account | None, login: str) -> str:
     """How an event names the account; a name that does not exist, which may be a password, only as a digest."""
-    return str(account.id) if account else events.name_digest(login)
+    return str(account.id) if account else name_digest(login)

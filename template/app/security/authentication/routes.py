@@ -22,8 +22,7 @@ from app.security.authentication import sessions, throttle, tokens
 from app.security.authentication.login import LoginFailed, PasswordLogin
 from app.security.authentication.sessions import Grant
 from app.security.authentication.throttle import ClientInfo, client_of
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, record, record_change
 from app.security.core.problems import Problem
 from app.security.core.tables import EXTERNAL_LOGIN, UNUSABLE_PASSWORD, Account
 
@@ -169,12 +168,12 @@ async def issue_tokens(request: Request, db: AsyncSession, account: UUID) -> Tok
     allowed = select(Account).where(Account.id == account, Account.is_active, Account.kind == "person")
     person = await db.scalar(allowed.with_for_update().execution_options(populate_existing=True))
     if person is None:
-        events.record(Event.LOGIN_FAIL, outcome="failure", subject=account, reason="external")
+        record(Event.LOGIN_FAIL, outcome="failure", subject=account, reason="external")
         raise Problem(403, detail="This account cannot log in.")
     if person.password_hash == UNUSABLE_PASSWORD:
         person.password_hash = EXTERNAL_LOGIN
         await accounts.withdraw_invitations(db, person.id)  # a token would set a password
-    events.record_change(db, Event.LOGIN_SUCCESS, actor=person.id, reason="external")
+    record_change(db, Event.LOGIN_SUCCESS, actor=person.id, reason="external")
     grant = await sessions.start(db, person, await client_of(request), None)
     forget_on_commit(request, db, person.id)  # its oldest session may have ended
     return token_response(grant, known_scopes(request))

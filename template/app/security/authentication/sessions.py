@@ -17,8 +17,7 @@ from app.database import changed_rows
 from app.security.access.accounts import lock, random_token, roles_of, token_hash
 from app.security.authentication.throttle import Client
 from app.security.authentication.tokens import CLIENT_ID
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, record_change
 from app.security.core.settings import SecuritySettings
 from app.security.core.tables import Account, RefreshToken, Session, utc_now
 
@@ -56,7 +55,7 @@ async def start(db: AsyncSession, account: Account, client: Client, scopes: froz
     await lock(db, account.id)  # so that two logins at once count each other's session
     for surplus in (await live_sessions(db, account.id))[settings.sessions_per_account - 1 :]:
         surplus.ended_at = now
-        events.record_change(db, Event.SESSION_ENDED, actor=account.id, subject=surplus.id, reason="too_many")
+        record_change(db, Event.SESSION_ENDED, actor=account.id, subject=surplus.id, reason="too_many")
     session = Session(
         account_id=account.id,
         client_id=CLIENT_ID,
@@ -69,7 +68,7 @@ async def start(db: AsyncSession, account: Account, client: Client, scopes: froz
     )
     db.add(session)
     await db.flush()
-    events.record_change(db, Event.SESSION_CREATED, actor=account.id, subject=session.id)
+    record_change(db, Event.SESSION_CREATED, actor=account.id, subject=session.id)
     return await _grant(db, account, session)
 
 
@@ -84,7 +83,7 @@ async def refresh(db: AsyncSession, token: str, client: Client) -> Grant | Refus
         return Refused("session_ended")
     if min(session.expires_at, _idle_end(session)) <= now:
         session.ended_at = now
-        events.record_change(db, Event.SESSION_EXPIRED, actor=account.id, subject=session.id)
+        record_change(db, Event.SESSION_EXPIRED, actor=account.id, subject=session.id)
         return Refused("session_expired", ended=account.id)
     if await _consume(db, client, RefreshToken.id == used.id) != 1:
         await db.refresh(used)
@@ -121,7 +120,7 @@ async def end(db: AsyncSession, account: UUID, session: UUID) -> bool:
     own = (Session.id == session, Session.account_id == account, Session.ended_at.is_(None))
     if await changed_rows(db, update(Session).where(*own).values(ended_at=utc_now())) != 1:
         return False
-    events.record_change(db, Event.SESSION_ENDED, actor=account, subject=session)
+    record_change(db, Event.SESSION_ENDED, actor=account, subject=session)
     return True
 
 
@@ -152,7 +151,7 @@ def _reused(db: AsyncSession, used: RefreshToken, session: Session, client: Clie
     tolerated = just_now and session.reuse_refusals < REUSES_REFUSED
     found = {"actor": session.account_id, "subject": session.id}
     reason = "leeway" if tolerated else "session_ended"
-    events.record_change(db, Event.TOKEN_REUSE, outcome="failure", reason=reason, **found)
+    record_change(db, Event.TOKEN_REUSE, outcome="failure", reason=reason, **found)
     if tolerated:
         return Refused("token_reuse_within_leeway")
     session.ended_at = now
@@ -163,5 +162,5 @@ async def _grant(db: AsyncSession, account: Account, session: Session) -> Grant:
     token = random_token("rt")
     db.add(RefreshToken(session_id=session.id, token_hash=token_hash(token)))
     await db.flush()
-    events.record_change(db, Event.TOKEN_CREATED, actor=account.id, subject=session.id)
+    record_change(db, Event.TOKEN_CREATED, actor=account.id, subject=session.id)
     return Grant(account, session, await roles_of(db, account.id), token)

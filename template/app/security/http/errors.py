@@ -25,8 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from app.security.access.credentials import context_in
-from app.security.core import events
-from app.security.core.events import Event, OnceAMinute
+from app.security.core.events import Event, OnceAMinute, record
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
 
 LONGEST_POINTER = 500
@@ -146,7 +145,7 @@ def report(error: BaseException, request_id: str) -> Problem:
     problem = _problem_for(error)
     if problem.status_code == 500:
         log.error("unhandled exception, request %s", request_id, exc_info=error)
-        events.record(Event.CRASH, outcome="failure", reason=type(error).__name__)
+        record(Event.CRASH, outcome="failure", reason=type(error).__name__)
     elif problem.status_code > 500:
         log.error("not served: %s %s, request %s", type(error).__name__, _sqlstate(error), request_id)
     return problem

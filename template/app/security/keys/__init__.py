@@ -18,8 +18,7 @@ from app.database import Database, changed_rows
 from app.security.access.accounts import configured_roles, token_hash
 from app.security.access.credentials import Credential, InvalidCredential, Principal
 from app.security.access.policy import Policies, hooks_of
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, record, record_change
 from app.security.core.settings import environment
 from app.security.core.tables import Account, AccountRole, ApiKey, utc_now
 from app.security.keys.store import MODES, parse
@@ -61,7 +60,7 @@ class KeyInHeader:
         if not hmac.compare_digest(token_hash(credential), row.key_hash if row else _DUMMY_HASH) or row is None:
             raise InvalidCredential("key_unknown")
         if row.expires_at <= utc_now():
-            events.record(Event.KEY_EXPIRED_USE, outcome="failure", actor=row.account_id, subject=row.id)
+            record(Event.KEY_EXPIRED_USE, outcome="failure", actor=row.account_id, subject=row.id)
             raise InvalidCredential("key_expired")
         if row.revoked_at is not None or not row.is_active:
             raise InvalidCredential("key_revoked" if row.revoked_at else "account_disabled")
@@ -90,7 +89,7 @@ async def _note_use(database: Database, row: Any) -> None:
     with contextlib.suppress(SQLAlchemyError):  # a busy database must not refuse a valid key
         async with database.begin() as db:
             if await changed_rows(db, written) and before is None:
-                events.record_change(db, Event.KEY_FIRST_USE, actor=row.account_id, subject=row.id)
+                record_change(db, Event.KEY_FIRST_USE, actor=row.account_id, subject=row.id)
 
 
 def _unreachable(app: FastAPI, policies: Policies) -> list[str]:

@@ -10,7 +10,6 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access import accounts
-from app.security.access.accounts import UnknownAccount
 from app.security.core.tables import Account, ApiKey, is_displayable
 from app.security.keys import store
 from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, NewKey, is_live
@@ -112,7 +111,7 @@ async def enable(db: AsyncSession, account: AccountName) -> str:
 async def _issue(db: AsyncSession, account: str, name: str, scopes: list[str], life: timedelta) -> NewKey:
     try:
         owner = await accounts.by_name(db, account)
-    except UnknownAccount:
+    except accounts.UnknownAccount:
         owner = await accounts.create(db, account, kind="service")
     if owner.kind != "service":
         fail("This account is a person's. People issue their keys over HTTP.")

@@ -19,8 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
 from app.security.access.accounts import BASE62, AccountError, base62, lock, token_hash
-from app.security.core import events
-from app.security.core.events import Event
+from app.security.core.events import Event, record_change
 from app.security.core.settings import SLUG, SecuritySettings, environment, problems
 from app.security.core.tables import ApiKey, utc_now
 
@@ -98,7 +97,7 @@ async def issue(db: AsyncSession, account: UUID, name: str, scopes: Iterable[str
     row.expires_at = row.created_at + min(life, timedelta(days=LONGEST_DAYS))
     db.add(row)
     await db.flush()
-    events.record_change(db, Event.KEY_CREATED, subject=row.id)
+    record_change(db, Event.KEY_CREATED, subject=row.id)
     return NewKey(row, text)
 
 
@@ -123,5 +122,5 @@ async def rotate(db: AsyncSession, key: ApiKey, overlap_hours: int) -> NewKey:
     if await changed_rows(db, ending) != 1:
         raise AccountError("This key was rotated or revoked before.")
     successor = await issue(db, key.account_id, key.name, key.scopes.split(), life)
-    events.record_change(db, Event.KEY_ROTATED, subject=key.id)
+    record_change(db, Event.KEY_ROTATED, subject=key.id)
     return successor
