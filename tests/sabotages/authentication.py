@@ -53,8 +53,8 @@ SABOTAGES = [
     Sabotage(
         "authentication/login",
         "authentication/test_log_safety",
-        "events.name_digest(login)",
-        "login",
+        "else name_digest(login)",
+        "else login",
     ),
     Sabotage(
         "authentication/login", "administration/test_users", "Account.password_hash == account.password_hash, ", ""

@@ -5,7 +5,12 @@ from tests.sabotages.sabotage import Sabotage
 SABOTAGES = [
     Sabotage("core/events", "core/test_sentry", 'frame.pop("vars", None)', "pass"),
     Sabotage("operations/start_up", "core/test_sentry", "events.configure_sentry()", "pass"),
-    Sabotage("core/settings", "core/test_settings", 'or "production"', 'or "development"'),
+    Sabotage(
+        "core/settings",
+        "core/test_settings",
+        '"FASTAPI_ENV") or "production"\n    if',
+        '"FASTAPI_ENV") or "development"\n    if',
+    ),
     Sabotage("core/settings", "core/test_settings", "hide_input_in_errors=True", "hide_input_in_errors=False"),
     Sabotage("core/settings", "core/test_settings", "settings.weaknesses() if in_production() else []", "[]"),
     Sabotage("core/settings", "core/test_settings", "len(decoded) < MINIMUM_BYTES or", "False or"),
