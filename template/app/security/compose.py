@@ -88,7 +88,7 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
     app.state.may_serve = not reasons
     logs.configure()
     app.state.database = database.Database()
-    app.state.hooks = Hooks([migrations.at_start, serve.drain_before_exit], at_end=[database.on_end])
+    app.state.hooks = Hooks(at_start=[migrations.at_start, serve.drain_before_exit], at_end=[database.on_end])
     # {% if features.audit_log.enabled %}
     audit.install(app)
     # {% endif %}
