@@ -82,9 +82,10 @@ def manifests(deploy: Path) -> str:
 
 def _weak_pods(document: dict[str, Any]) -> Iterator[str]:
     """What the restricted pod security standard refuses, and a few that it allows."""
-    if document["kind"] not in ("Deployment", "Job"):
+    if document["kind"] not in ("Deployment", "Job", "CronJob"):
         return
-    pod = document["spec"]["template"]["spec"]
+    spec = document["spec"].get("jobTemplate", document)["spec"]
+    pod = spec["template"]["spec"]
     context = pod["securityContext"]
     if not context.get("runAsNonRoot") or context.get("seccompProfile") != {"type": "RuntimeDefault"}:
         yield "is not restricted"
@@ -193,6 +194,7 @@ FAULTS: list[tuple[Check, str, str, str]] = [
     (manifests, "kubernetes/base/deployment.yaml", "readinessProbe:", "readynessProbe:"),
     (manifests, "kubernetes/base/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false"),
     (manifests, "kubernetes/migrate/job.yaml", "capabilities: {drop: [ALL]}", "capabilities: {drop: []}"),
+    (manifests, "kubernetes/base/audit.yaml", "runAsNonRoot: true", "runAsNonRoot: false"),
     (manifests, "kubernetes/base/autoscaling.yaml", "minReplicas: 2", "minReplicas: two"),
     (kustomization, "kubernetes/base/kustomization.yaml", "service.yaml", "services.yaml"),
     (units, "systemd/demo-service-api@.service", "KillMode=mixed", "KillMode=mild"),

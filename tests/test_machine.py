@@ -1,16 +1,20 @@
 """The files of deploy/ at work, on one machine and without a container engine: the commands of the image, as a user who
 may write nothing, the roles of PostgreSQL and Redis, and nginx in front."""
 
+import contextlib
 import json
 import os
 import re
+import select
 import shlex
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,14 @@ from tests.variants import ALL
 pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.postgres, pytest.mark.server]
 USER = 10001  # of the Dockerfile
 PYTHON = "/usr/bin/python3"  # one that this user can read
+PASSWORD = "correct staple 7 battery horse"
+ASKING = f"""#!{sys.executable}
+import json, sys
+from pathlib import Path
+here = Path(__file__)
+(here.parent / "asked").write_text(json.dumps([here.name, *sys.argv[1:]]))
+(here.parent / "answered").open().readline()
+"""
 
 
 def _instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
@@ -44,9 +56,9 @@ class Image:
     command: list[str]
     health: list[str]
 
-    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, typed: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, **self.as_user(**variables), capture_output=True, text=True, timeout=120, check=False
+            command, **self.as_user(**variables), input=typed, capture_output=True, text=True, timeout=120, check=False
         )
 
     def as_user(self, **variables: str) -> dict[str, object]:
@@ -95,6 +107,8 @@ class Machine:
     image: Image
     processes: ExitStack
     ports: dict[str, int]
+    running: dict[str, "subprocess.Popen[str]"] = field(default_factory=dict)
+    blocks: list[str] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -125,32 +139,91 @@ class Machine:
         return re.sub(r"\b(5432|6379|8001|8002|443)\b", lambda found: str(self.ports[found[1]]), text)
 
     def set_up(self) -> None:
-        """Every command of the README in its order; this stands in for apt-get, uv and systemd."""
-        section = self.project.read("deploy/README.md").split("## Units on one machine\n")[1]
-        blocks = section.split("A new version:")[0].split("```console\n")[1:]
-        for command in (line for block in blocks for line in block.split("```")[0].splitlines()):
-            if command.startswith("systemctl "):
-                self.systemctl(*command.split()[1:])
-            elif not command.startswith(("apt-get ", "cd ", "UV_PYTHON_INSTALL_DIR=")):
-                variables = {"PGHOST": str(self.folder / "postgres"), "PGPORT": str(self.ports["5432"])}
-                environment = outside() | variables
-                subprocess.run(self.here(command), shell=True, cwd=self.project.path, env=environment, check=True)  # noqa: S602
+        """Every block of the README for units, in its order."""
+        section = self.project.read("deploy/README.md").split("## Units on one machine\n")[1].split("\n## ")[0]
+        self.blocks = [block.split("```")[0] for block in section.split("```console\n")[1:]]
+        for name in ("manage", "update.sh"):
+            self.project.write(f"deploy/systemd/{name}", self.here(self.project.read(f"deploy/systemd/{name}")))
+        self.project.write("deploy/nginx/machine.conf", self.here(self.project.read("deploy/nginx/machine.conf")))
+        for program in ("systemctl", "systemd-run", "nginx"):
+            self._program(program, ASKING)
+        for program in ("apt-get", "git", "uv"):
+            self._program(program, "#!/bin/sh\n")
+        for name in ("asked", "answered"):
+            os.mkfifo(self.folder / "bin" / name)
+        for block in self.blocks:
+            self.type(block)
 
-    def systemctl(self, word: str, *names: str) -> None:
-        if names == ("redis-server",):
-            settings = self.folder / "etc/redis/redis.conf"
-            settings.write_text(self.here(settings.read_text()))
-            self._start("redis", ["redis-server", str(settings)], user="redis", group="redis")
-        elif names == ("nginx",):
-            self._start_nginx()
-        for name in [] if word == "restart" else [one for one in names if not one.startswith("--")]:
-            if "-api@" in name:
-                port = str(self.ports[name.partition("@")[2]])
+    def _program(self, name: str, text: str) -> None:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def type(self, block: str) -> str:
+        """What bash has printed. `systemctl`, `systemd-run` and `nginx` are answered by methods of this class."""
+        asked, answered = (os.open(self.folder / "bin" / name, os.O_RDWR) for name in ("asked", "answered"))
+        variables = outside() | {"PGHOST": str(self.folder / "postgres"), "PGPORT": str(self.ports["5432"])}
+        variables["PATH"] = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        block = self.here(block).replace("https://localhost/", f"{self.address}/")
+        command = ["bash", "-euo", "pipefail", "-c", re.sub(r"curl .*astral.sh\S*", "true", block)]
+        log = self.folder / "typed.log"
+        with (
+            log.open("a") as printed,
+            _process(
+                *command, cwd=self.project.path, env=outside() | variables, stdout=printed, stderr=printed
+            ) as bash,
+        ):
+            while bash.poll() is None:
+                if select.select([asked], [], [], 0.1)[0]:
+                    program, *words = json.loads(os.read(asked, 65_536))
+                    getattr(self, program.replace("-", "_"))(*words)
+                    os.write(answered, b"\n")
+        assert bash.returncode == 0, f"{block}\n{log.read_text()[-3000:]}"
+        return log.read_text()
+
+    def nginx(self, *words: str) -> None:
+        assert words == ("-t",)
+        etc = self.folder / "etc/nginx"
+        for path in (etc / "site.conf", etc / "waf/server.conf"):
+            path.write_text(re.sub(r".*listen \[::\].*\n", "", self.here(path.read_text())))
+        text = (etc / "site.conf").read_text().replace("/var/log/nginx", str(self.folder))
+        (etc / "site.conf").write_text(re.sub(r"listen (?!127)", "listen 127.0.0.1:", text))
+        subprocess.run(["nginx", "-t", "-q", *self._nginx_options()], check=True)
+
+    def _nginx_options(self) -> list[str]:
+        options = f"daemon off; pid {self.folder}/nginx.pid;"
+        return ["-c", str(self.folder / "etc/nginx/nginx.conf"), "-g", options]
+
+    def systemd_run(self, *words: str) -> None:
+        """A transient unit: systemd gives it the drop-ins of its name, too."""
+        options, command = list(words), words[words.index("--setenv") + 2 :]
+        values = {name: options[options.index(f"--{name}") + 1] for name in ("unit", "property", "setenv")}
+        name = f"{values['unit']}.service"
+        text = f"{values['property']}\nEnvironment={values['setenv']}\n"
+        self.project.write("transient", text)
+        shutil.move(self.project.file("transient"), self.folder / "etc/systemd/system" / name)
+        _, variables = self.unit(name)
+        typed = f"{PASSWORD}\n{PASSWORD}\n"
+        done = self.image.run(*command, typed=typed, **variables)
+        assert done.returncode == 0, done.stderr
+        with (self.folder / "typed.log").open("a") as printed:
+            printed.write(done.stdout)
+
+    def systemctl(self, word: str, *words: str) -> None:
+        for name in [one for one in words if not one.startswith("--")]:
+            if name == "redis-server":
+                settings = self.folder / "etc/redis/redis.conf"
+                settings.write_text(self.here(settings.read_text()))
+                self._start("redis", ["redis-server", str(settings)], user="redis", group="redis")
+            elif name == "nginx":
+                self._start("nginx", ["nginx", *self._nginx_options()])
+                _until_it_accepts(self.ports["443"])
+            elif "-api@" in name and word == "restart":
                 (command,), variables = self.unit("demo-service-api@.service")
-                program = self.image.as_user(**variables)
-                process = self._start(port, shlex.split(command.replace("%i", port)), **program)
-                _until_it_responds(f"http://127.0.0.1:{port}/health/ready", process)
-            else:
+                port = name.partition("@")[2]
+                self._start(port, shlex.split(command.replace("%i", port)), **self.image.as_user(**variables))
+            elif word == "start" or name.endswith(".timer"):
                 self.run_unit(name.removesuffix(".timer"))
 
     def run_unit(self, name: str) -> None:
@@ -161,7 +234,7 @@ class Machine:
 
     def unit(self, name: str) -> tuple[list[str], dict[str, str]]:
         """Its commands and environment, as systemd makes them of the installed files, with its own credentials."""
-        units, credentials = self.folder / "etc/systemd/system", self.folder / "credentials" / name
+        units, credentials = self.folder / "etc/systemd/system", self.folder / "run/credentials" / name
         texts = [(units / one).read_text() for one in (name, "demo-service-.service.d/hardening.conf")]
         found = re.findall(r"^(\w+)=(.*)$", self.here("\n".join(texts).replace("%d", str(credentials))), re.MULTILINE)
         for source in [value for key, value in found if key == "LoadCredential"]:
@@ -174,20 +247,12 @@ class Machine:
         variables = dict(line.split("=", 1) for line in lines) | {"CREDENTIALS_DIRECTORY": str(credentials)}
         return [value for key, value in found if key == "ExecStart"], variables | {"TRUSTED_HOSTS": "localhost"}
 
-    def _start_nginx(self) -> None:
-        etc = self.folder / "etc/nginx"
-        for path in (etc / "site.conf", etc / "waf/server.conf"):
-            path.write_text(re.sub(r".*listen \[::\].*\n", "", self.here(path.read_text())))
-        text = (etc / "site.conf").read_text().replace("/var/log/nginx", str(self.folder))
-        (etc / "site.conf").write_text(text.replace("listen ", "listen 127.0.0.1:"))
-        options = f"daemon off; pid {self.folder}/nginx.pid;"
-        process = self._start("nginx", ["nginx", "-c", str(etc / "nginx.conf"), "-g", options])
-        certificate = str(self.folder / "etc/demo-service/tls/tls.crt")
-        _until_it_responds(f"{self.address}/health/ready", process, certificate)
-
-    def _start(self, name: str, command: list[str], **options: Any) -> "subprocess.Popen[str]":
-        log = self.processes.enter_context((self.folder / f"{name}.log").open("w"))
-        return self.processes.enter_context(_process(*command, stdout=log, stderr=log, **options))
+    def _start(self, name: str, command: list[str], **options: Any) -> None:
+        if name in self.running:
+            self.running[name].terminate()
+            self.running[name].wait(60)
+        log = self.processes.enter_context((self.folder / f"{name}.log").open("a"))
+        self.running[name] = self.processes.enter_context(_process(*command, stdout=log, stderr=log, **options))
 
 
 @contextmanager
@@ -224,16 +289,12 @@ def _process(*command: str, **options: object) -> Iterator["subprocess.Popen[str
         process.wait(60)
 
 
-def _until_it_responds(url: str, process: "subprocess.Popen[str]", verify: str | None = None) -> None:
+def _until_it_accepts(port: int) -> None:
     for _ in range(600):
-        assert process.poll() is None, f"{process.args} ended"
-        try:
-            if requests.get(url, timeout=5, verify=verify).status_code == 200:
-                return
-        except requests.RequestException:
-            pass
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
         time.sleep(0.1)
-    raise AssertionError(url)
+    raise AssertionError(port)
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +315,7 @@ def machine(template: Template) -> Iterator[Machine]:
         ports["5432"] = stack.enter_context(_postgres(folder))
         _install(folder, project, image)
         machine = Machine(folder, project, image, stack, ports)
+        project.file(".venv").symlink_to(folder / "app/.venv")
         machine.set_up()
         yield machine
 
@@ -269,6 +331,17 @@ def _install(folder: Path, project: Project, image: Image) -> None:
     (folder / "etc/redis/redis.conf").write_text('port 6379\nbind 127.0.0.1\nsave ""\n')
     program = [str(image.folder / ".venv/bin/python"), "-m", "app.manage", "waf"]
     subprocess.run(program, cwd=project.path, env=outside(), check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_readme_leads_to_a_first_administrator_and_to_a_newer_and_an_older_version(machine: Machine) -> None:
+    form = {"grant_type": "password", "username": "you@example.com", "password": PASSWORD}
+    printed = (machine.folder / "typed.log").read_text()
+
+    assert machine.request("POST", "/auth/token", data=form).status_code == 200
+    assert [word for word in ("ready", "PONG", "in service", '"ok"') if word not in printed] == []
+    assert "git checkout" in machine.blocks[-1]  # every block was typed
+    shown = machine.type("deploy/systemd/manage users list")
+    assert "you@example.com" in shown
 
 
 def test_nothing_of_the_image_can_be_written_by_its_user(machine: Machine) -> None:

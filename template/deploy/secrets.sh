@@ -36,5 +36,5 @@ if [ ! -e tls.crt ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
         -addext subjectAltName=DNS:localhost -keyout tls.key -out tls.crt 2> /dev/null
     chmod 0444 tls.key
-    echo "tls.crt and tls.key are self-signed, for 30 days: replace both with those of your domain."
+    echo "tls.crt and tls.key are self-signed, for 30 days: deploy/README.md says where those of your domain go."
 fi

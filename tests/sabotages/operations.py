@@ -77,5 +77,6 @@ SABOTAGES = [
         'return type(getattr(error, "driver_exception", None) or error).__name__',
         "return str(error)",
     ),
+    Sabotage("operations/terminal", "operations/test_processes", "and not is_intended:", "and False:"),
     Sabotage("conflicts", "operations/test_conflicts", "if line.startswith(MARKERS):", "if False:"),
 ]
