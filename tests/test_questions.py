@@ -13,6 +13,8 @@ import yaml
 from tests.nightly import EVERYTHING, sample, some
 from tests.rendering import NAME, ROOT, Project, Template, outside
 
+pytestmark = pytest.mark.rotating(2)
+
 CALLERS_ADVICE = 'Answer yes here, or yes to "jwt"'
 NAME_ADVICE = re.compile(
     "question 'project_name': Type (a name|at most 60 characters|a letter first|letters, digits|no space last)"

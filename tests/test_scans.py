@@ -9,6 +9,8 @@ from tests.pipelines import red
 from tests.rendering import Project, Template
 from tests.variants import EVERY, MAIN
 
+pytestmark = pytest.mark.rotating(2)
+
 variants = pytest.mark.parametrize("variant", rows(EVERY, now=MAIN))
 
 # What people write, by the job that has to refuse it and a word of what it says.
