@@ -153,11 +153,15 @@ def test_the_page_for_reviewers_counts_what_is_there(project: Project) -> None:
     rows = controls.partition("## Protections\n")[2].partition("## Scans")[0].count("\n| **")
     lines = sum(len(text.splitlines()) for text in _modules(project))
     tests = sum(path.read_text().count("\ndef test_") for path in project.file("tests").rglob("test_*.py"))
+    shipped = sum(project.file(f"tests/security/{sabotage.test}.py").exists() for sabotage in SABOTAGES)
+    sabotages = f"more than {len(SABOTAGES) // 50 * 50} sabotages: more than {shipped // 10 * 10} for those"
     counts = (
         f"{rows} protections in about {round(lines, -3):,} lines of Python, more than {tests // 100 * 100} tests\n"
-        f"that a project gets, more than {len(SABOTAGES) // 50 * 50} sabotages.\n"
+        f"that a project gets, {sabotages}\ntests, the others for tests of this repository.\n"
     )
 
+    assert f"[{rows} protections]" in (ROOT / "README.md").read_text()
+    assert f"more than {len(SABOTAGES) // 50 * 50} [sabotages]" in (ROOT / "README.md").read_text()
     compare_part(ROOT / "docs/reviewers.md", "counts", f"\n{counts}\n")
     compare_part(ROOT / "docs/reviewers.md", "chapters", f"\n{chapters}\n")
 

@@ -66,16 +66,23 @@ SABOTAGES = [
     Sabotage("access/identity", "http/test_route_exceptions", "    reported.record(f", "    str(f"),
     Sabotage(
         "access/identity",
-        "keys/test_key_routes",
+        "keys/test_key_routes_details",
         "    if len(context.sent) > 1:",
         "    if False:",
     ),
-    Sabotage("access/credentials", "authentication/test_identity", "begun != self.revocations", "False"),
+    Sabotage("access/credentials", "access/test_revocation", "begun != self.revocations", "False"),
     Sabotage("access/credentials", "access/test_credential_cache", "min(self._seconds, lifetime)", "self._seconds"),
+    Sabotage("access/credentials", "access/test_revocation", "now + min(self._seconds, lifetime)", "now + lifetime"),
+    Sabotage(
+        "access/credentials",
+        "access/test_revocation",
+        "for key in tuple(self._accounts.get(account, ())):",
+        "for key in ():",
+    ),
     Sabotage(
         "access/accounts", "administration/test_user_commands", "        await end_sessions(db, account.id)\n", ""
     ),
-    Sabotage("access/accounts", "access/test_roles", "stored if role in ROLES", "stored if role"),
+    Sabotage("access/accounts", "access/test_roles_details", "stored if role in ROLES", "stored if role"),
     Sabotage("access/roles", "access/test_roles", "if principal.roles.isdisjoint(self.roles):", "if False:"),
     Sabotage(
         "access/policy",

@@ -35,6 +35,12 @@ SABOTAGES = [
         "",
     ),
     Sabotage(
+        "administration/pruning",
+        "administration/test_pruning",
+        "        await asyncio.sleep(EVERY.total_seconds())\n",
+        "        break\n",
+    ),
+    Sabotage(
         "administration/self_service",
         "administration/test_users",
         "await accounts.end_sessions(db, caller.id, keep=caller.credential.id)",
@@ -48,7 +54,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "administration/commands",
-        "administration/test_user_commands",
+        "administration/test_user_commands_details",
         "        await hasher.check_strength(password, name)\n",
         "",
     ),
@@ -66,7 +72,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "administration/people",
-        "administration/test_people",
+        "administration/test_people_details",
         '@router.patch("/{person_id:uuid}"',
         '@router.patch("/{person_id}"',
     ),
@@ -78,9 +84,15 @@ SABOTAGES = [
     ),
     Sabotage(
         "administration/self_service",
-        "administration/test_invitations",
+        "administration/test_invitations_details",
         "    await accounts.withdraw_invitations(db, account.id)\n    issued",
         "    issued",
+    ),
+    Sabotage(
+        "administration/self_service",
+        "administration/test_invitations",
+        "        OneTimeToken.expires_at > utc_now(),\n",
+        "",
     ),
     Sabotage(
         "administration/people",
@@ -102,7 +114,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "access/accounts",
-        "administration/test_people",
+        "administration/test_people_details",
         "        await withdraw_invitations(db, account.id)\n",
         "",
     ),
@@ -132,11 +144,16 @@ SABOTAGES = [
     ),
     Sabotage("accounts", "administration/test_accounts", "PasswordReset(account.name, ", "PasswordReset(name, "),
     Sabotage(
-        "accounts", "administration/test_accounts", "not account.is_active or account.password", "account.password"
+        "accounts",
+        "administration/test_accounts_details",
+        "not account.is_active or account.password",
+        "account.password",
     ),
-    Sabotage("accounts", "administration/test_accounts", "in (None, EXTERNAL_LOGIN)", "is None"),
-    Sabotage("accounts", "administration/test_accounts", " > utc_now() - RESET_PAUSE", " > utc_now()"),
-    Sabotage("accounts", "administration/test_accounts", "await passwords.check_strength(password, name)", "pass"),
+    Sabotage("accounts", "administration/test_accounts_details", "in (None, EXTERNAL_LOGIN)", "is None"),
+    Sabotage("accounts", "administration/test_accounts_details", " > utc_now() - RESET_PAUSE", " > utc_now()"),
+    Sabotage(
+        "accounts", "administration/test_accounts_details", "await passwords.check_strength(password, name)", "pass"
+    ),
     Sabotage(
         "accounts",
         "administration/test_resets_of_administrators",
@@ -145,13 +162,13 @@ SABOTAGES = [
     ),
     Sabotage(
         "authentication/routes",
-        "administration/test_accounts",
+        "administration/test_accounts_details",
         'Account.id == account, Account.is_active, Account.kind == "person"',
         "Account.id == account",
     ),
     Sabotage(
         "administration/commands",
-        "administration/test_user_commands",
+        "administration/test_user_commands_details",
         "    for work in (invite, disable, enable, unlock, end_sessions, withdraw_invitations):",
         "    for work in (invite, disable, enable, unlock, end_sessions):",
     ),

@@ -22,19 +22,25 @@ SABOTAGES = [
     ),
     Sabotage(
         "authentication/routes",
-        "authentication/test_login_throttle",
+        "authentication/test_login_throttle_details",
         '"token")\n    await throttle.count_source(request.state.database, client, "refresh")',
         '"token")',
     ),
     Sabotage(
         "authentication/routes",
-        "authentication/test_token_endpoint",
+        "authentication/test_token_endpoint_details",
         "if len({name for name, _ in pairs}) != len(pairs)",
         "if False",
     ),
     Sabotage(
         "authentication/routes",
-        "authentication/test_narrowed_login",
+        "authentication/test_token_endpoint",
+        "text = (await request.body()).decode()",
+        "text = (await request.body()).decode() or request.url.query",
+    ),
+    Sabotage(
+        "authentication/routes",
+        "authentication/test_narrowed_login_details",
         "narrowed = granted is not None or requested is not None",
         "narrowed = granted is not None",
     ),
@@ -51,13 +57,22 @@ SABOTAGES = [
         "account and await self._passwords.verify(password, account.password_hash)",
     ),
     Sabotage(
+        "authentication/passwords",
+        "authentication/test_login",
+        "right, renewed = self._passlib.verify_and_update(password, None)",
+        "right, renewed = False, None",
+    ),
+    Sabotage(
         "authentication/login",
         "authentication/test_log_safety",
         "else name_digest(login)",
         "else login",
     ),
     Sabotage(
-        "authentication/login", "administration/test_users", "Account.password_hash == account.password_hash, ", ""
+        "authentication/login",
+        "administration/test_users_details",
+        "Account.password_hash == account.password_hash, ",
+        "",
     ),
     Sabotage(
         "authentication/throttle",
@@ -67,7 +82,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "authentication/throttle",
-        "authentication/test_login_throttle",
+        "authentication/test_login_throttle_details",
         'in keys_for("throttle")]',
         'in keys_for("throttle")[:1]]',
     ),
@@ -100,7 +115,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "authentication/sessions",
-        "administration/test_own_sessions",
+        "administration/test_own_sessions_details",
         "        session.reuse_refusals = 0",
         "        pass",
     ),
@@ -110,10 +125,16 @@ SABOTAGES = [
         "min(session.expires_at, _idle_end(session)) <= now",
         "session.expires_at <= now",
     ),
-    Sabotage("authentication/sessions", "authentication/test_sessions", "if _idle_end(session) > now]", "]"),
+    Sabotage(
+        "authentication/sessions",
+        "authentication/test_sessions",
+        "own = (Session.id == session, Session.account_id == account, ",
+        "own = (Session.id == session, ",
+    ),
+    Sabotage("authentication/sessions", "authentication/test_sessions_details", "if _idle_end(session) > now]", "]"),
     Sabotage(
         "authentication/passwords",
-        "authentication/test_passwords",
+        "authentication/test_passwords_details",
         "if self._jobs >= self._threads + QUEUE",
         "if False",
     ),
@@ -131,7 +152,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "authentication/login",
-        "authentication/test_login_throttle",
+        "authentication/test_login_throttle_details",
         "            self._locks_reported.record(subject or client.prefix, Event.LOGIN_LOCK, subject=subject)\n",
         "",
     ),

@@ -35,6 +35,6 @@ SABOTAGES = [
     Sabotage(
         "core/logs", "admission/test_on_the_wire", "addFilter(_is_worth_a_line)", "addFilter(lambda record: True)"
     ),
-    Sabotage("core/logs", "core/test_log_lines", 'name != "uvicorn.access"', "True"),
-    Sabotage("core/logs", "core/test_log_lines", """('%s - "WebSocket %s"', "ASGI""", '("ASGI'),
+    Sabotage("core/logs", "core/test_log_lines_details", 'name != "uvicorn.access"', "True"),
+    Sabotage("core/logs", "core/test_log_lines_details", """('%s - "WebSocket %s"', "ASGI""", '("ASGI'),
 ]

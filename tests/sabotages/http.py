@@ -16,7 +16,7 @@ SABOTAGES = [
     Sabotage("http/errors", "http/test_pointers", '    "zoneinfo_str",\n', ""),
     Sabotage(
         "http/request_log",
-        "authentication/test_log_safety",
+        "authentication/test_log_safety_details",
         'logs.redact(agent.decode("latin-1"))',
         'agent.decode("latin-1")',
     ),

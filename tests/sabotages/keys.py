@@ -21,6 +21,6 @@ SABOTAGES = [
         "row.name, row.key_hash, row.last_four = text[-49:], token_hash(text)",
     ),
     Sabotage("keys/store", "keys/test_key_store", "ApiKey.replaced_at.is_(None), ", ""),
-    Sabotage("keys/commands", "keys/test_key_commands", 'if owner.kind != "service":', "if False:"),
-    Sabotage("keys/routes", "keys/test_key_routes", "if not allowed.issuperset(wanted.scopes):", "if False:"),
+    Sabotage("keys/commands", "keys/test_key_commands_details", 'if owner.kind != "service":', "if False:"),
+    Sabotage("keys/routes", "keys/test_key_routes_details", "if not allowed.issuperset(wanted.scopes):", "if False:"),
 ]

@@ -1,11 +1,15 @@
 """What has outlived its use is removed, and nothing else: an attack can be looked into, and no counter is forgotten."""
 
+import time
+from datetime import timedelta
+from unittest.mock import AsyncMock
+
 import pytest
 from starlette.testclient import TestClient
 
 from app.security.administration import pruning
 from tests.security.authentication.throttle_helpers import ALICE, From, at, guesses, service
-from tests.security.fixtures import Database
+from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import log_in
 from tests.security.timing import later
 
@@ -38,4 +42,22 @@ def test_everything_that_is_not_goes(lived_in: TestClient) -> None:
     with later(days=61):  # 30 days of a session, and 30 in which it can be looked at
         prune(lived_in)
 
+    assert left(lived_in) == dict.fromkeys(TABLES, 0)
+
+
+def test_a_running_service_does_it_by_itself_every_day(
+    lived_in: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = AsyncMock(wraps=pruning.prune)
+    monkeypatch.setattr(pruning, "prune", work)
+    monkeypatch.setattr(pruning, "FIRST_WITHIN_SECONDS", 1)
+    monkeypatch.setattr(pruning, "EVERY", timedelta(seconds=0.01))
+
+    with later(days=61):
+        make_client(AUTH_CACHE_SECONDS="0")
+        given_up = time.monotonic() + 10
+        while work.await_count < 3 and time.monotonic() < given_up:
+            time.sleep(0.01)
+
+    assert work.await_count >= 3
     assert left(lived_in) == dict.fromkeys(TABLES, 0)

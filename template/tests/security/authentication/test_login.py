@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
+from passlib.context import CryptContext
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
@@ -61,6 +63,19 @@ def test_every_failed_login_gets_the_response_for_an_unknown_name(
     answers = {name: seen(log_in(next(callers), name)) for name in names}
 
     assert answers == dict.fromkeys(names, reference)
+
+
+def test_a_refused_login_hashes_once_whether_or_not_the_name_exists(
+    client: TestClient, callers: Iterator[TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without this, the time reveals who has an account (ASVS 5.0 V6.3.8)."""
+    person_in_state(client, "known")
+    person_in_state(client, "invited", password_hash=UNUSABLE_PASSWORD)
+    verify = create_autospec(CryptContext.verify_and_update, side_effect=CryptContext.verify_and_update)
+    monkeypatch.setattr(CryptContext, "verify_and_update", verify)
+
+    assert [log_in(next(callers), name, "wrong").status_code for name in ("known", "invited", "nobody")] == [400] * 3
+    assert verify.call_count == 4  # the hash of an invited person cannot be read: then it is done without one
 
 
 def test_a_fresh_service_has_no_account_to_log_in_to(

@@ -9,11 +9,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
-from app.security.access import accounts
 from app.security.access.credentials import Credential, CredentialCache, Credentials, Principal
-from app.security.core.tables import Account
 from tests.security.callers import AsCaller, CallerClient
-from tests.security.fixtures import Database, MakeClient
+from tests.security.fixtures import MakeClient
 from tests.security.sample_resource import app_of_things, client_of_things  # noqa: F401
 
 
@@ -61,31 +59,6 @@ def test_a_refusal_is_never_remembered(client: TestClient, as_caller: AsCaller) 
 
     assert statuses(caller, 2) == [401] * 2
     assert len(verified) == 2
-
-
-def disable(client: TestClient, caller: CallerClient) -> None:
-    async def work(db: Any) -> None:
-        await accounts.set_active(db, await db.get_one(Account, caller.id), False)
-
-    Database(client).run(work)
-
-
-def test_a_disabled_account_is_out_where_it_was_done_and_soon_everywhere(
-    make_client: MakeClient, as_caller: AsCaller
-) -> None:
-    here = make_client(build=app_of_things, AUTH_CACHE_SECONDS="1")
-    caller = as_caller(client=here)
-    elsewhere = TestClient(app_of_things(), base_url="http://localhost", client=(caller.address, 50000))
-    elsewhere.headers.update(caller.headers)
-    with elsewhere:
-        assert (elsewhere.get("/things").status_code, caller.get("/things").status_code) == (200, 200)
-
-        disable(here, caller)
-        here.app.state.credentials.cache.forget(caller.id)  # type: ignore[attr-defined]
-        at_once = caller.get("/things").status_code
-        time.sleep(1.1)
-
-        assert (at_once, elsewhere.get("/things").status_code) == (401, 401)
 
 
 def someone() -> Principal:

@@ -1,14 +1,9 @@
 """What has outlived its use is removed, and nothing else: an attack can be looked into, and no counter is forgotten."""
 
-import time
-from datetime import timedelta
-
 import pytest
-from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from app.security.administration import pruning
-from app.security.core.tables import Session, utc_now
 from tests.security.administration.test_pruning import (
     TABLES,
     left,
@@ -16,7 +11,7 @@ from tests.security.administration.test_pruning import (
     prune,
 )
 from tests.security.authentication.throttle_helpers import at, service
-from tests.security.fixtures import Database, MakeClient
+from tests.security.fixtures import Database
 from tests.security.timing import later
 
 __all__ = ["at", "service"]  # fixtures
@@ -59,17 +54,3 @@ def test_many_rows_go_part_by_part(lived_in: TestClient, monkeypatch: pytest.Mon
         prune(lived_in)
 
     assert left(lived_in) == dict.fromkeys(TABLES, 0)
-
-
-def test_a_running_service_does_it_by_itself(
-    lived_in: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Database(lived_in).run(lambda db: db.execute(update(Session).values(ended_at=utc_now() - timedelta(days=90))))
-    monkeypatch.setattr(pruning, "FIRST_WITHIN_SECONDS", 1)
-
-    make_client(AUTH_CACHE_SECONDS="0")
-    given_up = time.monotonic() + 10
-    while left(lived_in)["sessions"] and time.monotonic() < given_up:
-        time.sleep(0.05)
-
-    assert left(lived_in)["sessions"] == 0
