@@ -16,15 +16,19 @@ PROGRAMS = ("FASTAPI_ENV=", "cd", "chmod", "copier", "git", "python3", "uv", "uv
 ON = {name: {"enabled": True} for name in ("jwt", "roles", "api_keys")}
 
 
-def render(message: str, **values: Any) -> str:
-    """A message as Copier prints it."""
+def render(name: str, **values: Any) -> str:
+    """A message, or the default of a question, as Copier renders it."""
+    found = CONFIGURATION[name]
     options = CONFIGURATION["_envops"] | {"undefined": jinja2.StrictUndefined}
     environment = SandboxedEnvironment(**options, extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"])
-    return environment.from_string(CONFIGURATION[message]).render(features=ON, security_notices=[], **values)
+    text = found if isinstance(found, str) else found["default"]
+    return environment.from_string(text).render(features=ON, security_notices=[], **values)
 
 
 def after_update(source: str) -> str:
-    return render("_message_after_update", _copier_answers={"_src_path": source, "_commit": "v0.9.0"})
+    answers = {"_src_path": source, "_commit": "v0.9.0"}
+    guides = render("guides", _copier_answers=answers)
+    return render("_message_after_update", _copier_answers=answers, guides=guides)
 
 
 @pytest.mark.parametrize(
