@@ -15,7 +15,7 @@ import yaml
 
 from tests.nightly import rows
 from tests.rendering import Project, Template
-from tests.variants import ALL, EVERY, OTHER_VALUES, PAIRWISE, shaping, values_of
+from tests.variants import ALL, EVERY, OTHER_VALUES, PAIRWISE, SMALLEST, Answers, shaping, values_of
 
 variants = pytest.mark.parametrize("variant", rows(EVERY, now=PAIRWISE))
 
@@ -115,6 +115,14 @@ def test_the_controls_name_tests_that_the_project_has(rendered: Callable[[str], 
 
     assert named
     assert [name for name in named if not rendered(variant).file(f"tests/security/{name}").exists()] == []
+
+
+@pytest.mark.parametrize("others", [ALL, SMALLEST["keys alone"]], ids=["everything else on", "keys alone"])
+def test_where_nobody_logs_in_the_pages_speak_of_no_login(template: Template, others: Answers) -> None:
+    project = template.render(**others | {"jwt": False, "roles": ""})
+    text = project.read("docs/security/controls.md") + project.read("docs/security/operations.md")
+
+    assert re.findall(r"(?<!-)\b(?:log in|login|logout|refresh|JWT|Argon2(?:id)?)\b", text) == []
 
 
 @variants

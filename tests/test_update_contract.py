@@ -194,6 +194,28 @@ def test_what_was_changed_in_an_unticked_feature_goes_with_it_and_comes_back_new
     assert not lived_in.read("app/security/audit/chain.py").endswith("# ours\n")
 
 
+ROWS = """from tests.security.callers import AsCaller
+from tests.security.fixtures import Database
+
+
+def test_a_login_is_in_the_audit_log(as_caller: AsCaller, database: Database) -> None:
+    as_caller()
+    assert database.rows("SELECT count(*) FROM audit_events") != [(0,)]
+"""
+
+
+def test_an_owners_test_of_audit_rows_fails_while_the_audit_log_is_off(fork: Template, lived_in: Project) -> None:
+    lived_in.write("tests/api/test_rows.py", ROWS)
+    lived_in.commit()
+    before = lived_in.run("python", "-m", "pytest", "-q", "tests/api/test_rows.py")
+
+    fork.update(lived_in, audit_log=False)
+    after = lived_in.run("python", "-m", "pytest", "-q", "tests/api/test_rows.py")
+
+    assert before.returncode == 0, before.stdout
+    assert "assert [(0,)] != [(0,)]" in after.stdout
+
+
 def test_code_that_uses_what_is_unticked_fails_at_start_up_and_is_named(fork: Template, lived_in: Project) -> None:
     fork.update(lived_in, roles="")
     lived_in.commit()
