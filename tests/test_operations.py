@@ -462,7 +462,10 @@ def test_every_secret_is_rotated_and_no_request_is_refused(site: Site) -> None:
     ]
     assert "WRONGPASS" in subprocess.run(command, capture_output=True, text=True).stderr
     billing = (site.folder / "run/billing-key").read_text().strip()
-    assert client.get(f"{client.address}/notes", headers={"X-API-Key": billing}).status_code == 200
+    site.run("secrets.md", after="The old key stays valid", until="## TLS")  # again, while there are two
+    again = (site.folder / "run/billing-key").read_text().strip()
+    assert again != billing
+    assert client.get(f"{client.address}/notes", headers={"X-API-Key": again}).status_code == 200
 
 
 @marked
