@@ -436,3 +436,18 @@ def test_a_refused_configuration_ends_with_the_code_that_the_unit_does_not_resta
     assert done.returncode == 78
     assert "DEBUG: must be off in production" in done.stderr
     assert "RestartPreventExitStatus=78" in machine.project.read("deploy/systemd/demo-service-api@.service")
+
+
+def test_an_update_stops_at_an_instance_that_is_not_ready(machine: Machine) -> None:
+    settings, script = machine.project.read("deploy/settings.env"), machine.project.read("deploy/systemd/update.sh")
+    machine.project.write("deploy/systemd/impatient.sh", script.replace("120", "3"))
+    machine.project.append("deploy/settings.env", "DEBUG=true\n")
+    try:
+        with pytest.raises(AssertionError, match="It is not ready"):
+            machine.type("sh deploy/systemd/impatient.sh")
+
+        assert machine.running[str(machine.ports["8001"])].wait(60) == 78
+        assert machine.request("GET", "/health/ready").status_code == 200
+    finally:
+        machine.project.write("deploy/settings.env", settings)
+        machine.type("deploy/systemd/update.sh")
