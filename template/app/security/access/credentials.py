@@ -225,19 +225,16 @@ class Credentials:
             sent.append(Sent(kind, text, self.cache.key(kind.name, text)))
         return sent
 
-    def rate_limit_key(self, context: RequestContext, source: str) -> object:
+    def rate_limit_key(self, sent: list[Sent], source: str) -> object:
         """What a request counts for before it is verified: the account of a cached credential, or the address.
 
-        The log names that account, also where a limit refuses the request. For some minutes more it is the account at
-        this address, so that no noisy neighbour uses it up.
+        For some minutes more it is the account at this address, so that no noisy neighbour uses it up.
         """
-        if len(context.sent) != 1:
+        if len(sent) != 1:
             return source
-        key = context.sent[0].key
-        if (principal := self.cache.get(key)) is not None:
-            context.actor = principal.actor
+        if (principal := self.cache.get(sent[0].key)) is not None:
             return principal.actor
-        account = self.cache.account_of(key)
+        account = self.cache.account_of(sent[0].key)
         return source if account is None else (str(account), source)
 
 

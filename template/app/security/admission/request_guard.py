@@ -137,7 +137,7 @@ class RequestGuard:
         try:
             headers, allowed = self._admit(scope, context)
             context.sent = self.credentials.extract(headers)
-            client = self.credentials.rate_limit_key(context, client_prefix(context.client_ip))
+            client = self.credentials.rate_limit_key(context.sent, client_prefix(context.client_ip))
             context.rate_limit_key = client
             in_thread = context.policy is not None and context.policy.uses_threads and scope["type"] == "http"
             slots = self.threads if in_thread else slots

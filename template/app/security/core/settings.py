@@ -52,7 +52,7 @@ CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 def refuse(reasons: list[str]) -> NoReturn:
     """Stop the process: one line a reason on stderr, exit code 78, or 3 in the worker of a server (SystemExit)."""
-    where = os.environ.get("FASTAPI_ENV") or "production"
+    where = "development" if os.environ.get("FASTAPI_ENV") == "development" else "production"
     lines = [f"This service refuses to start in {where}:", *(f"  - {reason}" for reason in reasons)]
     sys.stderr.write("\n".join(lines) + "\n")
     is_worker = multiprocessing.parent_process() is not None or "gunicorn" in sys.argv[0]
@@ -76,7 +76,7 @@ def _secret_files(names: Iterable[str]) -> dict[str, Any]:
     found = {}
     for name in names:
         named = os.environ.get(f"{name.upper()}_FILE")
-        path = Path(named or f"/run/secrets/{name}")
+        path = Path(named or f"/run/secrets/{name.lower()}")
         if named or path.is_file():
             try:
                 found[name] = path.read_text().strip()

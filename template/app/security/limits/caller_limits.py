@@ -148,16 +148,16 @@ class RateLimits:
         self._reported = OnceAMinute()
 
     async def count_request(self, context: RequestContext, caller: object, principal: Principal | None) -> None:
-        """Count a request of this caller. Raises: Problem 429."""
+        """Count a request of this caller. Raises: Problem 429, which is logged for the principal where there is one."""
         if context.policy is not None and context.policy.limits.get("exempt"):
             return
         limit, burst, policy = self._limit_of(principal)
         key = rate_limit_key(caller)
         if wait := await self._bursts.hit(burst, key):
-            raise self._exceeded(context, key, "burst", burst, wait)
+            raise self._exceeded(context, key, "burst", burst, wait, principal)
         wait, remaining, seconds = await self.counters.count(limit, key)
         if wait:
-            raise self._exceeded(context, key, "default", limit, wait)
+            raise self._exceeded(context, key, "default", limit, wait, principal)
         context.rate_limit = (
             (b"ratelimit-policy", policy),
             (b"ratelimit", b'"default";r=%d;t=%d' % (remaining, seconds)),
@@ -181,9 +181,18 @@ class RateLimits:
         if critical and self.counters.redis_is_down:
             raise Problem(503, detail="Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
 
-    def _exceeded(self, context: RequestContext, key: str, name: str, limit: RateLimitItem, wait: int) -> Problem:
+    def _exceeded(
+        self,
+        context: RequestContext,
+        key: str,
+        name: str,
+        limit: RateLimitItem,
+        wait: int,
+        principal: Principal | None = None,
+    ) -> Problem:
         """429 with the headers of RFC 6585 and draft-ietf-httpapi-ratelimit-headers."""
         context.reason = "rate_limit"
+        context.actor = principal.actor if principal else context.actor
         self._reported.record(key, Event.RATE_LIMIT_EXCEEDED, subject=key)
         headers = {
             "Retry-After": str(wait),
@@ -210,7 +219,7 @@ class RateLimit:
             return await self.app(scope, receive, send)
         context = context_in(scope)
         scope["state"]["rate_limits"] = self.limits
-        cached = self.cache.get(context.sent[0].key) if _limit_of and len(context.sent) == 1 else None
+        cached = self.cache.get(context.sent[0].key) if len(context.sent) == 1 else None
         try:
             await self.limits.count_request(context, context.rate_limit_key, cached)
         except Problem as refusal:

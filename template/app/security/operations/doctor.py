@@ -184,7 +184,9 @@ def loose_bodies(document: dict[str, Any]) -> Iterator[str]:
         if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
             yield f'{name} accepts unknown members: add model_config = ConfigDict(extra="forbid")'
         for member, shape in schema.get("properties", {}).items():
-            kinds = {kind.get("type"): kind for kind in (shape, *shape.get("anyOf", ()))}
-            # A Decimal, which takes no max_length, is a number or a string.
-            if "number" not in kinds and "string" in kinds and BOUNDS.isdisjoint(kinds["string"]):
+            kinds = [shape, *shape.get("anyOf", ())]
+            # A Decimal takes no max_length, and is a number or a string.
+            texts = [kind for kind in kinds if kind.get("type") == "string"]
+            is_decimal = texts == [{"type": "string"}] and any(kind.get("type") == "number" for kind in kinds)
+            if not is_decimal and any(BOUNDS.isdisjoint(kind) for kind in texts):
                 yield f"{name}.{member} has no max_length: add Field(max_length=…)"

@@ -95,6 +95,15 @@ def test_the_log_names_a_known_caller_who_is_refused(
     ]
 
 
+def test_a_public_route_names_nobody_who_only_sent_a_credential(
+    client: TestClient, as_caller: AsCaller, recorded: list[dict[str, Any]]
+) -> None:
+    caller = as_caller(client=client)
+
+    assert [caller.get(path).status_code for path in ("/known", "/counted")] == [200, 200]
+    assert [fields["actor"] for fields in recorded if fields["event"] == "request"] == [str(caller.id), "anonymous"]
+
+
 @pytest.mark.usefixtures("by_name")
 def test_each_caller_has_the_limit_of_their_plan(client: TestClient, as_caller: AsCaller) -> None:
     found = {}
