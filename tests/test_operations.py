@@ -325,8 +325,7 @@ def _make_database(site: Site, port: int) -> None:
     script = ["--set", f"secrets={roles}", "--file", str(roles / "roles.sql")]
     subprocess.run(["runuser", "-u", "postgres", "--", *psql, *script], check=True, stdout=subprocess.DEVNULL)
     site.project.must("python", "-m", "app.manage", "migrate", **site.unit("demo-service-migrate.service"))
-    grants = ("--quiet", "--file", "deploy/postgresql/grants.sql")
-    site.project.must("psql", site.secret("migration_database_url"), *grants)
+    site.project.must("deploy/postgresql/grants.sh", str(site.folder / "secrets/migration_database_url"))
     shutil.copy(site.project.file("deploy/settings.env"), site.folder)
 
 

@@ -1,5 +1,5 @@
 -- What the service's role loses of the tables, as their owner and after each `manage migrate`:
--- psql "$(cat FOLDER/migration_database_url)" --file deploy/postgresql/grants.sql
+-- deploy/postgresql/grants.sh FOLDER/migration_database_url
 \set ON_ERROR_STOP on
 -- Written by migrations only.
 REVOKE INSERT, UPDATE, DELETE ON alembic_version, alembic_version_security FROM {{= slug | replace('-', '_') }};

@@ -8,6 +8,7 @@ tell() { echo "== $*"; }
 tell "packages"
 # Where downloads are refused: PYTHON=--python=/usr/bin/python3. Without the bytecode each start would compile it again.
 UV_PYTHON_INSTALL_DIR=/opt/python uv sync --locked --no-dev --compile-bytecode "${PYTHON:---managed-python}"
+[ ! -e .venv/.lock ] || chmod 0644 .venv/.lock  # whoever may write it could hold up the next version
 case $(readlink -f .venv/bin/python) in
     /root/* | /home/*) echo "The service cannot read $(readlink -f .venv/bin/python)." >&2 && exit 1 ;;
 esac
