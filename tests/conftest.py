@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.nightly import EVERYTHING, waits
+from tests.nightly import EVERYTHING, waiting
 from tests.rendering import Environment, Project, Template, git_environment, install, snapshot
 from tests.variants import ALL
 
@@ -21,7 +21,7 @@ LEFT_OUT: dict[str, int] = {}  # what waits for the nightly run: how many rows o
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave to the nightly run what waits for it; run long tests first, so that no worker ends with one."""
-    left = [] if EVERYTHING else [item for item in items if waits(item)]
+    left = [] if EVERYTHING else [*waiting(items)]
     items[:] = sorted(
         (item for item in items if item not in left), key=lambda item: not item.get_closest_marker("slow")
     )

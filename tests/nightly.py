@@ -5,9 +5,10 @@ nightly workflow runs, takes every row.
 """
 
 import os
-import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -35,13 +36,15 @@ def sample(table: Sequence[T], *, one_in: int) -> list[T]:
     return list(table[_number_of_this_commit() % min(one_in, len(table)) :: one_in])
 
 
-def waits(item: pytest.Item) -> bool:
-    """Whether a test is left to the nightly run: by `nightly`, or by `rotating` with this commit."""
-    if mark := item.get_closest_marker("rotating"):
-        (parts,) = mark.args
-        if (_number_of_this_commit() + zlib.crc32(item.nodeid.encode())) % parts:
-            return True
-    return item.get_closest_marker("nightly") is not None
+def waiting(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """Tests that are left to the nightly run: `nightly` ones, and of `rotating` modules those of other commits."""
+    turns: Counter[Path] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("rotating")
+        turns[item.path] += 1
+        is_out_of_turn = mark is not None and (_number_of_this_commit() + turns[item.path]) % mark.args[0]
+        if is_out_of_turn or item.get_closest_marker("nightly"):
+            yield item
 
 
 @cache
