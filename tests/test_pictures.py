@@ -20,7 +20,7 @@ ROUTE = """
 async def reports() -> list[str]:
     return ["everything"]
 """
-LAYERS = {  # the folder of each layer's module, in the order of a request
+LAYERS = {  # the module of each layer, in the order of a request
     "client_address": ("Client address and request id", "trusted proxies only; claimed identities are removed", ""),
     "request_log": ("Access log and security headers", "around everything that may refuse", ""),
     "cors": ("CORS", "named origins, without cookies", "preflight ends here"),
@@ -30,7 +30,7 @@ LAYERS = {  # the folder of each layer's module, in the order of a request
         "host, size, media type, concurrency, deadline; the policy",
         "400 404 413 415 503",
     ),
-    "limits": ("Limit per caller", "the account, else the address", "429"),
+    "caller_limits": ("Limit per caller", "the account, else the address", "429"),
     "errors": ("Error documents", "exceptions become problem documents", "500 without internals"),
     "identity": ("Access", "credential, scopes, roles, before the body is read", "401 403"),
 }
@@ -60,7 +60,7 @@ def test_the_picture_of_a_refused_start_is_what_the_project_prints(project: Call
 
 def test_the_picture_of_a_request_has_the_layers_of_compose_in_their_order() -> None:
     code = (ROOT / "template/app/security/compose.py").read_text().partition("def _add_middleware")[2]
-    added = re.findall(r"^    (?:app\.add_middleware\()?(\w+)\.(?:install|Access)\b", code, re.MULTILINE)
+    added = re.findall(r"^    (?:app\.add_middleware\()?(\w+)\.(?:install\b|[A-Z])", code, re.MULTILINE)
 
     assert added[::-1] == list(LAYERS)
     title = "The layers that a request passes, from the client's address to the route"

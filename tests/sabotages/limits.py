@@ -18,8 +18,8 @@ SABOTAGES = [
     Sabotage(
         "limits/caller_limits",
         "limits/test_limits_of_callers",
-        "_limit_of and len(context.sent) == 1",
-        "_limit_of and context.sent",
+        "if len(context.sent) == 1 else None",
+        "if context.sent else None",
     ),
     Sabotage("limits/caller_limits", "limits/test_limited_callers", "on_identified.append(count_account)", "cache"),
     Sabotage("limits/caller_limits", "limits/test_redis", "if critical and self", "if False and self"),
