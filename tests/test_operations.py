@@ -165,7 +165,8 @@ def test_each_alert_finds_what_it_is_for_in_a_real_log_and_nothing_on_a_quiet_da
     service.write("app/api/failing.py", FAILING)
     service.replace("app/main.py", "from app.api import ", "from app.api import failing, ")
     service.replace("app/main.py", "    # Your routers", "    app.include_router(failing.router)\n    # Your routers")
-    variables = PRODUCTION | {"DATABASE_URL": f"sqlite:///{tmp_path}/app.sqlite3", "RATE_LIMIT": "120/minute"}
+    variables = PRODUCTION | {"DATABASE_URL": f"sqlite:///{tmp_path}/app.sqlite3", "RATE_LIMIT": "60/minute"}
+    variables["RATE_LIMIT_BURST"] = "100/second"  # a fast machine attacks quickly
     service.must("python", "-m", "app.manage", "migrate", **variables)
     service.must("sh", "-c", CREATE, **variables)
     with served(service, "python", "-m", "app.manage", "serve", **variables) as address:

@@ -206,7 +206,7 @@ class Credentials:
     def __init__(self) -> None:
         self.kinds: list[CredentialKind] = []  # a request without a credential is challenged for the first
         self.cache = CredentialCache(CacheSettings.current().auth_cache_seconds)
-        # Awaited for each caller who was verified, not for cached ones.
+        # Awaited for each caller who was not known yet when the request arrived.
         self.on_identified: list[Callable[[HTTPConnection, Principal], Awaitable[None]]] = []
         self.reported_refusals = OnceAMinute(REFUSALS_A_MINUTE)
 

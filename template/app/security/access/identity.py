@@ -65,6 +65,7 @@ async def identify(connection: HTTPConnection) -> Principal:
             cache.drop(sent.key)
             raise
         cache.keep(sent.key, principal, (ends - datetime.now(UTC)).total_seconds(), begun)
+    if context.rate_limit_key != principal.actor:  # also where another request was verified meanwhile
         for tell in credentials.on_identified:
             await tell(connection, principal)
     context.actor = principal.actor

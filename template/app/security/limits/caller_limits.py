@@ -233,9 +233,7 @@ def install(app: FastAPI) -> None:
 
     async def count_account(connection: HTTPConnection, principal: Principal) -> None:
         """A request counted as an address counts for its account too, once its credential is verified."""
-        context = context_in(connection.scope)
-        if context.rate_limit_key != principal.actor:
-            await limits.count_request(context, principal.actor, principal)
+        await limits.count_request(context_in(connection.scope), principal.actor, principal)
 
     credentials.on_identified.append(count_account)
     app.add_middleware(RateLimit, limits=limits, credentials=credentials)

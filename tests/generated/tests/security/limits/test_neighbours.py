@@ -37,3 +37,15 @@ def test_an_expired_credential_uses_up_nothing_of_its_owner(limited: MakeLimited
         pass
 
     assert owner.get("/mine").status_code == 200
+
+
+def test_requests_at_once_from_many_addresses_count_for_their_account(
+    limited: MakeLimited, as_caller: AsCaller
+) -> None:
+    client = limited("3/minute")
+    owner = as_caller(client=client)
+    addresses = [with_credential_of(client, owner) for _ in range(12)]
+
+    found = at_once([lambda one=one: one.get("/mine").status_code for one in addresses])
+
+    assert found.count(200) == 3

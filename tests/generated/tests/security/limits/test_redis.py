@@ -8,13 +8,16 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
-from app.security.access.identity import public
+from app.security.access.identity import public, require_scope
 from app.security.core.settings import ROOT
 from app.security.limits.counters import RETRY_SECONDS
 from app.security.rate_limits import limiter
 from tests.security.build_app import assemble
+from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
 from tests.security.limits.redis_server import RedisServer, redis
+from tests.security.limits.test_limited_callers import with_credential_of
+from tests.security.timing import at_once
 
 __all__ = ["redis"]  # a fixture
 pytestmark = pytest.mark.server
@@ -29,11 +32,15 @@ def only_some(request: Request) -> None: ...
 def critical(request: Request) -> None: ...
 
 
+async def known() -> None: ...
+
+
 def app_with_routes() -> FastAPI:
     def add(app: FastAPI) -> None:
         app.get("/any", dependencies=[public])(lambda: "served")
         app.get("/some", dependencies=[public])(only_some)
         app.get("/critical", dependencies=[public])(critical)
+        app.get("/known", dependencies=[require_scope("known:read")])(known)
 
     return assemble(add)
 
@@ -65,6 +72,17 @@ def durations(work: list[Callable[[], Any]]) -> list[float]:
 
 def test_two_processes_share_one_limit(processes: Clients) -> None:
     assert statuses(processes(), 10) == [200] * 6 + [429] * 4
+
+
+def test_requests_at_once_from_many_addresses_count_for_their_account(processes: Clients, as_caller: AsCaller) -> None:
+    client, _ = processes("3/minute", AUTH_CACHE_SECONDS="30")
+    owner = as_caller(client=client)
+    addresses = [with_credential_of(client, owner) for _ in range(12)]
+    assert addresses.pop().get("/health/ready").status_code == 200  # connects to Redis
+
+    found = at_once([lambda one=one: one.get("/known").status_code for one in addresses])
+
+    assert found.count(200) == 3
 
 
 def test_two_processes_share_the_limit_of_one_route(processes: Clients) -> None:
