@@ -135,7 +135,7 @@ def configure() -> None:
     root = logging.getLogger()
     root.handlers = [kept for kept in root.handlers if type(kept) not in (_Handler, logging.StreamHandler)] + [handler]
     root.setLevel(logging.DEBUG if ServiceSettings.current().debug else logging.INFO)
-    for name in ("alembic", "httpx", "httpx2", "watchfiles"):  # they tell too much
+    for name in ("alembic", "httpx", "httpx2", "watchfiles"):  # at INFO a line for each step, request or file
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi"):
         logging.getLogger(name).handlers = []
