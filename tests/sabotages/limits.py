@@ -21,6 +21,13 @@ SABOTAGES = [
         "if len(context.sent) == 1 else None",
         "if context.sent else None",
     ),
+    Sabotage(
+        "limits/caller_limits",
+        "limits/test_limits_of_callers",
+        "context.actor = principal.actor if principal else context.actor",
+        "pass",
+    ),
+    Sabotage("authentication/throttle", "admission/test_capacity", "async def client_of", "def client_of"),
     Sabotage("limits/caller_limits", "limits/test_limited_callers", "on_identified.append(count_account)", "cache"),
     Sabotage("limits/caller_limits", "limits/test_redis", "if critical and self", "if False and self"),
     Sabotage(
