@@ -2,7 +2,7 @@
 
 Each sabotage is a small edit of a generated project that has everything on; the named test file has to fail, and it has
 to fail as a test: a project that no longer starts would turn anything red. A file that every project has must fail
-without the tests of the template's own tier. Each commit tests every twelfth sabotage, and the nightly run all of them.
+without the tests of the template's own tier. Each commit tests every sixteenth sabotage, and the nightly run all of them.
 """
 
 import re
@@ -15,7 +15,7 @@ from tests.rendering import OVERLAY, TEMPLATE, Project, lay_over
 from tests.sabotages import SABOTAGES, Sabotage
 from tests.variants import ALL
 
-NOW = sample(SABOTAGES, one_in=12)
+NOW = sample(SABOTAGES, one_in=16)
 BROKEN = re.compile(r"^E +(?:NameError|ImportError|ModuleNotFoundError|SyntaxError|IndentationError)", re.MULTILINE)
 
 
