@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 NAME = "{{= project_name }}"
 SLUG = "{{= slug }}"  # in tokens and keys; it stays as it is when the project is renamed
 ROOT = Path(__file__).resolve().parents[3]
+SECRETS = Path("/run/secrets")  # where container platforms put them
 CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
 WORKER_FAILED = 3  # of uvicorn and gunicorn, which restart a worker for ever after any other code
 MINIMUM_BYTES = 32  # RFC 7518 section 3.2: at least the size of the hash
@@ -72,11 +73,11 @@ def in_production() -> bool:
 
 
 def _secret_files(names: Iterable[str]) -> dict[str, Any]:
-    """What `<NAME>_FILE` and `/run/secrets/<name>` hold, where container platforms put secrets."""
+    """What `<NAME>_FILE` and `/run/secrets/<name>` hold."""
     found = {}
     for name in names:
         named = os.environ.get(f"{name.upper()}_FILE")
-        path = Path(named or f"/run/secrets/{name.lower()}")
+        path = Path(named or SECRETS / name.lower())
         if named or path.is_file():
             try:
                 found[name] = path.read_text().strip()

@@ -1,0 +1,27 @@
+"""Where a secret may come from besides the environment."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.security.core import settings
+from app.security.core.settings import SecretSettings
+
+FIRST, SECOND = bytes(range(32)).hex(), bytes(range(32, 64)).hex()
+
+
+def test_a_secret_that_the_platform_mounts_is_read_and_a_named_file_wins(
+    environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret_key").write_text(f"{FIRST}\n")
+    (tmp_path / "named").write_text(SECOND)
+    monkeypatch.setattr(settings, "SECRETS", tmp_path)
+    environment()
+    monkeypatch.delenv("SECRET_KEY")
+
+    mounted = SecretSettings.current().secret_key.get_secret_value()
+    environment(SECRET_KEY="", SECRET_KEY_FILE=str(tmp_path / "named"))
+    named = SecretSettings.current().secret_key.get_secret_value()
+
+    assert (mounted, named) == (FIRST, SECOND)
