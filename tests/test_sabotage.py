@@ -2,7 +2,7 @@
 
 Each sabotage is a small edit of a generated project that has everything on; the named test file has to fail, and it has
 to fail as a test: a project that no longer starts would turn anything red. A file that every project has must fail
-without the tests of the template's own tier. Each commit tests every sixteenth sabotage; the nightly run tests all of them.
+without the tests of the template's own tier. A commit tests every sixteenth sabotage, the nightly run all of them.
 """
 
 import re
