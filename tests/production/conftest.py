@@ -9,6 +9,7 @@ from tests.production.processes import PROGRAMS, folder_for_servers
 from tests.production.service import Production
 from tests.rendering import Template
 from tests.variants import ALL
+from tests.waf_engine import DEBIAN, UNICODE
 
 NEEDED = ("redis-server", "nginx", "psql", "openssl")
 
@@ -17,6 +18,7 @@ NEEDED = ("redis-server", "nginx", "psql", "openssl")
 def installed(in_ci: bool) -> None:
     missing = [program for program in NEEDED if shutil.which(program) is None]
     missing += [] if PROGRAMS else ["postgresql"]
+    missing += [] if DEBIAN.rules.is_dir() and UNICODE.is_file() else ["modsecurity-crs, libnginx-mod-http-modsecurity"]
     if missing:
         (pytest.fail if in_ci else pytest.skip)(f"not installed: {', '.join(missing)}")
 
@@ -27,6 +29,8 @@ def production(installed: None, runnable: Template) -> Iterator[Production]:
     with folder_for_servers() as folder:
         project = runnable.copy_of(runnable.render(**ALL), runnable.scratch / "production")
         with Production(project, folder) as one:
+            attack = {"title": "<script>alert(1)</script>"}
+            assert one.program().status("POST", "/notes", json=attack) == 403, "the firewall is off"
             yield one
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.production.processes import Postgres, Server, free_port, redis
 from tests.rendering import Project
+from tests.waf_engine import lay_out
 
 HOST = "api.example.com"  # of deploy/settings.env
 SLUG, DATABASE = "demo-service", "demo_service"
@@ -60,8 +61,7 @@ def nginx(project: Project, folder: Path, upstreams: Sequence[int]) -> Server:
     for name in ("nginx.conf", "api.conf"):
         (here / name).write_text(project.read(f"deploy/nginx/{name}"))
     shutil.copy("/etc/nginx/mime.types", here)
-    (here / "waf").mkdir()
-    (here / "waf/server.conf").write_text("# The web application firewall has tests of its own.\n")
+    _firewall(project, here)
     site = project.read("deploy/nginx/machine.conf")
     for number, upstream in enumerate(upstreams, 8001):
         site = _replaced(site, f"127.0.0.1:{number}", f"127.0.0.1:{upstream}")
@@ -74,6 +74,15 @@ def nginx(project: Project, folder: Path, upstreams: Sequence[int]) -> Server:
     (here / "site.conf").write_text(site)
     options = ["-g", f"daemon off; pid {here}/pid;" + ("" if os.geteuid() else " user www-data;")]
     return Server(["nginx", "-e", "stderr", "-c", str(here / "nginx.conf"), *options], port, folder / "nginx.log")
+
+
+def _firewall(project: Project, here: Path) -> None:
+    """ModSecurity with the rules that `manage waf` writes for this project, and the Core Rule Set of Debian."""
+    project.must("python", "-m", "app.manage", "waf", FASTAPI_ENV="development")
+    rules = lay_out(here / "modsecurity.d", project.file("deploy/waf"))
+    server = project.read("deploy/waf/server.conf")
+    (here / "waf").mkdir()
+    (here / "waf/server.conf").write_text(_replaced(server, "/etc/modsecurity.d/modsecurity.conf", str(rules)))
 
 
 def _replaced(text: str, old: str, new: str) -> str:
