@@ -35,6 +35,9 @@ SABOTAGES = [
         "return self.name",
     ),
     Sabotage(
+        "access/identity", "access/test_access", "await self._admit(scope, context)", 'context.policy or Policy("", "")'
+    ),
+    Sabotage(
         "access/identity",
         "access/test_callers",
         "                await requirement.check(connection)\n",

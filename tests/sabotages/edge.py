@@ -3,7 +3,6 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("compose", "access/test_access", "    app.add_middleware(identity.Access, shared=app)\n", ""),
     Sabotage("compose", "access/test_access", "[Middleware(start_up.NotSecured)]", "[]"),
     Sabotage("compose", "http/test_telemetry", 'options["telemetry"] = NO_TELEMETRY', "pass"),
     Sabotage("compose", "admission/test_forms", '"form_limits": forms, ', ""),
