@@ -92,7 +92,8 @@ def test_the_page_about_problem_types_is_that_of_the_code(project: Project) -> N
     rows = sorted({row for text in _modules(project) for row in _problems(ast.parse(text))})
     text = (
         "Every error response is a problem document (RFC 9457). `type` is `about:blank` where the status says all;\n"
-        "`detail` is for people, and `instance` is what to search the log for."
+        "`detail` is for people, and `instance` is what to search the log for. A body of your own,\n"
+        "for unknown paths too: `app.add_exception_handler(404, …)` in `create_app`."
     )
     types = _table("Type", "Status", "Detail", rows=[(f"`{kind}`", status, detail) for kind, status, detail in rows])
     compare(REFERENCE / "problem-types.md", _page("Problem types", text, types))

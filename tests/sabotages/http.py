@@ -11,6 +11,7 @@ SABOTAGES = [
         "context.method",
     ),
     Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
+    Sabotage("http/errors", "core/test_database_faults", '"FOREIGN KEY|UNIQUE"', '"FOREIGN KEY"'),
     Sabotage("http/errors", "core/test_crashes", "task is not None and task.cancelling():", "True:"),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
     Sabotage("http/errors", "http/test_pointers", '    "zoneinfo_str",\n', ""),

@@ -47,6 +47,7 @@ _QUOTES_INPUT = (
 _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
 # SQLSTATEs: connection, login, rollback, resources, shut-down, disk, not ready, locked, read-only.
 _TEMPORARY = re.compile(r"08|28|40|53|57P|58030|55000|55P03|25006")
+_CONFLICT = re.compile(r"FOREIGN KEY|UNIQUE")  # in the words of SQLite, which has no SQLSTATE
 _NOT_OPENED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMFILE, errno.ENFILE)  # no route, no more open files
 ENDED_SESSION = (
     "A DbSession ends with its commit. In a route: flush(). After it: Database.begin() of app.state.database"
@@ -159,8 +160,8 @@ def _problem_for(error: BaseException) -> Problem:
         return Problem(422, detail="The request holds a value that cannot be stored.")
     if isinstance(error, StaleDataError):
         return Problem(409, detail="It was changed or removed at the same time.")
-    if sqlstate == "23503" or (isinstance(error, IntegrityError) and "FOREIGN KEY" in str(error.orig)):
-        return Problem(409, detail="It refers to what was removed, or is referred to.")
+    if sqlstate in ("23503", "23505") or (isinstance(error, IntegrityError) and _CONFLICT.search(str(error.orig))):
+        return Problem(409, detail="It exists already, refers to what was removed, or is referred to.")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     temporary = _TEMPORARY.match(sqlstate) or getattr(error, "errno", None) in _NOT_OPENED
     if lost or temporary or isinstance(error, _UNREACHABLE):

@@ -16,6 +16,7 @@ from app.security.access import accounts
 from app.security.access.identity import public
 from app.security.compose import fastapi_options, secure
 from app.security.core.tables import Account, AccountRole
+from tests.security.build_app import assemble
 from tests.security.fixtures import POSTGRES, Database, MakeClient
 from tests.security.sample_resource import client_of_things  # noqa: F401
 from tests.security.timing import at_once
@@ -45,6 +46,31 @@ def test_twenty_who_read_before_they_write_all_succeed(environment: Environment,
 
     assert statuses == [200] * 20
     assert Database(client).rows("SELECT token_version FROM accounts") == [(20,)]
+
+
+@pytest.mark.parametrize("kind", ["unique", "foreign key"])
+def test_what_breaks_a_constraint_of_two_rows_is_a_conflict_and_no_crash(
+    make_client: MakeClient, recorded: list[dict[str, object]], kind: str
+) -> None:
+    def add(app: FastAPI) -> None:
+        @app.post("/rows", dependencies=[public])
+        async def add_row(db: DbSession) -> None:
+            db.add(AccountRole(account_id=uuid4(), role="user") if kind == "foreign key" else _someone())
+
+    client = make_client(build=lambda: assemble(add))
+
+    async def create(db: AsyncSession) -> None:
+        db.add(_someone())
+
+    Database(client).run(create)
+    answer = client.post("/rows")
+
+    assert (answer.status_code, answer.json()["title"]) == (409, "Conflict")
+    assert "sys_crash" not in [event.get("event") for event in recorded]
+
+
+def _someone() -> Account:
+    return Account(kind="service", name="someone", login="someone")
 
 
 def test_a_failing_request_changes_nothing(environment: Environment, make_client: MakeClient) -> None:
