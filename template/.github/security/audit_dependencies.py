@@ -6,7 +6,6 @@ A waiver for `not-audited:<name>` leaves out a private package, which neither da
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -14,7 +13,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from waivers import ROOT, Finding, conclude, waived
+from waivers import Finding, conclude, run, waived
 
 DATABASES = ("pypi", "osv")
 LEFT_OUT = "not-audited:"
@@ -22,29 +21,18 @@ EXPORT = ("uv", "export", "--quiet", "--locked", "--all-groups", "--all-extras",
 REPORT = ("--strict", "--progress-spinner", "off", "--desc", "off", "--format", "json")
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
 def export(file: Path, without: Collection[str]) -> set[tuple[str, str]]:
     """Write uv.lock as pylock.toml, whose platform conditions pip-audit ignores; the names and versions in it."""
     left_out = [argument for name in without for argument in ("--no-emit-package", name)]
-    done = run(*EXPORT, *left_out, "--format", "pylock.toml", "--output-file", str(file))
-    if done.returncode:
-        raise SystemExit(f"uv.lock cannot be read: {done.stderr.strip()}")
+    run("uv.lock cannot be read", *EXPORT, *left_out, "--format", "pylock.toml", "--output-file", str(file))
     packages = tomllib.loads(file.read_text(encoding="utf-8")).get("packages", [])
     return {(package["name"], package.get("version", "?")) for package in packages}
 
 
-def audit(folder: Path, database: str) -> dict[str, Any]:
+def audit(folder: str, database: str) -> Any:
     """pip-audit's report on a folder's pylock.toml. Raises: SystemExit without one, as when the network is down."""
-    done = run(sys.executable, "-m", "pip_audit", *REPORT, "--vulnerability-service", database, "--locked", str(folder))
-    try:
-        report: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        last = (done.stderr.strip() or "no report").splitlines()[-1]
-        raise SystemExit(f"pip-audit could not query {database}: {last}") from None
-    return report
+    command = [sys.executable, "-m", "pip_audit", *REPORT, "--vulnerability-service", database, "--locked", folder]
+    return json.loads(run(f"pip-audit could not query {database}", *command, found=1))
 
 
 def judge(report: dict[str, Any], locked: set[tuple[str, str]]) -> Iterator[Finding]:
@@ -64,7 +52,7 @@ def main() -> int:
     left_out = [name.removeprefix(LEFT_OUT) for name in waived("pip-audit") if name.startswith(LEFT_OUT)]
     with tempfile.TemporaryDirectory() as scratch:
         locked = export(Path(scratch, "pylock.toml"), left_out)
-        findings = {finding for name in DATABASES for finding in judge(audit(Path(scratch), name), locked)}
+        findings = {finding for name in DATABASES for finding in judge(audit(scratch, name), locked)}
     return conclude("pip-audit", sorted(findings))
 
 

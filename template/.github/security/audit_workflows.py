@@ -6,26 +6,15 @@ Comments and settings that silence zizmor have no effect here: use a waiver, whi
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from waivers import ROOT, Finding, conclude
+from waivers import Finding, conclude, run
 
 COMMAND = ("zizmor", "--quiet", "--offline", "--no-config", "--no-ignores", "--strict-collection")
-
-
-def audit() -> list[dict[str, Any]]:
-    done = subprocess.run([*COMMAND, "--format", "json-v1", "."], cwd=ROOT, capture_output=True, text=True)
-    try:
-        found: list[dict[str, Any]] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        raise SystemExit(f"zizmor failed: {done.stderr.partition('Stack backtrace')[0].strip()}") from None
-    if done.returncode and not found:  # with findings, the exit code is the severity of the worst
-        raise SystemExit(f"zizmor failed: {done.stderr.strip()}")
-    return found
+REPORT = ("--no-exit-codes", "--format", "json-v1", ".")
 
 
 def judge(report: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -38,4 +27,4 @@ def judge(report: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    sys.exit(conclude("zizmor", judge(audit())))
+    sys.exit(conclude("zizmor", judge(json.loads(run("zizmor failed", *COMMAND, *REPORT)))))

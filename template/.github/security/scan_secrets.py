@@ -9,14 +9,13 @@ which identifies its value in every place.
 
 import hashlib
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from waivers import ROOT, Finding, conclude
+from waivers import Finding, conclude, run
 
 RULES = ".github/security/secret_rules.yml"
 # The throw-away PostgreSQL of a CI machine (ci.yml), with the space or quote that the scanner adds.
@@ -25,19 +24,8 @@ KINGFISHER = ("kingfisher", "--quiet", "--no-update-check", "scan", "--no-valida
 NOTHING_HIDDEN = ("--no-ignore", "--no-limits", "--rules-path", RULES, "--skip-regex", THROW_AWAY)
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
-def scan(*scope: str) -> dict[str, Any]:
-    done = run(*KINGFISHER, *NOTHING_HIDDEN, *scope)
-    if done.returncode not in (0, 200):  # 200: something was found
-        raise SystemExit(f"kingfisher failed ({done.returncode}): {done.stderr.strip()}")
-    try:
-        report: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        raise SystemExit(f"kingfisher failed: {done.stderr.strip()}") from None
-    return report
+def scan(*scope: str) -> Any:
+    return json.loads(run("kingfisher failed", *KINGFISHER, *NOTHING_HIDDEN, *scope, found=200))
 
 
 def judge(report: dict[str, Any]) -> Iterator[Finding]:
@@ -59,10 +47,8 @@ def files(*names: str) -> Iterator[Finding]:
 
 def history() -> Iterator[Finding]:
     """Every commit, read from git's own folder, so ignored files such as .env are left out."""
-    folder = run("git", "rev-parse", "--git-common-dir")
-    if folder.returncode:
-        raise SystemExit("this is no git repository: name the files to scan")
-    report = scan("--git-history", "full", folder.stdout.strip())
+    folder = run("name files, since this is no git repository", "git", "rev-parse", "--git-common-dir")
+    report = scan("--git-history", "full", folder.strip())
     repositories = [target["git"] for target in report["audit"]["repositories"] if target.get("git")]
     if not any(git["fetched_commit_count"] for git in repositories):
         raise SystemExit("the scan is not complete: no commit is here")
@@ -73,8 +59,8 @@ def history() -> Iterator[Finding]:
 
 def messages() -> Iterator[Finding]:
     """The messages of commits and tags, which Kingfisher does not scan."""
-    commits = run("git", "log", "--all", "--format=%B").stdout
-    tags = run("git", "for-each-ref", "--format=%(contents)", "refs/tags").stdout
+    commits = run("the commits cannot be read", "git", "log", "--all", "--format=%B")
+    tags = run("the tags cannot be read", "git", "for-each-ref", "--format=%(contents)", "refs/tags")
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "messages")
         file.write_text(f"Messages\n{commits}{tags}", encoding="utf-8")

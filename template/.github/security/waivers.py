@@ -1,8 +1,11 @@
-"""Waivers: findings that an owner accepts until a date, from .github/waivers.toml. Every scan reads them.
+"""What scans share: how a tool is run, and waivers: findings that an owner accepts until a date.
 
-An expired waiver fails the scans of its tool, even if they no longer find it. An invalid file fails every scan.
+They are in .github/waivers.toml, and an invalid file fails every scan. An expired waiver fails the scans of its tool,
+even if they no longer find it.
 """
 
+import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -18,6 +21,8 @@ Tool = Literal["bandit", "kingfisher", "pip-audit", "zap", "zizmor"]
 LONGEST = {"kingfisher": timedelta(days=366)}  # a commit cannot be changed: its secret is found for ever
 LONGEST_OF_OTHERS = timedelta(days=90)
 Text = Annotated[str, Field(min_length=1)]
+# Where in a tool an error arose, as Rust and as Python print it: before or after what the error is.
+TRACE = re.compile(r"Stack backtrace:.*|Traceback \(most recent call last\):.*\n(?=\w)", re.DOTALL)
 
 
 class Waiver(BaseModel):
@@ -48,6 +53,14 @@ class Finding(NamedTuple):
     text: str
 
 
+def run(failure: str, *command: str, found: int = 0) -> str:
+    """What a program prints. Raises: SystemExit, unless its exit code is 0, or is `found` and something was printed."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode and (done.returncode != found or not done.stdout):
+        raise SystemExit(f"{failure}: {TRACE.sub('', done.stderr).strip()}")
+    return done.stdout
+
+
 def waived(tool: Tool, file: Path = FILE) -> dict[str, Waiver]:
     """The waivers of this tool by id. Raises: SystemExit with one line for an invalid file or an expired waiver."""
     try:
@@ -69,15 +82,14 @@ def waived(tool: Tool, file: Path = FILE) -> dict[str, Waiver]:
 def conclude(tool: Tool, findings: Iterable[Finding]) -> int:
     """Print the findings and which are waived; the exit code. Raises: SystemExit as `waived`, after printing."""
     found = list(findings)
+    waivers: dict[str, Waiver] = {}
     try:
         waivers = waived(tool)
-    except SystemExit:
-        sys.stdout.writelines(f"{finding.text}  [{finding.id}]\n" for finding in found)
-        raise
-    for finding in found:
-        waiver = waivers.get(finding.id)
-        accepted = f"  (waived by {waiver.owner} until {waiver.expires})" if waiver else ""
-        sys.stdout.write(f"{finding.text}  [{finding.id}]{accepted}\n")
+    finally:
+        for finding in found:
+            waiver = waivers.get(finding.id)
+            accepted = f"  (waived by {waiver.owner} until {waiver.expires})" if waiver else ""
+            sys.stdout.write(f"{finding.text}  [{finding.id}]{accepted}\n")
     unused = sorted(waivers.keys() - {finding.id for finding in found})
     sys.stdout.writelines(f"waived, but not found: {name}\n" for name in unused)
     left = sum(finding.id not in waivers for finding in found)
