@@ -13,12 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FEATURES = {
-    "every project",
-    # {% for name, feature in features.items() if feature.enabled %}
-    "{{= name }}",
-    # {% endfor %}
-}
+FEATURES = "{{= features.items() | selectattr('1.enabled') | map('first') | join(' ') }}"
 CONCERNS = re.compile(r"\*\(concerns: ([a-z_, ]+)\)\*$", re.MULTILINE)
 TAG = re.compile(r"refs/tags/(v?\d+\.\d+\.\d+)$", re.MULTILINE)
 TEXT = """This project was made from {current}. {fixes} of the security fixes below concern its answers.
@@ -61,7 +56,8 @@ def main() -> None:
     if parse(latest) <= parse(current):
         return
     changed = changes(address, latest, current)
-    fixes = sum(not FEATURES.isdisjoint(names.split(", ")) for names in CONCERNS.findall(changed))
+    concerned = {"every project", *FEATURES.split()}
+    fixes = sum(not concerned.isdisjoint(names.split(", ")) for names in CONCERNS.findall(changed))
     title = f"Template {latest.removeprefix('v')}" + (": security fixes for this project" if fixes else " is available")
     known = json.loads(run("gh", "issue", "list", "--state", "open", "--limit", "200", "--json", "title"))
     if title not in [issue["title"] for issue in known]:
