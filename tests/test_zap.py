@@ -121,6 +121,17 @@ def test_settings_of_your_own_come_from_a_file(planted: Callable[[str], Project]
     assert scanned(service)[0] == 0
 
 
+def test_a_service_that_does_not_start_fails_with_its_log(planted: Callable[[str], Project], scanned: Scanned) -> None:
+    service = planted("        return JSONResponse({})")
+    service.append("app/api/planted.py", '\n\nimport os\n\nassert "ZAP_SCAN" not in os.environ, "no start today"\n')
+
+    code, printed = scanned(service)
+
+    assert code == 1
+    assert "The service does not respond with production's settings" in printed
+    assert "no start today" in printed
+
+
 def test_without_zap_it_fails_and_says_what_to_do(project: Callable[..., Project]) -> None:
     service = project()
     assert service.environment
@@ -133,12 +144,12 @@ def test_without_zap_it_fails_and_says_what_to_do(project: Callable[..., Project
     )
 
 
-# Stands in for Docker: what is under /zap/wrk in the container lies where the volume comes from.
+# Stands in for Docker: in the container ZAP finds files by their names in /zap/wrk, which is the volume.
 DOCKER = """#!/bin/sh
 expected="run --rm --network host --volume ${6%%:*}:/zap/wrk:rw ghcr.io/zaproxy/zaproxy:2.17.0@sha256:"
 case "$*" in "$expected"*" zap-api-scan.py "*) ;; *) exit 3 ;; esac
-arguments=$(printf '%s' "$*" | sed -e 's/^.* zap-api-scan.py //' -e "s#/zap/wrk#${6%%:*}#g")
-exec python "$(dirname "$0")/scan.py" $arguments
+cd "${6%%:*}"
+exec python "$(dirname "$0")/scan.py" $(printf '%s' "$*" | sed -e 's/^.* zap-api-scan.py //')
 """
 
 

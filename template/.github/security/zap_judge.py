@@ -21,17 +21,11 @@ ENOUGH = 90  # per cent of the operations
 SERVER_ERROR = "100000-2"  # of one rule, whose other half reports every 4xx
 BEFORE_THE_ENDPOINT = {0, 401, 405, 413, 415, 422, 429}
 
-Operation = tuple[str, str]  # method and path
-
 
 class Request(NamedTuple):
-    operation: Operation
+    operation: str  # method and path
     status: int
     client: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.operation[0]} {self.operation[1] or '(no route)'}"
 
 
 def read_log(file: Path) -> tuple[set[Request], set[str]]:
@@ -40,8 +34,8 @@ def read_log(file: Path) -> tuple[set[Request], set[str]]:
     for line in file.read_text().splitlines():
         fields = json.loads(line) if line.startswith("{") else {}
         if fields.get("event") == "request":
-            path = re.sub(r"{(\w+):\w+}", r"{\1}", fields["route"] or "")
-            requests.add(Request((fields["method"], path), fields["status"], fields["client_ip"]))
+            path = re.sub(r"{(\w+):\w+}", r"{\1}", fields["route"] or "(no route)")
+            requests.add(Request(f"{fields['method']} {path}", fields["status"], fields["client_ip"]))
         elif fields.get("event") == "foreign_origin":
             foreign.add(fields["place"])
     return requests, foreign
@@ -53,7 +47,7 @@ def judge_alerts(scan: str, report: dict[str, Any]) -> Iterator[Finding]:
         raise SystemExit(f"{scan}: ZAP reports no site, so it scanned nothing")
     lines = [line.split("\t") for line in RULES.read_text().splitlines() if line and not line.startswith("#")]
     rules = {rule: (action, reason) for rule, action, _, reason in lines}
-    for alert in [alert for site in report["site"] for alert in site["alerts"]]:
+    for alert in (alert for site in report["site"] for alert in site["alerts"]):
         places = sorted({f"{place['method']} {place['uri']}" for place in alert["instances"]})
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         text = f"{scan}: {alert['alert']} at {', '.join(places[:3])}{more}"
@@ -66,12 +60,12 @@ def judge_alerts(scan: str, report: dict[str, Any]) -> Iterator[Finding]:
             sys.stdout.write(f"warning: {text}; {reason}\n")
 
 
-def judge_reach(known: set[Operation], requests: set[Request]) -> Iterator[Finding]:
+def judge_reach(known: set[str], requests: set[Request]) -> Iterator[Finding]:
     """Operations that no request reached: one in ten is a warning, more is a finding."""
     for scan, client in CLIENTS.items():
         before = BEFORE_THE_ENDPOINT if scan == "authenticated" else {0}  # 0: no response
         reached = {one.operation for one in requests if one.client == client and one.status not in before}
-        missing = [" ".join(operation) for operation in sorted(known - reached)]
+        missing = sorted(known - reached)
         if 100 * len(known & reached) < ENOUGH * len(known) or not known:
             text = f"{scan}: only {len(known & reached)} of {len(known)} operations reached; not {', '.join(missing)}"
             yield Finding(f"reach-{scan}", text)
@@ -79,27 +73,26 @@ def judge_reach(known: set[Operation], requests: set[Request]) -> Iterator[Findi
             sys.stdout.writelines(f"warning: {scan}: {name} was not reached\n" for name in missing)
 
 
-def judge_responses(guarded: set[Operation], requests: set[Request]) -> Iterator[Finding]:
+def judge_responses(guarded: set[str], requests: set[Request]) -> Iterator[Finding]:
     """Server errors, and successes without authentication."""
     for request in sorted(requests):
         if request.status // 100 == 5:
-            yield Finding(f"5xx:{request.name}", f"{request.name} answered {request.status}")
+            yield Finding(f"5xx:{request.operation}", f"{request.operation} answered {request.status}")
         open_to_all = request.client == CLIENTS["unauthenticated"] and request.operation in guarded
         if open_to_all and request.status // 100 == 2:
-            yield Finding(f"open:{request.name}", f"{request.name} answered {request.status} unauthenticated")
+            text = f"{request.operation} answered {request.status} unauthenticated"
+            yield Finding(f"open:{request.operation}", text)
 
 
 def judge(folder: Path) -> list[Finding]:
     """The findings of one run. Raises: OSError for a missing file."""
     paths = json.loads((folder / "openapi.json").read_text())["paths"]
     operations = {
-        (method.upper(), path): bool(operation.get("security"))
-        for path, item in paths.items()
-        for method, operation in item.items()
+        f"{method.upper()} {path}": operation for path, item in paths.items() for method, operation in item.items()
     }
+    guarded = {name for name, operation in operations.items() if operation.get("security")}
     requests, foreign = read_log(folder / "service.log")
-    found = [*judge_reach(set(operations), requests)]
-    found += judge_responses({operation for operation, guarded in operations.items() if guarded}, requests)
+    found = [*judge_reach(set(operations), requests), *judge_responses(guarded, requests)]
     for place in sorted(foreign):
         found.append(Finding(f"foreign-origin:{place}", f"a page of any origin may read the response of {place}"))
     for scan in CLIENTS:

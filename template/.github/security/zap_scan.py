@@ -7,7 +7,6 @@ services a harmless address in `.github/zap.env`. It needs Docker (on Linux, for
 `zap-api-scan.py` on the PATH.
 """
 
-import http.client
 import json
 import os
 import secrets
@@ -17,13 +16,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
 
+import httpx2
 from dotenv import dotenv_values
 from waivers import ROOT, conclude
 from zap_judge import CLIENTS, RULES, judge
@@ -34,24 +31,20 @@ SCAN = "zap-api-scan.py"
 COMPLETED = (0, 1, 2)  # no alert, FAIL, WARN; 3 is an error
 OWN = ROOT / ".github/zap.env"
 # docs/security/operations.md, "Start and stop".
-SERVER = ("--no-server-header", "--no-proxy-headers", "--no-access-log", "--timeout-keep-alive", "5")
+SERVER = ("--factory", "--no-server-header", "--no-proxy-headers", "--no-access-log", "--timeout-keep-alive", "5")
 
 
-def zap(shared: Path) -> list[str]:
-    """The command of ZAP's packaged scan. Raises: SystemExit when ZAP is not installed."""
-    program, folder = [shutil.which(SCAN) or ""], shared
-    if not program[0]:
-        if not shutil.which("docker"):
-            raise SystemExit(f"ZAP is not installed: install Docker, or put {SCAN} on the PATH. Nothing was scanned.")
-        folder = Path("/zap/wrk")
-        program = ["docker", "run", "--rm", "--network", "host", "--volume", f"{shared}:{folder}:rw", IMAGE, SCAN]
-    document, rules, report = (str(folder / name) for name in ("openapi.json", "rules.tsv", "report.json"))
-    return [*program, "-t", document, "-f", "openapi", "-c", rules, "-J", report, "-z", "-silent"]
+def zap(reports: Path) -> list[str]:
+    """ZAP's packaged scan, whose files are those of this folder. Raises: SystemExit when ZAP is not installed."""
+    if program := shutil.which(SCAN):
+        return [program]
+    if not shutil.which("docker"):
+        raise SystemExit(f"ZAP is not installed: install Docker, or put {SCAN} on the PATH. Nothing was scanned.")
+    return ["docker", "run", "--rm", "--network", "host", "--volume", f"{reports}:/zap/wrk:rw", IMAGE, SCAN]
 
 
 def settings(scratch: Path) -> dict[str, str]:
     """Settings that production accepts, with a limit of requests that a scan does not reach."""
-    own = dotenv_values(OWN) if OWN.exists() else {}
     return {
         "DATABASE_URL": f"sqlite:///{scratch / 'scanned.sqlite3'}",
         "ALLOW_SQLITE_IN_PRODUCTION": "true",
@@ -61,80 +54,55 @@ def settings(scratch: Path) -> dict[str, str]:
         "SECRET_KEY": secrets.token_hex(64),
         "AUDIT_KEY": secrets.token_hex(64),
         "RATE_LIMIT": "30000/minute",
-    } | {name: value for name, value in own.items() if value is not None}
+    } | {name: value for name, value in dotenv_values(OWN).items() if value is not None}
 
 
 @contextmanager
-def served(port: int, log: Path, client: str, account: str) -> Iterator[None]:
-    """The service behind zap_target's proxy, once it is ready; its output is appended to the log."""
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "zap_target:app", *SERVER]
-    variables = {"ZAP_CLIENT": client, "ZAP_ACCOUNT": account, "PYTHONUNBUFFERED": "1"}
-    with log.open("a") as output:
+def served(name: str, port: int, log: Path) -> Iterator[int]:
+    """The port of the service behind zap_target's proxy, once it responds; its output is appended to the log."""
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "zap_target:Proxy", *SERVER]
+    variables = os.environ | {"ZAP_SCAN": name, "PYTHONUNBUFFERED": "1"}
+    with log.open("a") as output, socket.create_server(("127.0.0.1", port)) as listening:
+        port = listening.getsockname()[1]
+        command += ["--fd", str(listening.fileno())]  # a request waits until the service is ready
         server = subprocess.Popen(
-            [*command, "--port", str(port)], cwd=ROOT, env=os.environ | variables, stdout=output, stderr=output
+            command, pass_fds=[listening.fileno()], cwd=ROOT, env=variables, stdout=output, stderr=output
         )
-        try:
-            until = time.monotonic() + 60
-            while not _listens(port):
-                if time.monotonic() > until or server.poll() is not None:
-                    raise SystemExit(
-                        f"The service does not start with production's settings:\n{log.read_text()[-4000:]}"
-                    )
-                time.sleep(0.1)
-            yield
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
+    try:
+        httpx2.get(f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+        yield port
+    except httpx2.TransportError:
+        text = log.read_text()[-4000:]
+        raise SystemExit(f"The service does not respond with production's settings:\n{text}") from None
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def create(port: int, path: str, body: Any) -> str | None:
-    """POST a resource; its id."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    text = response.read()
-    created = json.loads(text) if response.status in (200, 201) and text else None
-    return str(created["id"]) if isinstance(created, dict) and "id" in created else None
-
-
-def scan(name: str, document: dict[str, Any], reports: Path) -> None:
-    """One run of ZAP on this document. Raises: SystemExit when ZAP could not finish it."""
-    with tempfile.TemporaryDirectory(prefix="zap-") as scratch:
-        shared = Path(scratch)
-        (shared / "openapi.json").write_text(json.dumps(document))
-        shutil.copyfile(RULES, shared / "rules.tsv")
-        for path in (shared, *shared.iterdir()):
-            path.chmod(0o777)  # the container has a user of its own
-        sys.stdout.write(f"\n--- ZAP, {name}\n")
-        sys.stdout.flush()
-        code = subprocess.run(zap(shared), cwd=shared).returncode
-        if code not in COMPLETED or not (shared / "report.json").exists():
-            raise SystemExit(f"ZAP could not do the {name} scan: exit code {code}")
-        shutil.copyfile(shared / "report.json", reports / f"{name}.json")
+def scan(name: str, reports: Path) -> None:
+    """One run of ZAP. Raises: SystemExit when ZAP could not finish it."""
+    sys.stdout.write(f"\n--- ZAP, {name}\n")
+    sys.stdout.flush()
+    options = ["-t", "openapi.json", "-f", "openapi", "-c", RULES.name, "-J", f"{name}.json", "-z", "-silent"]
+    code = subprocess.run([*zap(reports), *options], cwd=reports).returncode
+    if code not in COMPLETED or not (reports / f"{name}.json").exists():
+        raise SystemExit(f"ZAP could not do the {name} scan: exit code {code}")
 
 
 def attack(reports: Path) -> None:
     """Both scans: first as a caller with every right, whose resources the examples name."""
-    from zap_target import Document, create_account
+    from zap_target import Document  # reads the settings
 
-    from app.main import app  # reads the settings
-    from app.security.operations.terminal import run
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    (reports / "openapi.json").write_text(json.dumps(app.openapi()))
-    account, document = str(run(create_account)), None
-    for name, client in CLIENTS.items():
-        with served(port, reports / "service.log", client, account if name == "authenticated" else ""):
-            if document is None:
-                document = Document(app.openapi(), partial(create, port)).filled(f"http://127.0.0.1:{port}")
-            scan(name, document, reports)
+    port = 0  # any that is free
+    for name in CLIENTS:
+        with served(name, port, reports / "service.log") as port:
+            if name == "authenticated":
+                document = Document(f"http://127.0.0.1:{port}").filled()
+                (reports / "openapi.json").write_text(json.dumps(document))
+                shutil.copyfile(RULES, reports / RULES.name)
+                for path in (reports, *reports.iterdir()):
+                    path.chmod(0o777)  # the container has a user of its own
+            scan(name, reports)
 
 
 def main(reports: Path) -> int:
@@ -150,4 +118,4 @@ def main(reports: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(*sys.argv[1:2]) if sys.argv[1:] else ROOT / "zap-report"))
+    raise SystemExit(main(Path(*sys.argv[1:2] or [str(ROOT / "zap-report")]).resolve()))

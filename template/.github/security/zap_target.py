@@ -1,7 +1,6 @@
 """What OWASP ZAP attacks: the app behind a simulated proxy, as one caller, and the OpenAPI document with examples.
 
-zap_scan.py serves `zap_target:app`; ZAP_CLIENT is the address of the scan, ZAP_ACCOUNT the account whose credential it
-sends, if any.
+zap_scan.py serves `zap_target:Proxy`; ZAP_SCAN says whether it sends a credential.
 """
 
 import asyncio
@@ -10,13 +9,15 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
+import httpx2
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+from zap_judge import CLIENTS
 
 from app.main import app as service
 from app.security.access import accounts
@@ -27,7 +28,6 @@ from app.security.operations.terminal import run
 # {% if features.jwt.enabled %}
 from app.security.authentication import routes, sessions
 from app.security.authentication.throttle import Client
-from app.security.core.tables import Account
 
 # {% endif %}
 # {% if not features.jwt.enabled %}
@@ -40,35 +40,23 @@ NAME = "scan@example.com"
 FOREIGN = b"https://foreign-page.invalid"  # RFC 6761
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 FORMATS = {"date-time": "2030-01-31T12:00:00Z", "date": "2030-01-31", "uri": "https://example.com/"}
-Create = Callable[[str, Any], str | None]  # POST a body to a path: the id in the response
 
 
 # Not over HTTP, so that an attack on passwords or sessions cannot end the scan.
-async def create_account(db: AsyncSession) -> UUID:
-    """An account with every right."""
+async def log_in(db: AsyncSession) -> tuple[bytes, bytes]:
+    """A new credential, as a header, of an account with every right. A DELETE /users/me may have ended the last one."""
+    account = await accounts.find_account(db, NAME)
     # {% if features.jwt.enabled %}
-    roles = sorted({role for policy in Policies(service).all for group in policy.roles for role in group})
-    return (await accounts.create(db, NAME, roles=roles)).id
-    # {% endif %}
-    # {% if not features.jwt.enabled %}
-    return (await accounts.create(db, "scan", kind="service")).id
-    # {% endif %}
-
-
-async def log_in(db: AsyncSession, account: UUID) -> tuple[bytes, bytes]:
-    """A new credential of this account, as a header."""
-    scopes = Policies(service).scopes()
-    # {% if features.jwt.enabled %}
-    # DELETE /users/me may have been called, so there may be another account by now.
-    if (known := await accounts.find_account(db, NAME)) is None:
-        known = await db.get_one(Account, await create_account(db))
-    client = Client(address="192.0.2.1", user_agent="ZAP")
-    grant = await sessions.start(db, known, client, None)
-    token = routes.token_response(grant, frozenset(scopes))
+    if account is None:
+        roles = {role for policy in Policies(service).all for group in policy.roles for role in group}
+        account = await accounts.create(db, NAME, roles=roles)
+    grant = await sessions.start(db, account, Client(address="192.0.2.1", user_agent="ZAP"), None)
+    token = routes.token_response(grant, frozenset(Policies(service).scopes()))
     return b"authorization", f"Bearer {token.access_token}".encode()
     # {% endif %}
     # {% if not features.jwt.enabled %}
-    key = await key_store.issue(db, account, "scan", scopes, timedelta(days=1))
+    account = account or await accounts.create(db, NAME, kind="service")
+    key = await key_store.issue(db, account.id, "scan", Policies(service).scopes(), timedelta(days=1))
     return b"x-api-key", key.text.encode()
     # {% endif %}
 
@@ -76,20 +64,18 @@ async def log_in(db: AsyncSession, account: UUID) -> tuple[bytes, bytes]:
 class Proxy:
     """Sends what a proxy would (https and the client's address), a credential, and the Origin of a foreign page."""
 
-    def __init__(self, app: ASGIApp, client: str, account: str) -> None:
-        self.app = app
-        self.client = client.encode()
-        self.account = UUID(account) if account else None
+    def __init__(self) -> None:
+        self.scan = os.environ["ZAP_SCAN"]
         self.credential: tuple[bytes, bytes] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await service(scope, receive, send)
             return
-        if self.account and not self.credential:
-            self.credential = await asyncio.to_thread(run, partial(log_in, account=self.account))
+        if self.scan == "authenticated" and not self.credential:
+            self.credential = await asyncio.to_thread(run, log_in)
         given = {name for name, _ in scope["headers"]}
-        added = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-for", self.client)]
+        added = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-for", CLIENTS[self.scan].encode())]
         if self.credential and given.isdisjoint({b"authorization", b"x-api-key"}):
             added.append(self.credential)
         if b"origin" not in given:
@@ -103,10 +89,7 @@ class Proxy:
                 sys.stdout.write(f"{json.dumps(event)}\n")
             await send(message)
 
-        await self.app({**scope, "headers": [*scope["headers"], *added]}, receive, watch)
-
-
-app = Proxy(service, os.environ.get("ZAP_CLIENT", ""), os.environ.get("ZAP_ACCOUNT", ""))
+        await service({**scope, "headers": [*scope["headers"], *added]}, receive, watch)
 
 
 class Document:
@@ -116,12 +99,12 @@ class Document:
     is the id of a new resource where its collection has a POST: `POST /notes` for `DELETE /notes/{note_id}`.
     """
 
-    def __init__(self, document: dict[str, Any], create: Create) -> None:
-        self.given = document
-        self.create = create
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self.given = service.openapi()
 
-    def filled(self, server: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(json.dumps(self.given)) | {"servers": [{"url": server}]}
+    def filled(self) -> dict[str, Any]:
+        document: dict[str, Any] = deepcopy(self.given) | {"servers": [{"url": self.server}]}
         # ZAP keeps this order: a DELETE of a collection must not come before what needs one of its ids.
         paths = sorted(document["paths"].items(), key=lambda item: -item[0].count("{"))
         for path, item in paths:
@@ -136,15 +119,21 @@ class Document:
             value: str | None = part
             if part.startswith("{"):
                 post = self.given["paths"].get(template, {}).get("post")
-                value = self.create(actual, self._body(post)) if post else None
+                value = self._create(actual, self._body(post)) if post else None
                 if value is None:
                     return
                 yield part[1:-1], value
             template, actual = f"{template}/{part}", f"{actual}/{value}"
 
+    def _create(self, path: str, body: Any) -> str | None:
+        """POST a resource; its id."""
+        response = httpx2.post(f"{self.server}{path}", json=body, timeout=30, trust_env=False)
+        created = response.json() if response.status_code in (200, 201) and response.content else None
+        return str(created["id"]) if isinstance(created, dict) and "id" in created else None
+
     def _fill_parameters(self, operation: dict[str, Any], ids: Mapping[str, Any]) -> None:
         for parameter in list(operation.get("parameters", [])):
-            value = ids.get(parameter["name"], _own_example(parameter) or self.value(parameter.get("schema", {})))
+            value = ids.get(parameter["name"], self._example(parameter))
             if value is None and not parameter.get("required"):
                 operation["parameters"].remove(parameter)  # has a pattern
             parameter.pop("examples", None)
@@ -160,22 +149,23 @@ class Document:
             content[FORM] = {"schema": {"type": "object", "properties": fields}}
 
     def _body(self, operation: Mapping[str, Any]) -> Any:
-        media = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
-        return _own_example(media) or self.value(media.get("schema", {}))
+        return self._example(operation.get("requestBody", {}).get("content", {}).get(JSON, {}))
 
-    def resolved(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """The schema behind a reference, with the first alternative of anyOf and oneOf."""
-        if "$ref" in schema:
-            return self.resolved(self.given["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
-        shapes = [shape for key in ("anyOf", "oneOf") for shape in schema.get(key, []) if shape.get("type") != "null"]
-        return dict(schema) | (self.resolved(shapes[0]) if shapes else {})
+    def _example(self, place: Mapping[str, Any]) -> Any:
+        """The project's own of a parameter or a body, else a value for its schema."""
+        named = [example["value"] for example in place.get("examples", {}).values() if "value" in example]
+        return place.get("example", named[0] if named else None) or self.value(place.get("schema", {}))
 
     def value(self, schema: Mapping[str, Any]) -> Any:
         """A valid value; None where a pattern leaves it to a person."""
-        schema = self.resolved(schema)
         given = [*schema.get("examples", []), *(schema[key] for key in ("example", "const") if key in schema)]
         if given := given + schema.get("enum", []):
             return given[0]
+        if "$ref" in schema:
+            return self.value(self.given["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+        shapes = [shape for key in ("anyOf", "oneOf") for shape in schema.get(key, []) if shape.get("type") != "null"]
+        if shapes:
+            return self.value(shapes[0])
         match schema.get("type"):
             case "integer" | "number":
                 return schema.get("default") or max(schema.get("minimum", 1), schema.get("exclusiveMinimum", 0) + 1)
@@ -189,11 +179,6 @@ class Document:
                 values |= {"scopes": Policies(service).scopes()[:40]} if "scopes" in values else {}
                 return {name: value for name, value in values.items() if value is not None}
         return _text(schema)
-
-
-def _own_example(place: Mapping[str, Any]) -> Any:
-    named = [example["value"] for example in place.get("examples", {}).values() if "value" in example]
-    return place.get("example", named[0] if named else None)
 
 
 def _text(schema: Mapping[str, Any]) -> str | None:
