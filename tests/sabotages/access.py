@@ -55,7 +55,7 @@ SABOTAGES = [
         "raise Problem(405, headers",
         'return Policy("", "")\n            raise Problem(405, headers',
     ),
-    Sabotage("access/identity", "access/test_access", "handlers=self.shared.exception_handlers", "handlers={}"),
+    Sabotage("access/identity", "access/test_access_details", "handlers=self.shared.exception_handlers", "handlers={}"),
     Sabotage(
         "access/identity", "access/test_access", "self.overridable = not in_production()", "self.overridable = True"
     ),

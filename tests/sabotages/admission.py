@@ -25,7 +25,10 @@ SABOTAGES = [
         'if False and scope["scheme"] not in',
     ),
     Sabotage(
-        "admission/request_guard", "admission/test_request_guard", "(server is not None and server[1] is None)", "True"
+        "admission/request_guard",
+        "admission/test_request_guard_details",
+        "(server is not None and server[1] is None)",
+        "True",
     ),
     Sabotage(
         "admission/request_guard", "http/test_root_path", "context.path not in HEALTH", 'scope["path"] not in HEALTH'

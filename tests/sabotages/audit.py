@@ -4,18 +4,24 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage("audit/__init__", "audit/test_audit_log", "        raise NotRecorded from error\n", ""),
-    Sabotage("audit/__init__", "audit/test_audit_log", "MAX_WAITING // 2 if", "MAX_WAITING if"),
+    Sabotage("audit/__init__", "audit/test_audit_log_details", "MAX_WAITING // 2 if", "MAX_WAITING if"),
     Sabotage("audit/__init__", "audit/test_audit_log", "not event.startswith(NEVER_WAITING)", "True"),
-    Sabotage("audit/__init__", "audit/test_audit_log", "while self._waiting and await self.write():", "while False:"),
+    Sabotage(
+        "audit/__init__", "audit/test_audit_log_details", "while self._waiting and await self.write():", "while False:"
+    ),
     Sabotage("audit/chain", "audit/test_audit_tampering", "before + text.encode()", "text.encode()"),
     Sabotage(
         "audit/chain", "audit/test_audit_tampering", 'if value is not None and name != "hash"', 'if name == "seq"'
     ),
     Sabotage("audit/chain", "audit/test_audit_chain", "if seq < (last :=", "if 0 > (last :="),
-    Sabotage("audit/chain", "audit/test_audit_log", "Event.AUDIT_CHECKPOINT, subject=str(head)", "Event.STARTUP"),
+    Sabotage(
+        "audit/chain", "audit/test_audit_log_details", "Event.AUDIT_CHECKPOINT, subject=str(head)", "Event.STARTUP"
+    ),
     Sabotage("audit/chain", "audit/test_audit_tampering", "hmac.compare_digest(head.mac(secret), row.mac)", "True"),
     Sabotage("audit/chain", "audit/test_audit_chain", "if row.hash != row_hash(", "if False and row_hash("),
-    Sabotage("audit/chain", "audit/test_audit_chain", "if here.seq < max(head.seq, checkpoint.seq):", "if False:"),
+    Sabotage(
+        "audit/chain", "audit/test_audit_chain_details", "if here.seq < max(head.seq, checkpoint.seq):", "if False:"
+    ),
     Sabotage("audit/chain", "audit/test_audit_chain", "and checkpoint.hash != row.hash:", "and False:"),
     Sabotage("audit/chain", "audit/test_audit_tampering", "if here != head or", "if here.seq != head.seq or"),
     Sabotage("audit/chain", "audit/test_audit_tampering", "if start.seq >= row.seq:", "if False:"),

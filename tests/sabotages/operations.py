@@ -73,7 +73,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "operations/terminal",
-        "operations/test_cli",
+        "operations/test_cli_details",
         'return type(getattr(error, "driver_exception", None) or error).__name__',
         "return str(error)",
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi import APIRouter, FastAPI
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -106,7 +106,10 @@ def mount_of_everything(app: FastAPI) -> None:
     app.mount("/", PlainTextResponse("open to all"))
 
 
-@pytest.mark.parametrize("add", [catch_all, catch_all_of_a_router, mount_of_everything])
+RARER = [pytest.param(add, marks=pytest.mark.slow) for add in (catch_all_of_a_router, mount_of_everything)]
+
+
+@pytest.mark.parametrize("add", [catch_all, *RARER])
 def test_no_route_of_the_owner_shadows_the_templates(environment: Environment, add: Add) -> None:
     environment()
 
@@ -115,18 +118,6 @@ def test_no_route_of_the_owner_shadows_the_templates(environment: Environment, a
     assert client.get("/health/live").json() == {"status": "ok"}
     assert client.get("/docs/assets/swagger-ui.css").status_code == 200
     assert client.get("/something/else").text.strip('"') == "open to all"
-
-
-def test_mounts_may_repeat_a_parameter(environment: Environment) -> None:
-    environment()
-    below = FastAPI(**fastapi_options())
-    below.get("/{name}/guarded", dependencies=[require_scope("a:read")])(forgotten)
-    below.get("/{name}/open", dependencies=[public])(forgotten)
-
-    client = caller_of(assemble(lambda app: app.mount("/tenants/{name}", below)))
-
-    statuses = [client.get(f"/tenants/1/2/{path}").status_code for path in ("guarded", "open", "nothing")]
-    assert statuses == [401, 200, 404]
 
 
 def test_an_override_grants_nothing_in_production(environment: Environment) -> None:
@@ -139,37 +130,6 @@ def test_an_override_grants_nothing_in_production(environment: Environment) -> N
         app.dependency_overrides[required.dependency] = lambda: None
 
         assert client.get("/guarded").status_code == 401
-
-
-def test_an_app_mounted_in_an_included_router_has_our_error_documents(environment: Environment) -> None:
-    environment()
-    below, router = FastAPI(**fastapi_options()), APIRouter()
-
-    @below.get("/teapot", dependencies=[public])
-    async def teapot() -> None:
-        raise HTTPException(418)
-
-    router.mount("/below", below)
-    response = caller_of(assemble(lambda app: app.include_router(router, prefix="/a"))).get("/a/below/teapot")
-
-    assert (response.status_code, response.headers["content-type"]) == (418, "application/problem+json")
-
-
-def test_an_owners_404_handler_responds_to_unknown_paths(environment: Environment) -> None:
-    environment()
-
-    def add(app: FastAPI) -> None:
-        @app.exception_handler(404)
-        async def not_found(request: Request, error: Exception) -> PlainTextResponse:
-            return PlainTextResponse("a page of the owner", 404)
-
-        app.get("/guarded", dependencies=[require_scope("a:read")])(forgotten)
-
-    client = caller_of(assemble(add))
-
-    assert client.get("/nothing").text == "a page of the owner"
-    assert client.get("/guarded").headers["content-type"] == "application/problem+json"
-    assert client.post("/guarded").headers["allow"] == "GET, HEAD"
 
 
 def test_an_app_without_secure_serves_nothing_and_names_what_to_add() -> None:

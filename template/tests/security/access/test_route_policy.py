@@ -103,7 +103,11 @@ WAYS: list[tuple[Add, str, str]] = [
     (by_host, "(Host) is a kind of route", "/forgotten"),
     (of_an_unknown_kind, "Odd", "/odd"),
 ]
-ways = pytest.mark.parametrize(("add", "named", "path"), WAYS, ids=[way[0].__name__ for way in WAYS])
+DAILY = (on_the_app, on_a_router, as_a_websocket, mounted_as_a_whole)
+ways = pytest.mark.parametrize(
+    ("add", "named", "path"),
+    [pytest.param(*way, id=way[0].__name__, marks=[pytest.mark.slow] * (way[0] not in DAILY)) for way in WAYS],
+)
 
 
 @ways

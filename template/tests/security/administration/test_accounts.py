@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from starlette.testclient import TestClient
 
 from app.security.accounts import PasswordReset, request_password_reset
@@ -36,6 +37,7 @@ def test_a_forgotten_password_is_replaced_once_and_every_session_ends(client: Te
     assert activate(client, token, "nine loud ravens above").status_code == 400
 
 
+@pytest.mark.slow
 def test_the_token_is_sent_to_the_name_that_is_stored(client: TestClient) -> None:
     create_person(client, ALICE)
 

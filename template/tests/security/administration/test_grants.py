@@ -61,7 +61,9 @@ GRANTS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "end sessions": ("DELETE", "/users/{person}/sessions", None),
 }
 CASES: list[Any] = [
-    (grant, _disable, "5") for grant in GRANTS if "key" not in grant or list((ROOT / "app/security/keys").glob("*.py"))
+    pytest.param(grant, _disable, "5", marks=[pytest.mark.slow] * (grant != "create"))
+    for grant in GRANTS
+    if "key" not in grant or list((ROOT / "app/security/keys").glob("*.py"))
 ]
 CASES += [pytest.param("create", revoke, "0", marks=pytest.mark.slow) for revoke in [*REVOCATIONS, _demote]]
 

@@ -25,6 +25,7 @@ def disable(by: Person, person: Person) -> Any:
     return by.patch(f"/users/{person.id}", json={"is_active": False})
 
 
+@pytest.mark.slow
 def test_a_new_person_sets_a_password_with_the_token_and_logs_in(client: TestClient, boss: Person) -> None:
     created = boss.post("/users", json={"name": "carol@example.com"})
     assert created.status_code == 201
@@ -40,6 +41,7 @@ def test_a_new_person_sets_a_password_with_the_token_and_logs_in(client: TestCli
     assert carol["is_activated"]
 
 
+@pytest.mark.slow
 def test_a_disabled_person_is_out_at_once_and_may_come_back(boss: Person, as_person: AsPerson) -> None:
     person = as_person()
 
@@ -50,6 +52,7 @@ def test_a_disabled_person_is_out_at_once_and_may_come_back(boss: Person, as_per
     person.log_in()
 
 
+@pytest.mark.slow
 def test_nobody_changes_their_own_roles(boss: Person) -> None:
     assert boss.patch(f"/users/{boss.id}", json={"roles": []}).status_code == 403
     assert boss.get("/users").status_code == 200

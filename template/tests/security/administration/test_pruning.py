@@ -38,6 +38,7 @@ def lived_in(service: TestClient, at: From) -> TestClient:
     return service
 
 
+@pytest.mark.slow
 def test_everything_that_is_not_goes(lived_in: TestClient) -> None:
     with later(days=61):  # 30 days of a session, and 30 in which it can be looked at
         prune(lived_in)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.security.persons import PASSWORD, Person, log_in, refresh
 
 AsPerson = Callable[..., Person]
@@ -17,6 +19,7 @@ def names(recorded: list[dict[str, Any]]) -> list[str]:
     return [str(event["event"]) for event in recorded]
 
 
+@pytest.mark.slow
 def test_the_new_password_replaces_the_old_one(as_person: AsPerson) -> None:
     alice = as_person()
 
@@ -37,6 +40,7 @@ def test_every_other_session_ends_with_the_old_password(as_person: AsPerson) -> 
     assert bob.get("/users/me").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_token_alone_changes_no_password(as_person: AsPerson, recorded: list[dict[str, Any]]) -> None:
     alice = as_person()
 

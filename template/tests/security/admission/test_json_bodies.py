@@ -33,11 +33,10 @@ def client(make_client: MakeClient) -> TestClient:
     return make_client(build=lambda: assemble(add_paths))
 
 
-@pytest.mark.parametrize("path", ["/parsed", "/by-hand", "/router/parsed"])
-def test_a_member_that_is_named_twice_is_refused(client: TestClient, path: str) -> None:
-    assert client.post(path, content=b'{"a": 1, "b": 1}', headers=JSON).status_code == 200
-
-    assert client.post(path, content=b'{"a": 1, "a": 2}', headers=JSON).status_code == 400
+def test_a_member_that_is_named_twice_is_refused(client: TestClient) -> None:
+    for path in ("/parsed", "/by-hand", "/router/parsed"):
+        assert client.post(path, content=b'{"a": 1, "b": 1}', headers=JSON).status_code == 200, path
+        assert client.post(path, content=b'{"a": 1, "a": 2}', headers=JSON).status_code == 400, path
 
 
 def test_an_unpaired_surrogate_is_refused(client: TestClient) -> None:

@@ -36,6 +36,7 @@ def aged(client: TestClient) -> TestClient:
     return client
 
 
+@pytest.mark.slow
 def test_old_rows_are_removed_and_the_others_still_verify(aged: TestClient, audit: Audit) -> None:
     before = audit("verify").stdout.split()[-1]
     last = kept(aged)[2]

@@ -99,6 +99,7 @@ def test_no_secret_is_kept_or_shown(boss: Person, client: TestClient) -> None:
     assert [secret for secret in (*secrets, "argon2", "carol") if secret in texts] == []
 
 
+@pytest.mark.slow
 def test_a_change_of_roles_fails_with_its_row_and_a_login_goes_on(boss: Person, as_person: AsPerson) -> None:
     person = as_person()
     write(boss)

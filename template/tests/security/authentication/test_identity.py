@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.security.http.test_websockets import sockets  # noqa: F401
 from tests.security.persons import PASSWORD, Person
 
 AsPerson = Callable[..., Person]
@@ -23,7 +22,8 @@ def change_password(person: Person) -> None:
     assert person.post("/users/me/password", json=change).status_code == 200
 
 
-ENDINGS = pytest.mark.parametrize("end", [log_out, end_all, change_password])
+RARER = [pytest.param(end, marks=pytest.mark.slow) for end in (end_all, change_password)]
+ENDINGS = pytest.mark.parametrize("end", [log_out, *RARER])
 
 
 @ENDINGS

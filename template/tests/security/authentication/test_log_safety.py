@@ -28,7 +28,7 @@ def add_routes(app: FastAPI) -> None:
     async def number(number: int, caller: Caller) -> None: ...
 
 
-@pytest.fixture(params=["production", "development"])
+@pytest.fixture(params=["production", pytest.param("development", marks=pytest.mark.slow)])
 def client(request: pytest.FixtureRequest, make_client: MakeClient, environment: Callable[..., None]) -> TestClient:
     production = request.param == "production"
     environment(**PRODUCTION_ENVIRONMENT if production else {})

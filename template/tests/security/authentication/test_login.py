@@ -65,6 +65,7 @@ def test_every_failed_login_gets_the_response_for_an_unknown_name(
     assert answers == dict.fromkeys(names, reference)
 
 
+@pytest.mark.slow
 def test_a_refused_login_hashes_once_whether_or_not_the_name_exists(
     client: TestClient, callers: Iterator[TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_refused_login_hashes_once_whether_or_not_the_name_exists(
     assert verify.call_count == 4  # the hash of an invited person cannot be read: then it is done without one
 
 
+@pytest.mark.slow
 def test_a_fresh_service_has_no_account_to_log_in_to(
     client: TestClient, database: Database, callers: Iterator[TestClient]
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_fresh_service_has_no_account_to_log_in_to(
     assert {answer.status_code for answer in answers} == {400}
 
 
+@pytest.mark.slow
 def test_the_response_to_a_login_follows_rfc_6749(client: TestClient) -> None:
     person_in_state(client, "alice@example.com")
 

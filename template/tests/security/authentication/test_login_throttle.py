@@ -15,6 +15,7 @@ __all__ = ["at", "service"]  # fixtures
 # One source, over all accounts
 
 
+@pytest.mark.slow
 def test_one_address_has_ten_logins_a_minute_even_right_ones(service: TestClient, at: From) -> None:
     guesser = at("203.0.113.1")
     tried = [log_in(guesser, f"name{number}", "wrong").status_code for number in range(10)]

@@ -50,6 +50,7 @@ def hash_in(database: Database) -> str:
     return str(database.rows("SELECT password_hash FROM accounts")[0][0])
 
 
+@pytest.mark.slow
 def test_a_weak_password_is_refused_with_a_reason_that_does_not_repeat_it(client: TestClient) -> None:
     for kind, password in REFUSED.items():
         status, body = choose(client, password)

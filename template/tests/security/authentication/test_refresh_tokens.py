@@ -32,6 +32,7 @@ def works(person: Person, tokens: dict[str, Any]) -> tuple[bool, bool]:
     return answer.status_code == 200, refresh(person, tokens["refresh_token"]).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_refresh_gives_new_tokens_and_the_same_session(alice: Person) -> None:
     answer = refresh(alice, alice.tokens["refresh_token"])
 
@@ -62,6 +63,7 @@ def test_a_used_token_that_comes_again_ends_the_session(alice: Person, recorded:
     assert [event["reason"] for event in recorded if event["event"] == "authn_token_reuse"] == ["session_ended"]
 
 
+@pytest.mark.slow
 def test_two_tabs_that_refresh_at_once_are_no_theft(alice: Person, recorded: list[dict[str, Any]]) -> None:
     used = alice.tokens["refresh_token"]
     newest = refresh(alice, used).json()

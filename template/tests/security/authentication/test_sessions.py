@@ -35,6 +35,7 @@ def works(person: Person, tokens: dict[str, Any]) -> tuple[bool, bool]:
     return answer.status_code == 200, refresh(person, tokens["refresh_token"]).status_code == 200
 
 
+@pytest.mark.slow
 def test_an_access_token_ends_after_ten_minutes(alice: Person) -> None:
     with later(minutes=10, seconds=-1):
         assert alice.get("/users/me").status_code == 200
@@ -57,6 +58,7 @@ def test_the_eleventh_login_ends_the_first_at_once(
     assert works(alice, second) == (True, True)
 
 
+@pytest.mark.slow
 def test_another_persons_session_is_like_none_at_all(as_person: AsPerson, recorded: list[dict[str, Any]]) -> None:
     alice, bob = as_person(), as_person()
     (session,) = [session["id"] for session in alice.get("/auth/sessions").json()]

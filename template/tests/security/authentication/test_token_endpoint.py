@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from tests.security.persons import PASSWORD, create_person
@@ -14,6 +15,7 @@ def post(client: TestClient, body: str | bytes, **headers: str) -> Any:
     return client.post("/auth/token", content=body, headers=FORM | headers)
 
 
+@pytest.mark.slow
 def test_another_media_type_is_refused_before_anything_is_read(client: TestClient) -> None:
     create_person(client, "alice@example.com")
     assert post(client, LOG_IN).status_code == 200

@@ -101,6 +101,7 @@ async def write_later(db: AsyncSession) -> None:
     await accounts.create(db, "later", kind="service")
 
 
+@pytest.mark.slow
 def test_a_background_task_that_uses_the_routes_session_is_an_error(
     environment: Environment, make_client: MakeClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_background_task_that_uses_the_routes_session_is_an_error(
     assert Database(client).rows("SELECT * FROM accounts") == []
 
 
+@pytest.mark.slow
 def test_a_background_task_writes_in_a_transaction_of_its_own(
     environment: Environment, make_client: MakeClient
 ) -> None:

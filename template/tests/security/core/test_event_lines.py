@@ -1,7 +1,6 @@
 """Security events: each is written once, with its fields."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from starlette.testclient import TestClient
 from app.security.access import accounts
 from app.security.access.identity import public
 from app.security.core.events import Event
-from tests.security.build_app import assemble, caller_of
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.every_route import NO_ID
 from tests.security.fixtures import Database, MakeClient
@@ -34,44 +33,6 @@ def client_of_these_routes(make_client: MakeClient) -> TestClient:
     return make_client(build=lambda: assemble(add_routes), AUTH_CACHE_SECONDS="0")
 
 
-def start_and_stop(client: TestClient) -> None:
-    with caller_of(assemble()):
-        pass
-
-
-async def _create(db: AsyncSession) -> None:
-    await accounts.create(db, "bob", kind="service")
-
-
-async def _disable(db: AsyncSession) -> None:
-    await accounts.set_active(db, await accounts.create(db, "carol", kind="service"), False)
-
-
-async def _give_a_role(db: AsyncSession) -> None:
-    await accounts.set_roles(db, (await accounts.create(db, "dave", kind="service")).id, ["admin"])
-
-
-CAUSES: dict[Event, Callable[[TestClient], Any]] = {
-    Event.USER_CREATED: lambda client: Database(client).run(_create),
-    Event.USER_UPDATED: lambda client: Database(client).run(_disable),
-    Event.AUTHZ_CHANGE: lambda client: Database(client).run(_give_a_role),
-    Event.STARTUP: start_and_stop,
-    Event.SHUTDOWN: start_and_stop,
-    Event.CRASH: lambda client: client.get("/failing"),
-    Event.REQUEST: lambda client: client.get("/health/live"),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("event", CAUSES)
-def test_each_event_is_written_once(client: TestClient, recorded: Recorded, event: Event) -> None:
-    CAUSES[event](client)
-
-    found = [fields for fields in recorded if fields["event"] == event]
-    assert len(found) == 1
-    assert found[0].get("outcome", "success") == ("failure" if event is Event.CRASH else "success")
-
-
 @pytest.mark.slow
 def test_an_invalid_request_is_an_event(client: TestClient, as_caller: AsCaller, recorded: Recorded) -> None:
     caller = as_caller()
@@ -83,6 +44,7 @@ def test_an_invalid_request_is_an_event(client: TestClient, as_caller: AsCaller,
     assert [fields["event"] for fields in recorded] == [Event.INPUT_VALIDATION_FAIL, Event.REQUEST]
 
 
+@pytest.mark.slow
 def test_repeated_refusals_are_one_event_a_minute_with_their_number(
     as_caller: AsCaller, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +81,7 @@ def test_the_access_event_holds_the_route_and_never_the_path(
     assert [fields["request_id"] for fields in recorded] == [answer.headers["x-request-id"] for answer in answers]
 
 
+@pytest.mark.slow
 def test_a_change_that_is_rolled_back_is_no_event(client: TestClient, recorded: Recorded) -> None:
     recorded.clear()
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
@@ -38,6 +39,7 @@ def test_the_client_is_the_last_address_that_is_not_a_trusted_proxy(
     assert addresses(recorded) == ["203.0.113.9", "unknown"]
 
 
+@pytest.mark.slow
 def test_a_header_that_the_proxy_does_not_overwrite_is_believed(
     make_client: MakeClient, recorded: list[dict[str, Any]]
 ) -> None:
@@ -86,5 +88,6 @@ def test_no_identity_header_reaches_a_route(make_client: MakeClient) -> None:
     assert seen(make_client, "198.51.100.1", *claimed, "accept", "x-mine", "x_mine") == {"accept", "x-mine", "x_mine"}
 
 
+@pytest.mark.slow
 def test_a_trusted_proxy_passes_on_its_own_headers_alone(make_client: MakeClient) -> None:
     assert seen(make_client, "10.0.0.1", *IDENTITY_HEADERS, *PROXY_HEADERS, *OTHER_FORMS) == {*PROXY_HEADERS}

@@ -45,6 +45,7 @@ def said(client: TestClient, kind: str) -> dict[str, str]:
     return dict(answer.headers)
 
 
+@pytest.mark.slow
 def test_every_response_has_the_security_headers(as_caller: AsCaller) -> None:
     caller = as_caller()
 

@@ -1,7 +1,4 @@
-"""A WebSocket is opened by someone who is known, stays open only as long as they are, and takes bounded messages.
-
-A refused handshake is answered like a request.
-"""
+"""A WebSocket is opened by someone who is known, stays open only as long as they are, and takes bounded messages."""
 
 import contextlib
 import time
@@ -10,17 +7,14 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, WebSocket
-from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
-from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
-from app.security.access.identity import Caller, public, require_scope
+from app.security.access.identity import Caller, require_scope
 from app.security.compose import fastapi_options, secure
 from tests.security.callers import AsCaller
 from tests.security.fixtures import Database, MakeClient
 from tests.security.http.test_headers import EXPECTED
-from tests.security.raw_asgi import nothing_more, scope_of
 
 
 @pytest.fixture
@@ -36,19 +30,8 @@ def sockets(environment: Callable[..., None], make_client: MakeClient) -> TestCl
             while True:
                 await socket.send_text(await socket.receive_text())
 
-    app.websocket("/odd", dependencies=[public])(odd)
     secure(app)
     return make_client(app)
-
-
-async def odd(socket: WebSocket, how: int) -> None:
-    """Goes wrong before the handshake is answered, or after it."""
-    if how == 1:
-        raise TimeoutError
-    if how == 2:
-        return await socket.close(4001)
-    await socket.accept()
-    raise HTTPException(403)
 
 
 def refusal(client: TestClient, path: str) -> WebSocketDenialResponse:
@@ -69,17 +52,6 @@ def test_an_unauthenticated_handshake_is_refused(sockets: TestClient, recorded: 
 
 
 @pytest.mark.slow
-def test_a_refused_handshake_is_answered_like_a_request(sockets: TestClient) -> None:
-    statuses = {"/nothing": 404, "/health/ready": 404, "/odd": 422, "/odd?how=1": 503, "/odd?how=2": 403}
-
-    for path, status in statuses.items():
-        answer = refusal(sockets, path)
-        assert (answer.status_code, answer.json()["status"]) == (status, status)
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
-
-
-@pytest.mark.slow
 def test_a_handshake_without_the_scope_is_refused_and_names_it(
     sockets: TestClient, as_caller: AsCaller, recorded: list[dict[str, Any]]
 ) -> None:
@@ -88,30 +60,6 @@ def test_a_handshake_without_the_scope_is_refused_and_names_it(
     assert answer.status_code == 403
     assert 'scope="echo:use"' in answer.headers["www-authenticate"]
     assert [fields["event"] for fields in recorded][-2:] == ["authz_fail", "request"]
-
-
-@pytest.mark.slow
-def test_a_server_that_sends_no_answers_to_handshakes_closes_them(sockets: TestClient) -> None:
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    assert sockets.portal is not None
-    for path in ("/echo", "/nothing"):
-        scope = scope_of(sockets, path, "GET") | {"type": "websocket", "scheme": "ws"}
-        sockets.portal.call(sockets.app, scope, nothing_more, send)
-
-    assert sent == [{"type": "websocket.close", "code": 1008}] * 2
-
-
-@pytest.mark.slow
-def test_a_refusal_behind_the_handshake_closes_the_socket(sockets: TestClient, recorded: list[dict[str, Any]]) -> None:
-    with sockets.websocket_connect("/odd?how=3") as socket, pytest.raises(WebSocketDisconnect) as closed:
-        socket.receive_text()
-
-    assert closed.value.code == 1008
-    assert [(fields["event"], fields["status"]) for fields in recorded] == [("request", 101)]
 
 
 @pytest.mark.slow
@@ -140,6 +88,7 @@ def test_a_page_of_a_foreign_origin_opens_no_socket(
     assert [fields["event"] for fields in recorded][-5:] == ["malicious_cors", *(["request"] * 4)]
 
 
+@pytest.mark.slow
 def test_a_page_of_the_service_or_of_an_allowed_origin_opens_a_socket(sockets: TestClient, as_caller: AsCaller) -> None:
     caller = as_caller(client=sockets)
     sockets.app.state.cors_origins = ["https://app.example.com"]  # type: ignore[attr-defined]
@@ -151,13 +100,14 @@ def test_a_page_of_the_service_or_of_an_allowed_origin_opens_a_socket(sockets: T
             assert socket.receive_text() == "hello"
 
 
+@pytest.mark.slow
 def test_an_authenticated_caller_opens_a_socket(sockets: TestClient, as_caller: AsCaller) -> None:
     with as_caller(client=sockets).websocket_connect("/echo") as socket:
         socket.send_text("hello")
         assert socket.receive_text() == "hello"
 
 
-@pytest.mark.parametrize("message", ["x" * 1025, "é" * 513])
+@pytest.mark.parametrize("message", ["é" * 513, pytest.param("x" * 1025, marks=pytest.mark.slow)])
 def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_caller: AsCaller, message: str) -> None:
     with as_caller(client=sockets).websocket_connect("/echo") as socket:
         socket.send_text("é" * 512)

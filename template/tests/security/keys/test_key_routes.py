@@ -93,6 +93,7 @@ def test_a_key_never_manages_keys_people_or_sessions(client: TestClient, as_pers
     }
 
 
+@pytest.mark.slow
 def test_a_revoked_key_is_refused_at_the_next_request(make_client: MakeClient, as_person: AsPerson) -> None:
     client = make_client(build=app_with_a_vault)  # with its cache
     alice = as_person(client=client)

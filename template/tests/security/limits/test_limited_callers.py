@@ -26,6 +26,7 @@ def with_credential_of(client: TestClient, caller: CallerClient) -> CallerClient
     return other
 
 
+@pytest.mark.slow
 def test_addresses_are_counted_apart_and_an_ipv6_customer_as_one(limited: MakeLimited, make_client: MakeClient) -> None:
     client = limited()
 

@@ -46,6 +46,7 @@ def test_a_route_is_limited_for_each_caller_with_any_path_parameter(client: Test
     assert statuses(client_from(client, CallerClient), "/included/1") == [200]
 
 
+@pytest.mark.slow
 def test_an_account_is_counted_from_every_address(client: TestClient, as_caller: AsCaller) -> None:
     caller, elsewhere = as_caller(client=client), client_from(client, CallerClient)
     elsewhere.headers.update(caller.headers)
@@ -55,6 +56,7 @@ def test_an_account_is_counted_from_every_address(client: TestClient, as_caller:
     assert found == [200, 200, 429, 429]
 
 
+@pytest.mark.slow
 def test_an_invalid_body_is_counted(make_client: MakeClient) -> None:
     def add(app: FastAPI) -> None:
         @app.post("/numbers", dependencies=[public])
@@ -66,6 +68,7 @@ def test_an_invalid_body_is_counted(make_client: MakeClient) -> None:
     assert [client.post("/numbers", json=["no number"]).status_code for _ in range(3)] == [422, 422, 429]
 
 
+@pytest.mark.slow
 def test_several_routes_share_one_limit(make_client: MakeClient) -> None:
     share = limiter.shared_limit("2/minute", scope="both")
 

@@ -53,7 +53,11 @@ def test_no_body_of_the_template_accepts_unknown_members_or_unbounded_strings(ma
     ("body", "expected"),
     [
         (Loose, ['Loose accepts unknown members: add model_config = ConfigDict(extra="forbid")']),
-        (Unbounded, [f"Unbounded.{name} has no max_length: add Field(max_length=…)" for name in ("text", "note")]),
+        pytest.param(
+            Unbounded,
+            [f"Unbounded.{name} has no max_length: add Field(max_length=…)" for name in ("text", "note")],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_your_bodies_that_do_are_named(make_client: MakeClient, body: type[BaseModel], expected: list[str]) -> None:

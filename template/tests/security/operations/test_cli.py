@@ -1,23 +1,18 @@
-"""`manage`: secrets, migrations, and who may call which route."""
+"""`manage`: secrets, and who may call which route."""
 
-import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import WebSocketRoute
 
 from app.main import create_app
-from app.security.access.identity import Authenticate, public, require_scope
-from app.security.access.policy import Policy
-from app.security.admission.request_guard import accepts, deadline
 from app.security.core.settings import ROOT, decode_secret
 from tests.security.build_app import assemble, caller_of, forgotten
-from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
+from tests.security.fixtures import BASE_ENVIRONMENT
 from tests.security.terminal import Manage
 
 Environment = Callable[..., None]
@@ -53,39 +48,6 @@ def test_an_existing_env_file_keeps_its_secret_and_is_hidden_from_others(manage:
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
 
 
-# Migrations
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["PUBLIC_BASE_URL", "FASTAPI_ENV"])
-def test_weak_settings_do_not_stop_migrations(manage: Manage, environment: Environment, name: str) -> None:
-    environment(**PRODUCTION_ENVIRONMENT | {name: ""})
-
-    migrated = manage("migrate")
-
-    assert migrated.exit_code == 0
-    assert migrated.stdout.endswith("The database is up to date.\n")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "url", "cause"),
-    [
-        ("DATABASE_URL", "postgresql://api:hunter2@127.0.0.1:1/api", "(ConnectionRefusedError)"),
-        ("MIGRATION_DATABASE_URL", "sqlite:////no/such/hunter2", "(OperationalError)"),
-    ],
-)
-def test_a_database_that_cannot_be_reached_is_one_line_without_its_address(
-    manage: Manage, environment: Environment, name: str, url: str, cause: str
-) -> None:
-    environment(**{name: url})
-
-    result = manage("migrate")
-
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"The database cannot be reached {cause}: check (MIGRATION_)DATABASE_URL.\n"
-
-
 # Routes
 
 
@@ -100,40 +62,6 @@ def test_every_route_is_listed_once_with_its_callers(manage: Manage, environment
     assert len(callers) == len(lines)
     assert {name for name in served if "/docs/assets" not in name[1]} <= callers.keys()
     assert callers["GET", "/health/live"] == "everyone"
-
-
-class ForKeepers(Authenticate):
-    def declare(self, policy: Policy) -> None:
-        super().declare(policy)
-        policy.roles.add(frozenset({"keeper", "admin"}))
-
-
-class AfterLogin(Authenticate):
-    def declare(self, policy: Policy) -> None:
-        super().declare(policy)
-        policy.fresh_login = True
-
-
-@pytest.mark.parametrize(
-    ("dependencies", "callers"),
-    [
-        ([public], "everyone"),
-        ([Depends(Authenticate())], "people"),
-        ([require_scope("scratch:read")], "callers, scope scratch:read"),
-        ([Depends(ForKeepers())], "people, role admin or keeper"),
-        ([require_scope("scratch:read"), Depends(AfterLogin())], "people, scope scratch:read, recent login"),
-        ([public, deadline(None)], "everyone, deadline None"),
-        ([public, accepts("text/csv", max_bytes=5000)], "everyone, accepts text/csv, max_bytes 5000"),
-    ],
-)
-def test_the_requirements_of_a_route_are_shown(manage: Manage, dependencies: list[Any], callers: str) -> None:
-    def load() -> FastAPI:
-        app = assemble(lambda app: app.get("/a", dependencies=dependencies)(forgotten))
-        app.state.credentials.kinds[0].always_limited = False  # or a route without scope may be refused
-        return app
-
-    result = manage("routes", load=load)
-    assert re.search(rf"^GET /a +{re.escape(callers)}$", result.stdout, re.MULTILINE)
 
 
 def test_an_unprotected_route_is_named_instead_of_the_list(manage: Manage) -> None:

@@ -86,6 +86,7 @@ def test_the_migrations_match_the_models(environment: Callable[..., None], chain
     command.check(configs()[chain])  # raises when a migration is missing
 
 
+@pytest.mark.slow
 def test_migrating_again_changes_nothing(database: Database) -> None:
     before = database.rows(f"SELECT version_num FROM {SECURITY_VERSIONS}")  # noqa: S608
 
@@ -184,6 +185,7 @@ def test_a_start_names_missing_revisions_and_applies_none(
     assert database.rows(f"SELECT * FROM {SECURITY_VERSIONS}") == [(version,)]  # noqa: S608
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes")
 def test_a_new_sqlite_file_is_for_its_owner_alone(make_client: MakeClient, migrated: Copy, tmp_path: Path) -> None:
     make_client(DATABASE_URL=sqlite_url(tmp_path))

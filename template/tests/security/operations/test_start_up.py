@@ -59,36 +59,12 @@ def test_a_second_cors_middleware_fails_at_start_up(environment: Callable[..., N
         pass
 
 
-def test_no_app_below_has_a_cors_layer(environment: Callable[..., None]) -> None:
-    environment()
-    below = FastAPI(**fastapi_options())
-    below.add_middleware(CORSMiddleware, allow_origins=["*"])
-
-    with (
-        pytest.raises(InsecureApp, match="a CORSMiddleware of your own: remove it"),
-        TestClient(assemble(lambda app: app.mount("/below", below))),
-    ):
-        pass
-
-
 def test_production_replaces_no_dependency(environment: Callable[..., None]) -> None:
     environment(**PRODUCTION_ENVIRONMENT)
     app = assemble()
     app.dependency_overrides[forgotten] = plain
 
     with pytest.raises(InsecureApp, match="dependency_overrides"), TestClient(app):
-        pass
-
-
-def test_production_replaces_no_dependency_of_a_mounted_app(environment: Callable[..., None]) -> None:
-    environment(**PRODUCTION_ENVIRONMENT)
-    below = FastAPI(**fastapi_options())
-    below.dependency_overrides[forgotten] = plain
-
-    with (
-        pytest.raises(InsecureApp, match="dependency_overrides"),
-        TestClient(assemble(lambda app: app.mount("/below", below))),
-    ):
         pass
 
 

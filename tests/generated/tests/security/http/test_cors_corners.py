@@ -174,3 +174,11 @@ def test_in_development_a_front_end_has_any_port_of_this_machine(make_client: Ma
         assert preflight(development, origin).headers.get("access-control-allow-origin") == origin
         assert "access-control-allow-origin" not in preflight(production, origin).headers
     assert "access-control-allow-origin" not in preflight(development, f"http://localhost:{port}.evil.example").headers
+
+
+def test_a_refused_page_is_one_event_a_minute(client: TestClient, recorded: list[dict[str, Any]]) -> None:
+    for origin in ["https://evil.example"] * 3 + ["https://other.example", "\x1b[31m", "é"]:
+        client.get("/mine", headers={"Origin": origin.encode("latin-1")})
+
+    found = [event["subject"] for event in recorded if event["event"] == "malicious_cors"]
+    assert found == ["https://evil.example", "https://other.example", "invalid"]

@@ -25,6 +25,10 @@ def test_a_database_that_only_migrations_can_reach_is_a_problem(
     assert "Problem: the database cannot be used (OperationalError)\n" in result.stdout
 
 
+def test_a_sound_configuration_has_no_problem_as_json_either(manage: Manage) -> None:
+    assert manage("doctor", "--json").exit_code == 0
+
+
 def test_problems_come_before_public_routes(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FASTAPI_ENV")
     settings.forget()

@@ -1,0 +1,54 @@
+"""Bodies of undeclared length, clients without an address, and paths with a line break."""
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from tests.security.admission.test_request_guard import JSON
+from tests.security.callers import AsCaller
+from tests.security.raw_asgi import ask, nothing_more, scope_of
+from tests.security.sample_resource import client_of_things  # noqa: F401
+
+
+def test_a_body_of_undeclared_length_that_is_small_enough_is_read(as_caller: AsCaller) -> None:
+    body = iter([b'{"title": ', b'"Milk"}'])
+
+    assert as_caller().post("/things", content=body, headers=JSON).status_code == 201
+
+
+def test_a_path_with_a_line_break_is_refused(client: TestClient) -> None:
+    assert client.get("/things%0A").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("server", "status"), [(("192.168.1.2", 8000), 403), (None, 403), (("/run/app.sock", None), 200)]
+)
+def test_a_client_that_left_is_not_taken_for_this_machine(client: TestClient, server: object, status: int) -> None:
+    answers: list[Message] = []
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    assert client.portal is not None
+    scope = scope_of(client, "/health/live", "GET") | {"client": None, "server": server}
+    client.portal.call(client.app, scope, nothing_more, send)
+
+    assert answers[0]["status"] == status
+
+
+def test_a_body_that_was_never_announced_is_held_to_the_same(client: TestClient) -> None:
+    """HTTP/2 servers pass bodies on without a length."""
+
+    async def call(media_type: str, pieces: int) -> int:
+        body = iter([{"type": "http.request", "body": b" " * 65_536, "more_body": True}] * pieces)
+
+        async def receive() -> Any:
+            return next(body, {"type": "http.request", "body": b"", "more_body": False})
+
+        return await ask(client, "/things/judged", receive, content_type=media_type)
+
+    assert client.portal is not None
+    assert client.portal.call(call, "application/json", 17) == 413
+    assert client.portal.call(call, "text/evil", 1) == 415
