@@ -131,14 +131,12 @@ def test_a_new_route_or_field_turns_a_test_red_until_the_rules_are_written_again
     service.must(*suite)
 
 
-# What the firewall refuses in the daily tier, and the app accepts; beside the API documents of development.
+# What the firewall refuses in the tests of a project, and the app accepts; beside the API documents of development.
 HOSTILE_HEADERS = {"test_no_identity_header_reaches_a_route"}  # a hundred, in which a client claims another address
 
 
 @pytest.mark.nightly
-def test_the_daily_tier_of_a_project_passes_through_the_firewall(
-    project: Callable[..., Project], tmp_path: Path
-) -> None:
+def test_the_tests_of_a_project_pass_through_the_firewall(project: Callable[..., Project], tmp_path: Path) -> None:
     """Each request with the rules of its app. What they refuse has to be refused by the app, too.
 
     Without the audit log: it writes once a second, and the rules take so long that this falls into what tests measure.
@@ -153,11 +151,12 @@ def test_the_daily_tier_of_a_project_passes_through_the_firewall(
     (main.parent / "owasp-crs/rules" / NEEDS_GEOIP).unlink(missing_ok=True)
     variables = {"PYTHONPATH": str(packages), "WAF_FOLDER": str(main.parent), "WAF_REPORT": str(report)}
 
-    service.must("python", "-m", "pytest", "-q", "-p", "waf_plugin", "-m", "not slow", **variables)
+    service.must("python", "-m", "pytest", "-q", "-p", "waf_plugin", "-m", "", **variables)
 
     seen = json.loads(report.read_text())
     assert (seen["passed"] > 500, seen["refused"] > 50) == (True, True)
-    assert {test for path, test in seen["accepted"] if path not in ("/docs", "/openapi.json")} == HOSTILE_HEADERS
+    accepted = {test for path, test in seen["accepted"] if not path.startswith(("/docs", "/openapi.json"))}
+    assert accepted == HOSTILE_HEADERS
 
 
 # In nginx
