@@ -53,8 +53,8 @@ def test_what_is_sabotaged_stands_in_the_template_once(sabotage: Sabotage) -> No
     assert any((tree / f"tests/security/{sabotage.test}.py").is_file() for tree in (TEMPLATE, OVERLAY))
 
 
-# Rows of controls.md whose protection is tested in this repository: by a proxy, and against the code.
-TESTED_HERE = {"Web application firewall", "Documentation"}
+# Rows of controls.md whose protection is tested in this repository: by a proxy, with a Redis, and against the code.
+TESTED_HERE = {"Web application firewall", "Redis outage", "Documentation"}
 
 
 def test_every_protection_of_a_project_is_sabotaged_for_a_test_that_the_project_has() -> None:
