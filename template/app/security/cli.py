@@ -16,7 +16,6 @@ from app.security.core.settings import ROOT
 from app.security.operations import doctor, migrations, serve, start_up
 from app.security.operations.terminal import fail, reach
 
-# Each import has its own condition.
 # isort: off
 # {% if features.roles.enabled %}
 from app.security.access import roles

@@ -21,7 +21,6 @@ from app.security.core import logs, settings
 from app.security.http import api_docs, client_address, errors, request_log
 from app.security.operations import migrations, serve, start_up
 
-# Each stands in its condition.
 # isort: off
 # {% if features.jwt.enabled %}
 from app.security import administration, authentication

@@ -1,4 +1,4 @@
-"""Accounts of people and services: find, create, change, disable, delete, for routes and commands.
+"""Accounts of people and services: find, create, change, disable, for routes and commands.
 
 What is refused raises an `AccountError`. A stored role that this project does not have, such as a removed role, grants
 nothing and is shown nowhere.

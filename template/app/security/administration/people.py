@@ -1,6 +1,6 @@
-"""Administration of people over HTTP: for administrators whose login is at most 15 minutes old.
+"""Administration of people over HTTP, for administrators.
 
-Each change confirms the administrator inside its transaction (`AdministratorSession`).
+A change needs a login of the last 15 minutes, and confirms the caller in its transaction (`AdministratorSession`).
 """
 
 from collections.abc import Iterable

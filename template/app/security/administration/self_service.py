@@ -158,10 +158,10 @@ def new_token(
 
 
 async def delete_account(db: AsyncSession, account: Account) -> None:
-    """Delete a person with their sessions, keys, invitations and counters, and what references them ON DELETE CASCADE.
+    """Delete a person with their sessions, keys and invitations, and what references them ON DELETE CASCADE.
 
-    Its credentials end with the commit. Audit rows and log lines keep the id, and the addresses of requests, until they
-    are pruned. It does not check who asks, nor whether an administrator is left.
+    Its credentials end with the commit. Audit rows and log lines keep the id and addresses until they are pruned, as do
+    login counters per address (HMACs). It does not check who asks, nor whether an administrator is left.
     Raises: AccountError when another foreign key references it, and nothing is deleted.
     """
     person = account.id

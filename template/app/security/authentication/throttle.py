@@ -1,9 +1,9 @@
-"""Login throttle: slows down brute force and credential stuffing, without account lockout by others.
+"""Login throttle: slows down brute force and credential stuffing; guesses elsewhere lock no known address out.
 
 Counters are database rows, so they hold for every process. Their keys are HMACs, so the table holds neither names nor
 addresses, and names that do not exist are counted alike (ASVS 5.0 V6.3.1, NIST SP 800-63B-4 section 3.2.2). An
 attempt is counted before its password is verified, so parallel guesses cannot overrun a limit; a successful login
-takes its attempt back. An address with a recent successful login has counters of its own: nobody else can lock it out.
+takes its attempt back. An address with a recent successful login has counters of its own; a new one may have to wait.
 """
 
 import hashlib

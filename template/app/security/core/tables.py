@@ -72,9 +72,9 @@ class AccountRole(Base):
 
 
 class OneTimeToken(Base):
-    """An invitation: its token sets the password of the account, once.
+    """An invitation or a password reset: its token sets the password of the account, once.
 
-    It is valid while its issuer, the administrator, has that `token_version`. One from the terminal has no issuer.
+    It is valid while its issuer has that `token_version`: an administrator, or the account itself; none at a terminal.
     """
 
     __tablename__ = "one_time_tokens"
@@ -155,7 +155,7 @@ class ThrottleBucket(Base):
     key_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     attempts: Mapped[str] = mapped_column(String(8192), default="", server_default="")
     failures_in_a_row: Mapped[int] = mapped_column(default=0, server_default="0")
-    permanent: Mapped[bool] = mapped_column(default=False, server_default=false())  # belongs to an account
+    permanent: Mapped[bool] = mapped_column(default=False, server_default=false())  # of an account, so never evicted
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
 
 
@@ -185,7 +185,7 @@ class AuditEvent(Base):
 
 
 class AuditChain(Base):
-    """Where the chain of audit events ends ("head"), and after which row it starts, once some were pruned ("start")."""
+    """Where the chain of audit events ends: one row, "head". `start_of` of `audit/chain.py` finds where it starts."""
 
     __tablename__ = "audit_chain"
 

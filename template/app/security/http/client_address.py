@@ -1,6 +1,6 @@
 """The client's address, taken from trusted proxies alone (ASVS 5.0 V15.3.4, V4.1.3).
 
-Identity headers, such as X-Real-IP and Remote-User, reach no route: clients write them, and proxies pass them on.
+The usual identity headers, such as X-Real-IP, reach no route: clients write them. Do not trust others in a route.
 """
 
 import ipaddress
