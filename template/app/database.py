@@ -84,6 +84,8 @@ def database_url(secret: SecretStr) -> URL:
     # A host among the parameters would win over the one that is checked.
     if url.get_backend_name() != "sqlite" and not url.query.keys() <= {"sslmode", "sslrootcert"}:
         raise ValueError("only sslmode and sslrootcert may follow the ?")
+    if "sslmode" in url.query and url.query["sslmode"] != "verify-full":
+        raise ValueError("sslmode is verify-full, which checks the server's name, or left out")
     return url
 
 

@@ -55,6 +55,15 @@ SABOTAGES = [
         "raise Problem(405, headers",
         'return Policy("", "")\n            raise Problem(405, headers',
     ),
+    Sabotage("access/identity", "access/test_late_bodies", "cache.revocations != context.revocations or now", "now"),
+    Sabotage("access/identity", "access/test_late_bodies", "if principal is None or late:", "if principal is None:"),
+    Sabotage("access/policy", "access/test_declared_paths", "MADE_BY_CALLS]", "()]"),
+    Sabotage(
+        "access/policy",
+        "access/test_declared_paths",
+        "(one for one in self.all if one.endpoint is None)",
+        "self._frontends",
+    ),
     Sabotage("access/identity", "access/test_access_details", "handlers=self.shared.exception_handlers", "handlers={}"),
     Sabotage(
         "access/identity", "access/test_access", "self.overridable = not in_production()", "self.overridable = True"

@@ -4,6 +4,18 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage(
+        "authentication/sessions",
+        "administration/test_invitations_details",
+        "    await withdraw_invitations(db, session.account_id)\n",
+        "",
+    ),
+    Sabotage(
+        "authentication/routes",
+        "administration/test_invitations_details",
+        "    if session_id != caller.credential.id:\n",
+        "    if False:\n",
+    ),
+    Sabotage(
         "authentication/recent_login",
         "keys/test_key_routes",
         "datetime.now(UTC) - authenticated_at <= RECENT",

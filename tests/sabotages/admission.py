@@ -41,6 +41,7 @@ SABOTAGES = [
         "size for size in sizes[:1] if size",
     ),
     Sabotage("admission/request_guard", "admission/test_capacity", "min(per_client, THREADS // 4)", "per_client"),
+    Sabotage("admission/request_body", "admission/test_request_body", "BYTES_OF_A_VALUE = 50", "BYTES_OF_A_VALUE = 1"),
     Sabotage("admission/request_body", "admission/test_json_bodies", "if len(found) != len(members):", "if False:"),
     Sabotage("admission/request_body", "admission/test_json_bodies", "if _SURROGATE.search(body):", "if False:"),
     Sabotage("admission/request_body", "admission/test_request_guard", "if name in found:", "if False:"),

@@ -35,6 +35,7 @@ SABOTAGES = [
     Sabotage(
         "core/logs", "admission/test_on_the_wire", "addFilter(_is_worth_a_line)", "addFilter(lambda record: True)"
     ),
+    Sabotage("core/logs", "core/test_log_lines_details", r"|(?<=input_value=).+", ""),
     Sabotage("core/logs", "core/test_log_lines_details", 'name != "uvicorn.access"', "True"),
     Sabotage("core/logs", "core/test_log_lines_details", """('%s - "WebSocket %s"', "ASGI""", '("ASGI'),
 ]

@@ -13,6 +13,7 @@ SABOTAGES = [
         'DbSession = Annotated[AsyncSession, Depends(session, scope="function")]',
         'DbSession = Annotated[AsyncSession, Depends(session, scope="request")]',
     ),
+    Sabotage("database", "core/test_settings_details", 'if "sslmode" in url.query and', "if False and"),
     Sabotage("database", "core/test_database", "                path.chmod(0o600)\n", ""),
     Sabotage("database", "core/test_database", ", close_resets_only=False", ""),
     Sabotage("database", "core/test_database_faults", '"foreign_keys=ON"', '"foreign_keys=OFF"'),

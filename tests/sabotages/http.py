@@ -11,6 +11,13 @@ SABOTAGES = [
         "context.method",
     ),
     Sabotage("http/errors", "core/test_crashes", "problem = _problem_for(error)\n", "problem = Problem(418)\n"),
+    Sabotage(
+        "http/client_address",
+        "http/test_client_address_details",
+        "if peer and peer[0].startswith(MAPPED):",
+        "if False:",
+    ),
+    Sabotage("http/errors", "core/test_crashes", "except ClientDisconnect:", "except ZeroDivisionError:"),
     Sabotage("http/errors", "core/test_database_faults", '"FOREIGN KEY|UNIQUE"', '"FOREIGN KEY"'),
     Sabotage("http/errors", "core/test_crashes", "task is not None and task.cancelling():", "True:"),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),

@@ -108,6 +108,8 @@ class RequestContext(EventContext):
     rate_limit: tuple[tuple[bytes, bytes], ...] = ()  # headers that tell what is left of it
     rate_limit_key: object = None  # an account, an account at its address, or an address
     principal: Principal | None = None
+    verified_at: float = 0  # when `principal` was asked for, and after which revocations
+    revocations: int = 0
     scopes_checked: bool = False
 
 
@@ -139,7 +141,7 @@ class CredentialCache:
     """Verified callers by the digest of their credential. The account's id is kept longer: it grants nothing."""
 
     def __init__(self, seconds: float, capacity: int = CAPACITY) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._capacity = capacity
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._accounts: dict[UUID, set[bytes]] = {}
@@ -165,7 +167,7 @@ class CredentialCache:
             return
         self.drop(key)
         now = time.monotonic()
-        self._entries[key] = _Entry(caller, now + min(self._seconds, lifetime), now + NAME_SECONDS)
+        self._entries[key] = _Entry(caller, now + min(self.seconds, lifetime), now + NAME_SECONDS)
         self._accounts.setdefault(caller.id, set()).add(key)
         if len(self._entries) > self._capacity:
             self.drop(next(iter(self._entries)))

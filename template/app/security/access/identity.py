@@ -5,6 +5,7 @@
 manages people, sessions or other credentials (ASVS 5.0 V8.2.1, V8.3.1).
 """
 
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -103,9 +104,12 @@ class Authenticate(Requirement):
         policy.guarded = True
 
     async def check(self, connection: HTTPConnection) -> Principal:
-        context = context_in(connection.scope)
+        context, cache, now = context_in(connection.scope), credentials_of(connection).cache, time.monotonic()
         principal = context.principal
-        if principal is None:
+        # Again after a body that came slowly: the credential may have been revoked meanwhile.
+        late = cache.revocations != context.revocations or now > context.verified_at + max(cache.seconds, 1)
+        if principal is None or late:
+            context.revocations, context.verified_at = cache.revocations, now
             principal = context.principal = await identify(connection)
         if principal.scopes is not None and not context.scopes_checked:
             needed = context.policy.scopes if context.policy else set()

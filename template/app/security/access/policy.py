@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from inspect import isasyncgenfunction, iscoroutinefunction, isroutine, unwrap
+from inspect import isasyncgenfunction, iscoroutinefunction, isfunction, isroutine, unwrap
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, params
@@ -22,6 +22,7 @@ from starlette.routing import Mount, Route, Router, WebSocketRoute, compile_path
 
 JSON = ("application/json",)
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+MADE_BY_CALLS = ("require_scope", "require_role")  # as dependencies they check nothing
 NO_CALLER = "requires no authentication: add Caller, require_scope(…) or public to it"
 UNDECLARED = '{0} takes no dependencies: write secure(app, public=["{0}"]) or guarded={{"{0}": [require_scope("…")]}}'
 NO_OPTIONS = "the app at {0} lacks our limits and serves documents of its own: write FastAPI(…, **fastapi_options())"
@@ -143,7 +144,10 @@ class Policies:
     def problems(self) -> list[str]:
         wrong = [policy for policy in self.all if not policy.guarded and not policy.public]
         found = list(dict.fromkeys(policy.mistake or f"{policy.name} {NO_CALLER}" for policy in wrong))
-        for policy in self._frontends:
+        for policy in self.all:
+            uncalled = [call.__name__ for call in policy.calls if isfunction(call) and call.__name__ in MADE_BY_CALLS]
+            found += [f"{policy.name} never calls {name}: write {name}(…), without Depends" for name in uncalled]
+        for policy in (one for one in self.all if one.endpoint is None):
             first = self.find("GET", f"{policy.path.rstrip('/')}/.") or policy
             if policy.guarded and first is not policy:
                 found.append(f"{policy.name} is guarded, but {first.name} responds first: mount it before that one")

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
-from app.security.access.accounts import lock, random_token, roles_of, token_hash
+from app.security.access.accounts import lock, random_token, roles_of, token_hash, withdraw_invitations
 from app.security.authentication.throttle import Client
 from app.security.authentication.tokens import CLIENT_ID
 from app.security.core.events import Event, record_change
@@ -87,7 +87,7 @@ async def refresh(db: AsyncSession, token: str, client: Client) -> Grant | Refus
         return Refused("session_expired", ended=account.id)
     if await _consume(db, client, RefreshToken.id == used.id) != 1:
         await db.refresh(used)
-        return _reused(db, used, session, client, now)
+        return await _reused(db, used, session, client, now)
     if now - session.last_used_at > _leeway():
         session.reuse_refusals = 0  # earlier collisions are over
     session.last_used_at = now
@@ -145,7 +145,7 @@ def _leeway() -> timedelta:
     return timedelta(seconds=SessionSettings.current().refresh_reuse_leeway_seconds)
 
 
-def _reused(db: AsyncSession, used: RefreshToken, session: Session, client: Client, now: datetime) -> Refused:
+async def _reused(db: AsyncSession, used: RefreshToken, session: Session, client: Client, now: datetime) -> Refused:
     just_now = used.used_at is not None and now - used.used_at <= _leeway() and used.used_from == client.place
     session.reuse_refusals += 1
     tolerated = just_now and session.reuse_refusals < REUSES_REFUSED
@@ -155,6 +155,7 @@ def _reused(db: AsyncSession, used: RefreshToken, session: Session, client: Clie
     if tolerated:
         return Refused("token_reuse_within_leeway")
     session.ended_at = now
+    await withdraw_invitations(db, session.account_id)
     return Refused("token_reuse", ended=session.account_id)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
@@ -123,6 +123,8 @@ class CatchAll:
             return await self.app(scope, receive, send)
         try:
             await self.app(scope, receive, send)
+        except ClientDisconnect:  # nobody is left to respond to
+            return
         except WebSocketDisconnect:  # a route that does not catch it has ended with its client
             if scope["type"] == "http":
                 raise

@@ -1,9 +1,10 @@
 """Paths that `secure(app, public=…, guarded=…)` declares: plain routes, mounts, and what static files normalise."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from tests.security.build_app import assemble, forgotten, plain
 from tests.security.fixtures import MakeClient
 from tests.security.raw_asgi import ask, nothing_more
 
+Environment = Callable[..., None]
 CALLER = [require_scope("files:read")]
 
 
@@ -34,6 +36,30 @@ def files(tmp_path: Path) -> Path:
     for name in ("index.html", "admin/secret.html"):
         (tmp_path / name).write_text("secret")
     return tmp_path
+
+
+def test_a_guarded_mount_behind_a_public_one_fails_at_start_up(environment: Environment, files: Path) -> None:
+    environment()
+
+    def add(app: FastAPI) -> None:
+        app.mount("/files", StaticFiles(directory=files))
+        app.mount("/files/admin", StaticFiles(directory=files / "admin"))
+
+    app = assemble(add, public=["/files"], guarded={"/files/admin": CALLER})
+
+    with pytest.raises(InsecureApp, match=r"\* /files/admin is guarded, but \* /files responds first"):
+        check_app(app)
+
+
+def test_a_requirement_that_is_never_called_fails_at_start_up(environment: Environment) -> None:
+    environment()
+
+    def add(app: FastAPI) -> None:
+        @app.get("/reports", dependencies=[Depends(require_scope)])
+        async def reports(caller: Caller) -> None: ...
+
+    with pytest.raises(InsecureApp, match=r"GET /reports never calls require_scope: write require_scope\(…\)"):
+        check_app(assemble(add))
 
 
 def test_a_class_behind_a_plain_route_requires_what_is_declared_for_its_path(

@@ -90,7 +90,10 @@ def test_a_request_that_outlives_its_caller_is_no_crash(
 
     answer = alice.post("/things", json={"title": "x"})
 
-    assert (answer.status_code, answer.json()["detail"]) == (409, "It refers to what was removed, or is referred to.")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "It exists already, refers to what was removed, or is referred to.",
+    )
     assert "sys_crash" not in [event["event"] for event in recorded]
 
 

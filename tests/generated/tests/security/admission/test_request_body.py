@@ -25,6 +25,21 @@ def test_json_in_another_encoding_is_refused_with_any_header(as_caller: AsCaller
     assert as_caller().post("/things", content=body, headers={"Content-Type": "application/json"}).status_code == 400
 
 
+@pytest.mark.parametrize("value", ["[]", "0", '{"a":1}'])
+def test_json_of_very_many_values_is_refused_before_it_is_read(as_caller: AsCaller, value: str) -> None:
+    body = f'{{"title": "x", "more": [{",".join([value] * 21_000)}]}}'
+
+    answer = as_caller().post("/things", content=body, headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (413, "The body has too many values.")
+
+
+def test_long_prose_is_not_taken_for_many_values(as_caller: AsCaller) -> None:
+    prose = "Well, this is a sentence as people write it, with a comma or two. " * 9_000
+
+    assert as_caller().post("/things", json={"title": prose}).status_code == 422  # longer than the field
+
+
 def test_the_encoding_of_json_is_checked_in_its_first_two_bytes(as_caller: AsCaller) -> None:
     caller = as_caller()
     body = '{"title": "x"}'.encode("utf-16-le")

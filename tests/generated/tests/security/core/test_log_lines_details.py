@@ -19,6 +19,14 @@ TOKENS = {
     "API key": "service_live_" + "a1B2" * 15,
     "hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
     "password in an address": "hunter2hunter2",
+    "input that pydantic quotes": "hunter2-model",
+    "key that PostgreSQL quotes": "hunter2)-unique",
+}
+
+QUOTED = {
+    "password in an address": "postgresql://api:{}@db/api",
+    "input that pydantic quotes": "should be a valid integer [type=int_parsing, input_value='{}', input_type=str]",
+    "key that PostgreSQL quotes": "DETAIL:  Key (pin)=({}) already exists.",
 }
 
 
@@ -36,7 +44,7 @@ def test_what_looks_like_a_secret_is_hidden_in_every_loggers_lines(
     client: TestClient, capsys: Capture, kind: str
 ) -> None:
     secret = TOKENS[kind]
-    text = f"postgresql://api:{secret}@db/api" if "address" in kind else f"cannot use {secret}"
+    text = QUOTED.get(kind, "cannot use {}").format(secret)
 
     logging.getLogger("some.library").warning("failed: %s", text)
     logging.getLogger("some.library").error("failed", exc_info=ValueError(text))

@@ -1,10 +1,11 @@
-"""Where a secret may come from besides the environment."""
+"""Where a secret may come from besides the environment, and addresses that would check nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from app.database import DatabaseSettings
 from app.security.core import settings
 from app.security.core.settings import SecretSettings
 
@@ -25,3 +26,15 @@ def test_a_secret_that_the_platform_mounts_is_read_and_a_named_file_wins(
     named = SecretSettings.current().secret_key.get_secret_value()
 
     assert (mounted, named) == (FIRST, SECOND)
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "prefer", "disable"])
+def test_a_tls_mode_that_would_be_ignored_is_refused(
+    environment: Callable[..., None], capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    environment(DATABASE_URL=f"postgresql://u@127.0.0.1/x?sslmode={mode}")
+
+    with pytest.raises(SystemExit):
+        DatabaseSettings.current()
+
+    assert "DATABASE_URL: sslmode is verify-full" in capsys.readouterr().err
