@@ -71,8 +71,8 @@ SABOTAGES = [
     Sabotage(
         "access/identity",
         "access/test_route_policy",
-        "if principal.scopes is not None and not context",
-        "if False and not context",
+        "        if principal.scopes is not None:\n",
+        "        if False:\n",
     ),
     Sabotage("access/identity", "http/test_route_exceptions", "    if not repeated:", "    if True:"),
     Sabotage("access/identity", "http/test_route_exceptions", "    reported.record(f", "    str(f"),
@@ -83,8 +83,8 @@ SABOTAGES = [
         "    if False:",
     ),
     Sabotage("access/credentials", "access/test_revocation", "begun != self.revocations", "False"),
-    Sabotage("access/credentials", "access/test_credential_cache", "min(self._seconds, lifetime)", "self._seconds"),
-    Sabotage("access/credentials", "access/test_revocation", "now + min(self._seconds, lifetime)", "now + lifetime"),
+    Sabotage("access/credentials", "access/test_credential_cache", "min(self.seconds, lifetime)", "self.seconds"),
+    Sabotage("access/credentials", "access/test_revocation", "now + min(self.seconds, lifetime)", "now + lifetime"),
     Sabotage(
         "access/credentials",
         "access/test_revocation",

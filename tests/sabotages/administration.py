@@ -12,8 +12,8 @@ SABOTAGES = [
     Sabotage(
         "authentication/routes",
         "administration/test_invitations_details",
-        "    if session_id != caller.credential.id:\n",
-        "    if False:\n",
+        "        raise Problem(404)\n    await accounts.withdraw_invitations(db, caller.id)\n",
+        "        raise Problem(404)\n",
     ),
     Sabotage(
         "authentication/recent_login",

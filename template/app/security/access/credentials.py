@@ -110,7 +110,6 @@ class RequestContext(EventContext):
     principal: Principal | None = None
     verified_at: float = 0  # when `principal` was asked for, and after which revocations
     revocations: int = 0
-    scopes_checked: bool = False
 
 
 def context_in(scope: Scope) -> RequestContext:

@@ -111,11 +111,10 @@ class Authenticate(Requirement):
         if principal is None or late:
             context.revocations, context.verified_at = cache.revocations, now
             principal = context.principal = await identify(connection)
-        if principal.scopes is not None and not context.scopes_checked:
+        if principal.scopes is not None:
             needed = context.policy.scopes if context.policy else set()
             if not needed or not needed <= principal.scopes:
                 raise forbidden(connection, "insufficient_scope", scope=" ".join(sorted(needed)))
-            context.scopes_checked = True
         return principal
 
 

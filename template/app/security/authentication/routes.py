@@ -226,9 +226,8 @@ async def end_sessions(request: Request, caller: Caller, db: DbSession) -> None:
 
 @router.delete("/sessions/{session_id}", status_code=204)
 async def end_session(request: Request, session_id: UUID, caller: Caller, db: DbSession) -> None:
-    """End one of the caller's sessions; another one may be a thief's, whose invitations end with it."""
+    """End one of the caller's sessions, and the caller's invitations: a thief may have issued them."""
     if not await sessions.end(db, caller.id, session_id):
         raise Problem(404)
-    if session_id != caller.credential.id:
-        await accounts.withdraw_invitations(db, caller.id)
+    await accounts.withdraw_invitations(db, caller.id)
     forget_on_commit(request, db, caller.id)

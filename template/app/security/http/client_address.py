@@ -27,7 +27,6 @@ IDENTITY_HEADERS = (
     *("fly-client-ip", "x-envoy-external-address", "x-azure-clientip", "x-appengine-user-ip"),
     *("x-original-host", "x-original-url", "x-rewrite-url"),
 )
-MAPPED = "::ffff:"
 TEST_NET = "192.0.2."  # RFC 5737: the address of no client, sent by the probes of deploy/
 PASSED_ON = "a trusted proxy passes on the X-Forwarded-For of clients, who so choose their address: let it overwrite it"
 log = logging.getLogger(__name__)
@@ -98,8 +97,8 @@ class ClientAddress:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         peer = scope.get("client")
-        if peer and peer[0].startswith(MAPPED):  # of a socket for IPv6 and IPv4; uvicorn compares the text
-            scope["client"] = peer = (peer[0].removeprefix(MAPPED), peer[1])
+        if peer and peer[0].startswith("::ffff:"):  # of a socket for IPv6 and IPv4; uvicorn compares the text
+            scope["client"] = peer = (str(parse_address(peer[0]) or peer[0]), peer[1])
         state = scope.setdefault("state", {})
         state["peer"] = peer[0] if peer else None
         state["trusted_peer"] = self.trusts(state["peer"])
