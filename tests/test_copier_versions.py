@@ -11,7 +11,7 @@ from tests.nightly import rows
 from tests.releases import OLDEST
 from tests.rendering import ROOT, Project, Template
 
-pytestmark = [pytest.mark.slow, pytest.mark.rotating(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.rotating(5)]
 
 ALLOWED = re.findall(r'_min_copier_version: "(.+)"', (ROOT / "copier.yml").read_text())[0]
 VERSIONS = {"the oldest": f"copier=={ALLOWED}", "the newest": "copier"}
@@ -65,13 +65,14 @@ def test_an_update_takes_no_more_than_three_copies(template: Template, tmp_path:
     """As somebody types it, in seconds of the processor."""
     here = Project(tmp_path)
     arguments = ["--defaults", "--quiet", "--vcs-ref", template.version]
-    copies, updates = [], []
+    pairs = []
     for number in range(2):
         target = tmp_path / f"project-{number}"
         copy = ["copy", "--data", f"project_name={NAME}", *arguments, str(template.path), str(target)]
-        copies.append(_cpu_seconds(here, *copy))
+        one = _cpu_seconds(here, *copy)
         project = Project(target)
         project.commit()
-        updates.append(_cpu_seconds(project, "update", *arguments, "--data", "audit_log=false"))
+        pairs.append((one, _cpu_seconds(project, "update", *arguments, "--data", "audit_log=false")))
 
-    assert min(updates) <= 3 * min(copies), (updates, copies)
+    # Of a pair, since the machine is not as quick in every minute.
+    assert min(update / copy for copy, update in pairs) <= 3, pairs

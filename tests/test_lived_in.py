@@ -22,7 +22,7 @@ from tests.releases import OLDEST, RELEASES
 from tests.rendering import Environment, Project, Template, install, install_beside, interpreter
 from tests.variants import ALL, EVERY, MAIN, Answers, is_valid, label, shaping, values_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.rotating(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.rotating(5)]
 
 PYTHONS = ("3.11", "3.12", "3.13")
 Record = Callable[[str, object], None]

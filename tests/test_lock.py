@@ -12,7 +12,7 @@ from tests.pipelines import run_job
 from tests.rendering import Project, Template
 from tests.variants import EVERY, MAIN
 
-pytestmark = pytest.mark.rotating(3)
+pytestmark = pytest.mark.rotating(5)
 # An advisory without a fix, what only that would need, and a hash that no password of ours ever had.
 UNWANTED = {"ecdsa", "rsa", "pyasn1", "bcrypt"}
 

@@ -13,7 +13,7 @@ from tests.rendering import Project, Template
 from tests.test_secret_scan import NEW_KEY, made
 from tests.variants import ALL, SMALLEST
 
-pytestmark = pytest.mark.rotating(3)
+pytestmark = pytest.mark.rotating(4)
 
 EVERY_HOOK = {"conflicts", "lock", "lint", "format", "types", "code", "change", "secrets", "workflows"}
 WORKFLOW = "on: push\njobs:\n  more:\n    runs-on: x\n    steps:\n      - uses: a/b@v1\n"

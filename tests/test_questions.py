@@ -13,7 +13,7 @@ import yaml
 from tests.nightly import EVERYTHING, sample, some
 from tests.rendering import NAME, ROOT, Project, Template, outside
 
-pytestmark = pytest.mark.rotating(3)
+pytestmark = pytest.mark.rotating(4)
 
 CALLERS_ADVICE = 'Answer yes here, or yes to "jwt"'
 NAME_ADVICE = re.compile(

@@ -17,7 +17,7 @@ from tests.nightly import rows
 from tests.rendering import Project, Template
 from tests.variants import ALL, EVERY, OTHER_VALUES, PAIRWISE, SMALLEST, Answers, shaping, values_of
 
-pytestmark = pytest.mark.rotating(3)
+pytestmark = pytest.mark.rotating(4)
 variants = pytest.mark.parametrize("variant", rows(EVERY, now=PAIRWISE))
 
 START = """

@@ -9,7 +9,7 @@ from tests.pipelines import red
 from tests.rendering import Project, Template
 from tests.variants import EVERY, MAIN
 
-pytestmark = pytest.mark.rotating(3)
+pytestmark = pytest.mark.rotating(4)
 
 variants = pytest.mark.parametrize("variant", rows(EVERY, now=MAIN))
 

@@ -10,7 +10,7 @@ from tests.pipelines import run_job, waive
 from tests.rendering import Project
 from tests.test_waivers import in_days
 
-pytestmark = pytest.mark.rotating(3)
+pytestmark = pytest.mark.rotating(5)
 
 SCAN = ("python", ".github/security/scan_secrets.py")
 NEW_SECRET = "from app.security.core.settings import new_secret; print(new_secret())"

@@ -14,7 +14,7 @@ from tests.lived_in import live_in, theirs
 from tests.nightly import rows
 from tests.rendering import ROOT, Project, Template
 
-pytestmark = [pytest.mark.slow, pytest.mark.rotating(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.rotating(5)]
 
 GUIDE = (ROOT / "UPGRADING.md").read_text()
 UPDATE = [sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref"]

@@ -13,7 +13,7 @@ from tests.lived_in import live_in, sort_dependencies
 from tests.releases import OLDEST
 from tests.rendering import ROOT, Project, Template
 
-pytestmark = [pytest.mark.slow, pytest.mark.rotating(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.rotating(5)]
 
 EDITED = "app/security/core/settings.py"
 LINE, THEIRS, NEWER = (f"CONFIGURATION_ERROR = {code}" for code in (78, 70, 64))

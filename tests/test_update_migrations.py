@@ -11,7 +11,7 @@ from tests.rendering import Project, Template
 from tests.test_postgres import database, server
 
 __all__ = ["database", "server"]  # fixtures
-pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.rotating(3)]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.rotating(5)]
 
 DUMP = """
 import asyncio

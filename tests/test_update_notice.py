@@ -8,7 +8,7 @@ import yaml
 
 from tests.rendering import Project, Template
 
-pytestmark = [pytest.mark.slow, pytest.mark.rotating(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.rotating(5)]
 
 CHANGELOG = """# Changelog
 

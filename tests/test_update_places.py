@@ -13,7 +13,7 @@ import yaml
 
 from tests.rendering import NEWEST, ROOT, Project, Template
 
-pytestmark = [pytest.mark.slow, pytest.mark.rotating(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.rotating(5)]
 
 GUIDE = (ROOT / "UPGRADING.md").read_text()
 EDITED = "app/security/core/settings.py"

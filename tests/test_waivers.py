@@ -9,7 +9,7 @@ import pytest
 from tests.pipelines import commands, red, run_job, waive
 from tests.rendering import Project, Template
 
-pytestmark = pytest.mark.rotating(3)
+pytestmark = pytest.mark.rotating(5)
 
 FAULT = '\nSECRET_KEY = "x"\n'
 ID = "B105:app/api/notes.py"

@@ -12,7 +12,7 @@ from tests.nightly import rows
 from tests.rendering import ROOT, Project, Template
 from tests.variants import ALL, COMBINATIONS, SMALLEST
 
-pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.rotating(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.rotating(5)]
 
 SCAN = ".github/security/zap_scan.py"
 VARIANTS = {
