@@ -3,8 +3,13 @@
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
+from app.security.access.identity import public
+from app.security.admission.request_guard import accepts
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
+from tests.security.fixtures import MakeClient
 from tests.security.raw_asgi import ask
 from tests.security.sample_resource import client_of_things as client_of_things
 
@@ -32,6 +37,15 @@ def test_json_of_very_many_values_is_refused_before_it_is_read(as_caller: AsCall
     answer = as_caller().post("/things", content=body, headers={"Content-Type": "application/json"})
 
     assert (answer.status_code, answer.json()["detail"]) == (413, "The body has too many values.")
+
+
+def test_a_small_body_may_hold_many_small_values(make_client: MakeClient) -> None:
+    def add(app: FastAPI) -> None:
+        @app.post("/sums", dependencies=[public, accepts("application/json", max_bytes=1024)])
+        async def add_up(numbers: list[int]) -> int:
+            return sum(numbers)
+
+    assert make_client(build=lambda: assemble(add)).post("/sums", json=[1] * 300).json() == 300
 
 
 def test_long_prose_is_not_taken_for_many_values(as_caller: AsCaller) -> None:
