@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
+from zlib import crc32
 
 import pytest
 
@@ -37,12 +38,16 @@ def sample(table: Sequence[T], *, one_in: int) -> list[T]:
 
 
 def waiting(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
-    """Tests that are left to the nightly run: `nightly` ones, and of `rotating` modules those of other commits."""
+    """Tests that are left to the nightly run: `nightly` ones, and of `rotating` ones those of other commits.
+
+    Each module begins elsewhere, so that the long tests of several modules do not meet in one commit.
+    """
     turns: Counter[Path] = Counter()
     for item in items:
         mark = item.get_closest_marker("rotating")
         turns[item.path] += 1
-        is_out_of_turn = mark is not None and (_number_of_this_commit() + turns[item.path]) % mark.args[0]
+        begin = _number_of_this_commit() + crc32(item.path.name.encode())
+        is_out_of_turn = mark is not None and (begin + turns[item.path]) % mark.args[0]
         if is_out_of_turn or item.get_closest_marker("nightly"):
             yield item
 

@@ -68,6 +68,7 @@ def oldest(template: Template) -> Environment:
     return install(project, project.file(".venv"), sys.executable, "--resolution", "lowest-direct")
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize("tier", rows(["not slow", ""], now=["not slow"]))
 def test_the_oldest_dependencies_will_do(project: Callable[..., Project], oldest: Environment, tier: str) -> None:
     service = Project(project(**ALL).path, oldest)

@@ -43,6 +43,7 @@ def is_served(production: Production) -> Callable[[], bool]:
     return lambda: client.status("GET", "/notes?limit=1") == 200
 
 
+@pytest.mark.rotating(2)
 def test_redis_killed(production: Production, seen: Seen) -> None:
     """Redis is killed, and comes back.
 
