@@ -85,7 +85,7 @@ def test_a_guide_is_short(guide: str) -> None:
     assert len(own) <= MOST_LINES
 
 
-@pytest.mark.rotating(2)
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("chosen", [list(GUIDES), *rows([[guide] for guide in GUIDES], now=[])], ids="+".join)
 def test_the_code_of_guides_works(
     project: Callable[..., Project], runnable: Template, tmp_path: Path, chosen: list[str]

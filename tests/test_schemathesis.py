@@ -12,7 +12,7 @@ from tests.rendering import Project
 from tests.test_real_server import CREATE, NAME, PASSWORD, served
 from tests.variants import ALL, COMBINATIONS, SMALLEST
 
-pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.rotating(2)]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.rotating(3)]
 
 UNLIMITED = {"RATE_LIMIT": "1000000/minute"}
 # Every check is on (they are left unnamed: named ones win over what follows); what is not as one expects, and why that

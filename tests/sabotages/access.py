@@ -57,7 +57,7 @@ SABOTAGES = [
     ),
     Sabotage("access/identity", "access/test_late_bodies", "cache.revocations != context.revocations or now", "now"),
     Sabotage("access/identity", "access/test_late_bodies", "if principal is None or late:", "if principal is None:"),
-    Sabotage("access/policy", "access/test_declared_paths", "in MADE_BY_CALLS if", "in () if"),
+    Sabotage("access/policy", "access/test_declared_paths", "in MADE_BY_CALLS]", "in ()]"),
     Sabotage(
         "access/policy",
         "access/test_declared_paths",

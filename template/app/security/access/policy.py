@@ -22,8 +22,7 @@ from starlette.routing import Mount, Route, Router, WebSocketRoute, compile_path
 
 JSON = ("application/json",)
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-# As dependencies these check nothing: what they return does.
-MADE_BY_CALLS = ("app.security.access.identity.require_scope", "app.security.access.roles.require_role")
+MADE_BY_CALLS = ("require_scope", "require_role")  # as dependencies they check nothing: what they return does
 NO_CALLER = "requires no authentication: add Caller, require_scope(…) or public to it"
 UNDECLARED = '{0} takes no dependencies: write secure(app, public=["{0}"]) or guarded={{"{0}": [require_scope("…")]}}'
 NO_OPTIONS = "the app at {0} lacks our limits and serves documents of its own: write FastAPI(…, **fastapi_options())"
@@ -146,8 +145,8 @@ class Policies:
         wrong = [policy for policy in self.all if not policy.guarded and not policy.public]
         found = list(dict.fromkeys(policy.mistake or f"{policy.name} {NO_CALLER}" for policy in wrong))
         for policy in self.all:
-            calls = {f"{call.__module__}.{call.__name__}" for call in policy.calls if isfunction(call)}
-            uncalled = [name.rpartition(".")[2] for name in MADE_BY_CALLS if name in calls]
+            ours = [one for one in policy.calls if isfunction(one) and one.__module__.startswith("app.security.access")]
+            uncalled = [one.__name__ for one in ours if one.__name__ in MADE_BY_CALLS]
             found += [f"{policy.name} never calls {name}: write {name}(…), without Depends" for name in uncalled]
         for policy in (one for one in self.all if one.endpoint is None):
             first = self.find("GET", f"{policy.path.rstrip('/')}/.") or policy
