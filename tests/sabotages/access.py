@@ -55,7 +55,7 @@ SABOTAGES = [
         "raise Problem(405, headers",
         'return Policy("", "")\n            raise Problem(405, headers',
     ),
-    Sabotage("access/identity", "access/test_late_bodies", "cache.revocations != context.revocations or now", "now"),
+    Sabotage("access/identity", "access/test_late_bodies", "cache.revocations != context.revocations or time", "time"),
     Sabotage("access/identity", "access/test_late_bodies", "if principal is None or late:", "if principal is None:"),
     Sabotage("access/policy", "access/test_declared_paths", "in MADE_BY_CALLS]", "in ()]"),
     Sabotage(

@@ -108,7 +108,7 @@ class RequestContext(EventContext):
     rate_limit: tuple[tuple[bytes, bytes], ...] = ()  # headers that tell what is left of it
     rate_limit_key: object = None  # an account, an account at its address, or an address
     principal: Principal | None = None
-    verified_at: float = 0  # when `principal` was asked for, and after which revocations
+    verified_until: float = 0  # when `principal` is verified again, or after other than so many revocations
     revocations: int = 0
 
 
@@ -240,7 +240,7 @@ class Credentials:
 
 
 def credentials_of(connection: HTTPConnection) -> Credentials:
-    return context_in(connection.scope).app.state.credentials  # type: ignore[no-any-return]
+    return connection.scope["state"]["credentials"]  # type: ignore[no-any-return]
 
 
 def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID) -> None:

@@ -104,12 +104,12 @@ class Authenticate(Requirement):
         policy.guarded = True
 
     async def check(self, connection: HTTPConnection) -> Principal:
-        context, cache, now = context_in(connection.scope), credentials_of(connection).cache, time.monotonic()
+        context, cache = context_in(connection.scope), credentials_of(connection).cache
         principal = context.principal
         # Again after a body that came slowly: the credential may have been revoked meanwhile.
-        late = cache.revocations != context.revocations or now > context.verified_at + max(cache.seconds, 1)
+        late = cache.revocations != context.revocations or time.monotonic() > context.verified_until
         if principal is None or late:
-            context.revocations, context.verified_at = cache.revocations, now
+            context.revocations, context.verified_until = cache.revocations, time.monotonic() + max(cache.seconds, 1)
             principal = context.principal = await identify(connection)
         if principal.scopes is not None:
             needed = context.policy.scopes if context.policy else set()
