@@ -228,7 +228,7 @@ def _lay_out(deploy: Path, folder: Path, port: int, api: str) -> None:
     (main.parent / "owasp-crs/rules").symlink_to(DEBIAN.rules)  # as README.md of deploy/ says
     server = (deploy / "waf/server.conf").read_text()
     (folder / "waf/server.conf").write_text(server.replace("/etc/modsecurity.d/modsecurity.conf", str(main)))
-    site = re.sub(r"(?:    server \S+;\n)+", f"    server {api};\n", (folder / "site.conf").read_text())
+    site = re.sub(r"(?:    server [^;]+;\n)+", f"    server {api};\n", (folder / "site.conf").read_text())
     (folder / "site.conf").write_text(site.replace("listen 8443 ssl default_server", f"listen 127.0.0.1:{port} ssl"))
 
 

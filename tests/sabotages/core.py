@@ -13,6 +13,8 @@ SABOTAGES = [
     ),
     Sabotage("core/settings", "core/test_settings", "hide_input_in_errors=True", "hide_input_in_errors=False"),
     Sabotage("core/settings", "core/test_settings", "settings.weaknesses() if in_production() else []", "[]"),
+    Sabotage("core/settings", "core/test_settings_details", "if text:", "if True:"),
+    Sabotage("http/request_log", "core/test_owners_log_lines", "context.status or 500", "context.status"),
     Sabotage("core/settings", "core/test_settings", "len(decoded) < MINIMUM_BYTES or", "False or"),
     Sabotage("core/settings", "core/test_settings", "info=purpose.encode()", 'info=b""'),
     Sabotage("access/policy", "limits/test_route_limits", "return cast(Hooks, app.state.hooks)", "return Hooks()"),

@@ -35,16 +35,21 @@ if [ "${1-}" != --no-migrate ]; then
     systemctl start {{= slug }}-migrate
 fi
 
-# The instances of the edge, one after the other. One that is not ready within two minutes ends this: the other serves.
-for port in $(sed -n 's/^ *server 127.0.0.1:\([0-9]*\) .*/\1/p' deploy/nginx/machine.conf); do
+# The instances of the edge, one after the other. One that fails, or is not ready within two minutes, ends this: the
+# other serves.
+for port in $(sed -n 's/^ *server 127.0.0.1:\([0-9]*\)[ ;].*/\1/p' deploy/nginx/machine.conf); do
     tell "port $port"
-    systemctl enable --quiet "{{= slug }}-api@$port"
-    systemctl restart "{{= slug }}-api@$port"
-    curl --fail --silent --retry 120 --retry-max-time 120 --retry-delay 1 --retry-all-errors \
-        "http://127.0.0.1:$port/health/ready" > /dev/null || {
-        echo "It is not ready: journalctl --unit {{= slug }}-api@$port" >&2
-        exit 1
-    }
+    unit={{= slug }}-api@$port seconds=120
+    systemctl enable --quiet "$unit"
+    systemctl restart "$unit"
+    until curl --fail --silent --max-time 5 "http://127.0.0.1:$port/health/ready" > /dev/null; do
+        seconds=$((seconds - 1))
+        if [ $seconds -eq 0 ] || systemctl is-failed --quiet "$unit"; then
+            echo "It is not ready: journalctl --unit $unit" >&2
+            exit 1
+        fi
+        sleep 1
+    done
 done
 # {% if features.audit_log.enabled %}
 systemctl enable --quiet --now {{= slug }}-audit-prune.timer {{= slug }}-audit-verify.timer

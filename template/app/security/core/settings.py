@@ -73,16 +73,18 @@ def in_production() -> bool:
 
 
 def _secret_files(names: Iterable[str]) -> dict[str, Any]:
-    """What `<NAME>_FILE` and `/run/secrets/<name>` hold."""
+    """What `<NAME>_FILE` and `/run/secrets/<name>` hold. An empty file is no value, as an empty variable is none."""
     found = {}
     for name in names:
         named = os.environ.get(f"{name.upper()}_FILE")
         path = Path(named or SECRETS / name.lower())
         if named or path.is_file():
             try:
-                found[name] = path.read_text().strip()
+                text = path.read_text().strip()
             except (OSError, UnicodeDecodeError):
                 refuse([f"{name.upper()}_FILE: this file cannot be read"])
+            if text:
+                found[name] = text
     return found
 
 

@@ -93,6 +93,9 @@ class RequestLog:
         token = events.current.set(context)
         try:
             await self.app(scope, receive, sender)
+        except Exception:
+            context.status = context.status or 500  # what the server responds
+            raise
         finally:
             events.current.reset(token)
             seconds = time.perf_counter() - started

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
+from app.security.admission.request_body import Slots
 from tests.security.build_app import assemble
 from tests.security.captured_logs import Capture, written
 from tests.security.fixtures import MakeClient
@@ -89,6 +90,19 @@ def test_in_development_a_request_is_one_line_with_its_path(
 
     line = written(capsys).splitlines()[-1]
     assert re.fullmatch(rf"\d\d:\d\d:\d\d {method} +{path} +{status} +[\d.]+ ms  anonymous", line), line
+
+
+def test_the_access_line_of_a_crash_in_a_layer_is_that_of_a_500(
+    make_client: MakeClient, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = production(make_client)
+    monkeypatch.setattr(Slots, "acquire", lambda *_: 1 / 0)
+    written(capsys)
+
+    response = client.get("/orders/7")
+
+    assert response.status_code == 500
+    assert [line["status"] for line in lines(capsys) if line["event"] == "request"] == [500]
 
 
 def test_in_production_the_access_log_has_no_path(make_client: MakeClient, capsys: Capture) -> None:

@@ -28,6 +28,17 @@ def test_a_secret_that_the_platform_mounts_is_read_and_a_named_file_wins(
     assert (mounted, named) == (FIRST, SECOND)
 
 
+@pytest.mark.parametrize("content", ["", "\n", " \t\n"])
+def test_an_empty_secret_file_is_no_secret(
+    environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "named").write_text(content)
+    environment(SECRET_KEY_FILE=str(tmp_path / "named"))
+    monkeypatch.delenv("SECRET_KEY")
+
+    assert "SECRET_KEY: is missing; make one with: uv run manage secrets new --write" in settings.problems()
+
+
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "prefer", "disable"])
 def test_a_tls_mode_that_would_be_ignored_is_refused(
     environment: Callable[..., None], capsys: pytest.CaptureFixture[str], mode: str
