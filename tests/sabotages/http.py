@@ -57,6 +57,7 @@ SABOTAGES = [
     Sabotage("http/cors", "http/test_cors_corners", "tuple if in_production() else WithLocal", "WithLocal"),
     Sabotage("http/headers", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     Sabotage("http/cors", "http/test_cors", "allow_origins=settings.allowed()", 'allow_origins=["*"]'),
+    Sabotage("http/errors", "http/test_error_documents", " or is_too_large", ""),
     Sabotage("http/errors", "http/test_error_documents", "if kind in _QUOTES_INPUT else", "if False else"),
     Sabotage(
         "http/errors",

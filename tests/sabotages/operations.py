@@ -65,6 +65,7 @@ SABOTAGES = [
         "is_empty and not in_production()",
         "is_empty",
     ),
+    Sabotage("operations/migrations", "operations/test_other_metadata", "log.warning(DROPPED, name)", "pass"),
     Sabotage("operations/migrations", "operations/test_migrations", "elif behind:", "elif False:"),
     Sabotage("operations/doctor", "operations/test_doctor", "if in_production() and chosen.weaknesses():", "if False:"),
     Sabotage("operations/doctor", "operations/test_doctor", "path.stat().st_mode & 0o077", "False"),

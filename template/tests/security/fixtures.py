@@ -187,7 +187,7 @@ def client(make_client: MakeClient) -> TestClient:
 
 
 class Database:
-    """Looks into the database of a running app."""
+    """Reads and writes rows of a running app: `database.rows("INSERT INTO …")`."""
 
     def __init__(self, client: TestClient) -> None:
         self._client = client

@@ -158,7 +158,8 @@ def _problem_for(error: BaseException) -> Problem:
     sqlstate = _sqlstate(error)
     if sqlstate == "57014":  # query_canceled
         return Problem(504, detail="The database took too long.")
-    if sqlstate.startswith("22"):  # a data exception, such as a NUL in a text
+    is_too_large = isinstance(error, OverflowError) and "SQLite INTEGER" in str(error)
+    if sqlstate.startswith("22") or is_too_large:  # a data exception, such as a NUL in a text
         return Problem(422, detail="The request holds a value that cannot be stored.")
     if isinstance(error, StaleDataError):
         return Problem(409, detail="It was changed or removed at the same time.")

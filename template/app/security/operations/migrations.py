@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 LOCK = 0x5EC0_0001  # any constant, the same in every process
 LOCK_SECONDS = 300
 OTHER_METADATA = "no revision sees the tables of %s (%s): write %s.metadata = Base.metadata above its first model"
+DROPPED = "no model has the table %s, so a new revision drops it with all its rows: move its model into app/api first"
 VERSION_TABLES = (SECURITY_VERSIONS, "alembic_version")  # of the template's chain, and of yours
 
 
@@ -144,7 +145,10 @@ def run_your_chain(metadata: MetaData) -> None:
 
 def _run(metadata: MetaData, *, ours: bool) -> None:
     def is_of_this_chain(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
-        return kind != "table" or (item.key in SECURITY_TABLES | {SECURITY_VERSIONS}) == ours
+        is_of_it = kind != "table" or (item.key in SECURITY_TABLES | {SECURITY_VERSIONS}) == ours
+        if is_of_it and kind == "table" and reflected and other is None:
+            log.warning(DROPPED, name)
+        return is_of_it
 
     options: dict[str, Any] = {"target_metadata": metadata, "include_object": is_of_this_chain}
     options |= {"version_table": VERSION_TABLES[0 if ours else 1], "render_as_batch": True, "render_item": _render}

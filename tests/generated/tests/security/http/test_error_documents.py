@@ -44,6 +44,10 @@ async def stale(db: DbSession) -> None:
     account.name = "two"
 
 
+async def find(number: int, db: DbSession) -> None:
+    await db.execute(text("SELECT 1 WHERE 1 = :number"), {"number": number})
+
+
 async def teapot() -> None:
     raise HTTPException(418, detail="short and stout")
 
@@ -73,6 +77,7 @@ async def shapes(shape: Annotated[Circle | Square, Field(discriminator="kind")])
 
 ROUTES = {
     "/stale": ("PATCH", stale),
+    "/find/{number}": ("GET", find),
     "/unregistered": ("GET", unregistered),
     "/structured": ("GET", structured),
     "/shapes": ("POST", shapes),
@@ -110,6 +115,10 @@ def test_a_row_that_was_removed_meanwhile_is_a_conflict(failing: TestClient, rec
 
     assert answer.status_code == 409
     assert Event.CRASH not in [fields["event"] for fields in recorded]
+
+
+def test_a_number_that_the_database_cannot_hold_is_no_crash(failing: TestClient) -> None:
+    assert [failing.get(f"/find/{number}").status_code for number in (2**63 - 1, 2**63)] == [200, 422]
 
 
 def test_a_mounted_app_sends_problem_documents(failing: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""Revisions of tables that are not those of `Base`: of SQLModel, or of another declarative base."""
+"""Revisions and tables that are not those of `Base`: of SQLModel, of another declarative base, or of no model."""
 
 from pathlib import Path
 
@@ -48,3 +48,13 @@ def test_tables_that_no_revision_sees_are_named_with_the_line_that_adds_them(cop
     assert WARNING in unseen.stderr
     assert WARNING not in seen.stderr
     assert copy.rows("SELECT * FROM heroes") == []
+
+
+def test_a_table_that_a_revision_would_drop_is_named(copy: Copy) -> None:
+    copy.migrate()
+    copy.rows("CREATE TABLE invoices (id INTEGER PRIMARY KEY)")
+
+    done = copy.run("alembic", "revision", "--autogenerate", "-m", "drops")
+
+    assert "no model has the table invoices, so a new revision drops it with all its rows" in done.stderr
+    assert "accounts" not in done.stderr
