@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("access/credentials", "access/test_callers", "__get_pydantic_core_schema__", "_unused"),
     Sabotage("access/policy", "access/test_route_policy", "if not policy.guarded and not policy.public", "if False"),
     Sabotage(
         "access/policy", "access/test_route_policy", "elif isinstance(route, (Route, WebSocketRoute))", "elif False"

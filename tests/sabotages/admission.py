@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("admission/request_body", "admission/test_forms", 'b"&" if', 'b"" if'),
     Sabotage("admission/request_guard", "http/test_socket_ends", 'scope.get("method") != WEBSOCKET', "True"),
     Sabotage("admission/request_guard", "admission/test_internal_routes", "if forwarded or named", "if named"),
     Sabotage("admission/request_guard", "admission/test_internal_routes", "forwarded or named or", "forwarded or"),

@@ -57,6 +57,13 @@ SABOTAGES = [
     Sabotage("http/cors", "http/test_cors_corners", "tuple if in_production() else WithLocal", "WithLocal"),
     Sabotage("http/headers", "http/test_headers", "STRICT_TRANSPORT_SECURITY if in_production() else {}", "{}"),
     Sabotage("http/cors", "http/test_cors", "allow_origins=settings.allowed()", 'allow_origins=["*"]'),
+    Sabotage("http/cors", "http/test_cors_corners", "> LONGEST_ASKED:", "> LONGEST_ASKED * 9:"),
+    Sabotage(
+        "http/client_address",
+        "http/test_client_address_details",
+        'names your proxies"] if everybody',
+        'names"] if False',
+    ),
     Sabotage("http/errors", "http/test_error_documents", " or is_too_large", ""),
     Sabotage("http/errors", "http/test_error_documents", "if kind in _QUOTES_INPUT else", "if False else"),
     Sabotage(

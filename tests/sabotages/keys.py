@@ -3,6 +3,12 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage(
+        "keys/__init__",
+        "keys/test_api_keys",
+        "            context_in(connection.scope).actor = str(row.account_id)\n",
+        "",
+    ),
     Sabotage("keys/__init__", "keys/test_api_keys", "if mode != self.mode:", "if not mode:"),
     Sabotage("keys/__init__", "keys/test_api_keys", "row.revoked_at is not None or", "False or"),
     Sabotage("keys/__init__", "keys/test_api_keys", "or not row.is_active", ""),

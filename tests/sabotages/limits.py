@@ -5,6 +5,12 @@ from tests.sabotages.sabotage import Sabotage
 REPORT = "Event.RATE_LIMIT_EXCEEDED, subject=key"
 
 SABOTAGES = [
+    Sabotage(
+        "limits/route_limits",
+        "limits/test_route_limit_forms",
+        "[*bound, counted, *others]",
+        "[*bound, *others, counted]",
+    ),
     Sabotage("limits/caller_limits", "limits/test_route_limits", "append(route_limits.ineffective)", "copy()"),
     Sabotage("limits/counters", "limits/test_rate_limits", "if used <= amount:", "if used <= 2 * amount:"),
     Sabotage("limits/counters", "limits/test_counters", "math.ceil(previous * left / seconds)", "0"),

@@ -3,6 +3,9 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage(
+        "operations/start_up", "operations/test_start_up", "for deeper in mounted_apps(one)]", "for deeper in ()]"
+    ),
     Sabotage("operations/waf", "operations/test_waf_rules", 'MARKS = (FREE_TEXT, "writeOnly")', "MARKS = (FREE_TEXT,)"),
     Sabotage(
         "operations/waf", "operations/test_waf_rules", "if lists > 1 or (lists", "if lists > 1 or False and (lists"

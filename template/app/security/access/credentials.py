@@ -48,6 +48,11 @@ class Credential:
     authenticated_at: datetime | None
     version: int | None = None
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> NoReturn:
+        """FastAPI would read a parameter `caller: Principal` from the body, which the client writes."""
+        raise TypeError("a Principal is no body: write `caller: Caller`, and respond with a model of your own")
+
 
 class _NotADependency:
     """Explains `dependencies=[Caller]`: FastAPI reads this attribute of the annotated type."""

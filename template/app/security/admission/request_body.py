@@ -21,8 +21,11 @@ SINGLE_HEADERS = frozenset(
     b"host authorization x-api-key content-type content-length transfer-encoding origin x-forwarded-proto".split()
 )
 PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
+FORM = b"application/x-www-form-urlencoded"
 FREE_TEXT = "x-free-text"
-BYTES_OF_A_VALUE = 50  # JSON may have one value for so many bytes of its limit: refusing each of 300,000 takes seconds
+BYTES_OF_A_VALUE = (
+    50  # a body may have one value for so many bytes of its limit: refusing each of 300,000 takes seconds
+)
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
 NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how UTF-16 and UTF-32 begin; Python's parser would guess them
 # Static files normalise these after their policy was found by the path as it was sent, so it could be another's.
@@ -93,9 +96,12 @@ def _check_media_type(headers: Headers, allowed: Allowed) -> None:
         raise Problem(415, detail="Send UTF-8.")
 
 
+def _media_type(headers: Headers) -> bytes:
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
 def _is_json(headers: Headers) -> bool:
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    return media_type.endswith((b"/json", b"+json"))
+    return _media_type(headers).endswith((b"/json", b"+json"))
 
 
 class Slots:
@@ -136,6 +142,8 @@ class Body:
         self._size = 0
         self._until: float | None = None
         self._json: bytearray | None = bytearray() if _is_json(headers) else None
+        self._separators = b",[{" if _is_json(headers) else b"&" if _media_type(headers) == FORM else b""
+        self._values = 0
         self._arrived = False
 
     async def receive(self) -> Message:
@@ -154,11 +162,12 @@ class Body:
             raise Problem(413)
         if body and b"content-length" not in self._headers:
             _check_media_type(self._headers, self._allowed)  # HTTP/2 need not announce a body
+        self._values += sum(map(body.count, self._separators))
+        if self._values > max(1000, self._allowed.max_bytes // BYTES_OF_A_VALUE):
+            raise Problem(413, detail="The body has too many values.")
         if self._json is not None:
             self._json += body
         if self._arrived and self._json:
-            if sum(map(self._json.count, b",[{")) > max(1000, self._allowed.max_bytes // BYTES_OF_A_VALUE):
-                raise Problem(413, detail="The body has too many values.")
             check_json(bytes(self._json))
         return message
 

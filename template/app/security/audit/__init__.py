@@ -13,6 +13,7 @@ from collections import deque
 from functools import partial
 
 from fastapi import FastAPI
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -100,9 +101,11 @@ class Writer:
         rows = list(self._waiting)[:ROWS_AT_ONCE]
         if not rows:
             return True
+        ids = select(EVENTS.c.id).where(EVENTS.c.id.in_([row["id"] for row in rows]))
         try:
             async with self._database.begin() as db:
-                await append(db, rows)
+                written = set(await db.scalars(ids))  # by a commit whose response was lost
+                await append(db, [row for row in rows if row["id"] not in written])
         except Exception as error:  # the service must continue
             log.critical("the audit log cannot be written, its events are only here: %s", _explain(error))
             return False

@@ -139,6 +139,8 @@ async def append(db: AsyncSession, rows: Sequence[Row]) -> None:
 
     Raises: BrokenChain.
     """
+    if not rows:
+        return
     await lock(db)
     (seq, digest), _ = await read_head(db)
     engine = db.get_bind()

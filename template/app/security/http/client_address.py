@@ -5,6 +5,7 @@ The usual identity headers, such as X-Real-IP, reach no route: clients write the
 
 import ipaddress
 import logging
+import os
 from functools import cache, lru_cache, partial
 
 from pydantic import field_validator
@@ -45,6 +46,10 @@ class ProxySettings(SecuritySettings):
             if network.prefixlen < (8 if network.version == 4 else 32):
                 raise ValueError("name the proxies, not the whole internet")
         return value
+
+    def weaknesses(self) -> list[str]:
+        everybody = os.environ.get("FORWARDED_ALLOW_IPS") == "*"  # uvicorn would believe any client, before us
+        return ["FORWARDED_ALLOW_IPS: remove it; TRUSTED_PROXIES names your proxies"] if everybody else []
 
 
 def parse_network(text: str) -> Network:

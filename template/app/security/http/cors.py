@@ -32,6 +32,7 @@ TRACE_HEADERS = ("baggage", "traceparent", "tracestate")  # W3C Trace Context an
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", *TRACE_HEADERS)
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "Location")
 VARY = (b"vary", b"Origin")
+LONGEST_ASKED = 4096  # bytes of Access-Control-Request-Headers: Starlette compares each name
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
@@ -112,15 +113,17 @@ class Cors(CORSMiddleware):
         await self.app(scope, receive, vary)
 
     def preflight_response(self, request_headers: Headers) -> Response:
+        context = events.current.get()
+        request_id = context.request_id if context else ""
+        if len(request_headers.get("access-control-request-headers", "")) > LONGEST_ASKED:
+            return errors.respond(Problem(431), request_id)
         response = super().preflight_response(request_headers)
         headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
         # Starlette adds the headers that browsers send without asking.
         headers["access-control-allow-headers"] = ", ".join(self.request_headers)
         if response.status_code == 200:
             return Response(status_code=204, headers=headers)
-        context = events.current.get()
-        problem = Problem(400, detail=self._refusal(request_headers), headers=headers)
-        return errors.respond(problem, context.request_id if context else "")
+        return errors.respond(Problem(400, detail=self._refusal(request_headers), headers=headers), request_id)
 
     def _refusal(self, asked: Headers) -> str:
         sent = asked.get("access-control-request-headers", "").lower().replace(" ", "").split(",")

@@ -16,9 +16,9 @@ from starlette.requests import HTTPConnection
 
 from app.database import Database, changed_rows
 from app.security.access.accounts import configured_roles, token_hash
-from app.security.access.credentials import Credential, InvalidCredential, Principal
+from app.security.access.credentials import Credential, InvalidCredential, Principal, context_in, credentials_of
 from app.security.access.policy import Policies, hooks_of
-from app.security.core.events import Event, record, record_change
+from app.security.core.events import Event, record_change
 from app.security.core.settings import environment
 from app.security.core.tables import Account, AccountRole, ApiKey, utc_now
 from app.security.keys.store import MODES, parse
@@ -60,7 +60,9 @@ class KeyInHeader:
         if not hmac.compare_digest(token_hash(credential), row.key_hash if row else _DUMMY_HASH) or row is None:
             raise InvalidCredential("key_unknown")
         if row.expires_at <= utc_now():
-            record(Event.KEY_EXPIRED_USE, outcome="failure", actor=row.account_id, subject=row.id)
+            context_in(connection.scope).actor = str(row.account_id)
+            reported = credentials_of(connection).reported_refusals
+            reported.record(f"{row.id} expired", Event.KEY_EXPIRED_USE, subject=str(row.id))
             raise InvalidCredential("key_expired")
         if row.revoked_at is not None or not row.is_active:
             raise InvalidCredential("key_revoked" if row.revoked_at else "account_disabled")

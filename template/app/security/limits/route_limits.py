@@ -98,9 +98,12 @@ def _route_limit(function: Any) -> RouteLimit:
         if parameters.pop("request", None) is None:
             raise TypeError(f"@limiter.limit on {function.__qualname__} needs its request: add request: Request")
         function.route_limit = RouteLimit(f"{function.__module__}.{function.__qualname__}")
-        # Keyword-only, so that `Caller` is resolved first.
-        counted = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, default=Depends(function.route_limit))
-        function.__signature__ = signature.replace(parameters=[*parameters.values(), counted])
+        # First, so that it counts what another dependency refuses, such as guesses; keyword-only allows any order.
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        counted = inspect.Parameter("request", keyword, default=Depends(function.route_limit))
+        bound = [parameters.pop(name) for name in ("self",) if name in parameters]
+        others = [parameter.replace(kind=keyword) for parameter in parameters.values()]
+        function.__signature__ = signature.replace(parameters=[*bound, counted, *others])
     return function.route_limit  # type: ignore[no-any-return]
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Match, Mount, Route, compile_path
+from starlette.routing import BaseRoute, Match, Mount, Route, Router, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import Database
@@ -86,11 +86,12 @@ def _is(layer: Middleware, kind: type) -> bool:
     return isinstance(layer.cls, type) and issubclass(layer.cls, kind)
 
 
-def mounted_apps(app: Starlette) -> list[Starlette]:
+def mounted_apps(app: Starlette | Router) -> list[Starlette]:
     """The apps mounted below this one: they answer their own errors, and should do it in our form."""
     routes = [context.original_route for context in iter_route_contexts(app.routes)]
-    below = [route.app for route in routes if isinstance(route, Mount) and isinstance(route.app, Starlette)]
-    return below + [deeper for one in below for deeper in mounted_apps(one)]
+    below = [route.app for route in routes if isinstance(route, Mount) and isinstance(route.app, (Starlette, Router))]
+    apps = [one for one in below if isinstance(one, Starlette)]
+    return apps + [deeper for one in below for deeper in mounted_apps(one)]
 
 
 @cache

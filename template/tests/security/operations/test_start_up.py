@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Mount, Router
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
@@ -68,15 +69,15 @@ def test_production_replaces_no_dependency(environment: Callable[..., None]) -> 
         pass
 
 
-@pytest.mark.parametrize("mounted", [False, True])
-def test_production_shows_no_source_code(environment: Callable[..., None], mounted: bool) -> None:
+@pytest.mark.parametrize("path", ["", "/below", "/below/deeper"])
+def test_production_shows_no_source_code(environment: Callable[..., None], path: str) -> None:
     environment(**PRODUCTION_ENVIRONMENT)
     below = FastAPI(debug=True, **fastapi_options())
 
     def add(app: FastAPI) -> None:
-        app.debug = not mounted
-        if mounted:
-            app.mount("/below", below)
+        app.debug = not path
+        routes: list[BaseRoute] = [Mount("/deeper", below)]
+        app.mount("/below", Router(routes) if path == "/below/deeper" else below)
 
     with pytest.raises(InsecureApp, match="debug=True"), TestClient(assemble(add)):
         pass

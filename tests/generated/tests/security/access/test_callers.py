@@ -41,6 +41,16 @@ class ObjectEndpoint:
         return found
 
 
+@pytest.mark.parametrize("annotation", [Principal, Annotated[Principal, Depends()]])
+def test_a_caller_that_would_be_read_from_the_body_is_refused_when_the_route_is_defined(annotation: Any) -> None:
+    async def route(caller: Principal) -> None: ...
+
+    route.__annotations__["caller"] = annotation
+
+    with pytest.raises(TypeError, match="write `caller: Caller`"):
+        FastAPI().post("/mine", dependencies=[READ])(route)
+
+
 async def nested(body: dict[str, int], found: Current) -> str:
     return found
 

@@ -33,6 +33,12 @@ def client(make_client: MakeClient) -> TestClient:
     return make_client(build=lambda: assemble(add_routes))
 
 
+def test_a_form_of_very_many_fields_is_refused_before_it_is_parsed(client: TestClient) -> None:
+    answer = client.post("/forms", content=b"&" * 21_000, headers={"Content-Type": f"{KINDS[0]}; charset=utf-8"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (413, "The body has too many values.")
+
+
 # The name of a field counts with it.
 @pytest.mark.parametrize("in_parts", [False, True])
 @pytest.mark.parametrize(

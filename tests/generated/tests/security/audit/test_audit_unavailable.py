@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
+from app.security.audit import writers
 from app.security.core.events import Event
 from tests.security.audit.audit_helpers import (
     ACCOUNT,
@@ -34,6 +35,21 @@ def test_rows_that_cannot_be_written_wait_and_are_logged(
     assert write(unavailable)
     assert kept_events(unavailable)[-1] == Event.AUTHZ_FAIL
     Database(unavailable).rows("ALTER TABLE audit_events RENAME TO elsewhere")
+
+
+def test_a_batch_whose_commit_lost_its_response_is_written_once_and_stops_no_later_one(client: TestClient) -> None:
+    client.post("/failures")
+    batch = list(writers[-1]._waiting)
+    assert write(client)
+
+    writers[-1]._waiting.extendleft(batch)
+    assert write(client)
+    client.post("/failures")
+    assert write(client)
+
+    ids = [one for (one,) in Database(client).rows("SELECT id FROM audit_events")]
+    assert len(ids) == len(set(ids)) >= len(batch) > 0
+    assert not writers[-1]._waiting
 
 
 def test_a_service_with_a_forged_head_refuses_changes_and_logs_why(

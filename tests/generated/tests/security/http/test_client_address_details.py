@@ -1,8 +1,22 @@
-"""A proxy is the same one whatever kind of socket it reaches."""
+"""A proxy is the same one whatever kind of socket it reaches, and nothing else names one."""
 
+from collections.abc import Callable
 from typing import Any
 
-from tests.security.fixtures import MakeClient
+import pytest
+
+from app.security.core import settings
+from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
+
+
+@pytest.mark.parametrize(("value", "refused"), [("*", True), ("127.0.0.1", False)])
+def test_production_refuses_a_server_that_believes_the_headers_of_everybody(
+    environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, value: str, refused: bool
+) -> None:
+    environment(**PRODUCTION_ENVIRONMENT)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", value)
+
+    assert any("FORWARDED_ALLOW_IPS: remove it" in one for one in settings.problems()) == refused
 
 
 def test_a_proxy_is_trusted_on_a_socket_for_both_ip_versions(

@@ -50,6 +50,15 @@ def test_no_other_header_may_be_sent(client: TestClient, header: str) -> None:
     assert answer.json()["detail"] == f"No page may send the header {header.lower().split()[-1]} (CORS_ALLOW_HEADERS)."
 
 
+@pytest.mark.parametrize("origin", [ALLOWED, "https://evil.example"])
+def test_a_preflight_that_asks_for_very_many_headers_is_refused_before_they_are_compared(
+    client: TestClient, origin: str
+) -> None:
+    answer = preflight(client, origin, headers="a," * 3000)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (431, "application/problem+json")
+
+
 def test_a_refused_origin_is_no_question_of_headers(client: TestClient) -> None:
     answer = preflight(client, "https://evil.example", headers="x-evil")
 

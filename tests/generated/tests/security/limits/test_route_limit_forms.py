@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, Request, WebSocket
@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 
 from app.security.access.identity import public
 from app.security.access.policy import InsecureApp
+from app.security.core.problems import Problem
 from app.security.operations.doctor import callers
 from app.security.operations.start_up import check_app
 from app.security.rate_limits import limiter
@@ -73,6 +74,10 @@ class Methods:
     async def __call__(self, request: Request) -> None: ...
 
 
+async def no_coupon() -> str:
+    raise Problem(404)
+
+
 def make(app: FastAPI, path: str) -> None:
     """A function of the same name for each path."""
 
@@ -95,6 +100,10 @@ def add_forms(app: FastAPI) -> None:
     @app.get("/dependency", dependencies=[public, Depends(dependency)])
     def depends() -> None: ...
 
+    @app.get("/guesses", dependencies=[public])
+    @limiter.limit("1/minute")
+    async def guesses(request: Request, coupon: Annotated[str, Depends(no_coupon)]) -> None: ...
+
     @app.get("/stacked", dependencies=[public])
     @limiter.limit("100/minute")
     @limiter.limit("1/minute")
@@ -115,6 +124,12 @@ def add_forms(app: FastAPI) -> None:
     @app.get("/costly", dependencies=[public])
     @limiter.limit("3/minute", cost=lambda request: 2)
     def costly(request: Request) -> None: ...
+
+
+def test_it_counts_what_another_dependency_refuses(make_client: MakeClient) -> None:
+    client = make_client(build=lambda: assemble(add_forms))
+
+    assert [client.get("/guesses").status_code for _ in range(2)] == [404, 429]
 
 
 FORMS = ["method", "object", "connection", "dependency", "stacked", "several", "empty-key", "below/mounted", "costly"]
