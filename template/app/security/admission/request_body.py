@@ -23,9 +23,7 @@ SINGLE_HEADERS = frozenset(
 PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
 FORM = b"application/x-www-form-urlencoded"
 FREE_TEXT = "x-free-text"
-BYTES_OF_A_VALUE = (
-    50  # a body may have one value for so many bytes of its limit: refusing each of 300,000 takes seconds
-)
+BYTES_OF_A_VALUE = 50  # one value for so many bytes of a limit: to refuse each of 300,000 takes seconds
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
 NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how UTF-16 and UTF-32 begin; Python's parser would guess them
 # Static files normalise these after their policy was found by the path as it was sent, so it could be another's.
