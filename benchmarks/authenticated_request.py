@@ -15,7 +15,7 @@ from pathlib import Path
 
 from service import NAME, PASSWORD, issue_key, log_in, manage, migrated, serve
 
-PAIRS, SECONDS, CONNECTIONS = 5, 4, 16
+PAIRS, SECONDS, CONNECTIONS = 15, 1, 16
 RESULTS = Path(__file__).with_name("results.json")
 UNLIMITED = {"RATE_LIMIT": "100000000/minute"}  # counted, never refused
 
