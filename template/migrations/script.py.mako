@@ -3,9 +3,7 @@
 Revises: ${down_revision | comma,n}
 """
 
-% if "sa." in f"{upgrades}{downgrades}":
 import sqlalchemy as sa
-% endif
 from alembic import op
 ${imports if imports else ""}
 revision = "${up_revision}"

@@ -58,3 +58,15 @@ def test_a_table_that_a_revision_would_drop_is_named(copy: Copy) -> None:
 
     assert "no model has the table invoices, so a new revision drops it with all its rows" in done.stderr
     assert "accounts" not in done.stderr
+
+
+def test_a_revision_imports_only_what_it_uses(copy: Copy) -> None:
+    copy.migrate()
+    copy.rows("CREATE TABLE invoices (id INTEGER PRIMARY KEY)")
+
+    copy.run("alembic", "revision", "--autogenerate", "-m", "drops")
+    copy.run("alembic", "revision", "-m", "by hand")
+
+    revisions = [path.read_text() for path in (copy.folder / "migrations/versions").glob("*_*.py")]
+    written = [text for text in revisions if '"""drops' in text or '"""by hand' in text]
+    assert [("import sqlalchemy as sa" in text) == ("sa." in text) for text in written] == [True, True]
