@@ -13,7 +13,7 @@ LINES: dict[str, tuple[str, Answers, int]] = {
     "logins alone": ("app/security", SMALLEST["logins alone"], 6_035),
     "keys alone": ("app/security", SMALLEST["keys alone"], 4_655),
     "scans": (".github/security", ALL, 900),
-    "tests": ("tests", ALL, 6_190),
+    "tests": ("tests", ALL, 6_220),
 }
 FILES, FOLDERS, FILES_IN_A_FOLDER = 70, 10, 8
 

@@ -7,6 +7,7 @@ without the tests of the template's own tier. A commit tests every sixteenth sab
 
 import re
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 
@@ -57,13 +58,13 @@ def test_what_is_sabotaged_stands_in_the_template_once(sabotage: Sabotage) -> No
 TESTED_HERE = {"Web application firewall", "Redis outage", "Documentation"}
 
 
-def test_every_protection_of_a_project_is_sabotaged_for_a_test_that_the_project_has() -> None:
+def test_every_protection_of_a_project_is_sabotaged_in_its_module_for_a_test_that_the_project_has() -> None:
     page = (TEMPLATE / "docs/security/controls.md").read_text()
     rows = [row.split("|") for row in page.partition("## Protections\n")[2].splitlines() if row.startswith("| **")]
-    found = {sabotage.test for sabotage in SABOTAGES}
-    missing = {row[1].split("**")[1] for row in rows if found.isdisjoint(re.findall(r"`([\w/]+)\.py`", row[4]))}
+    found = {(sabotage.module, sabotage.test) for sabotage in SABOTAGES}
+    named = {row[1].split("**")[1]: [re.findall(r"`(?:app/)?([\w/]+)\.py`", cell) for cell in row[3:5]] for row in rows}
 
-    assert missing == TESTED_HERE
+    assert {row for row, (modules, tests) in named.items() if found.isdisjoint(product(modules, tests))} == TESTED_HERE
 
 
 def _modules() -> set[str]:

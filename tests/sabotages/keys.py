@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("keys/routes", "keys/test_key_routes", "caller.id, ApiKey.id ==", "ApiKey.account_id, ApiKey.id =="),
     Sabotage(
         "keys/__init__",
         "keys/test_api_keys",

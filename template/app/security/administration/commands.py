@@ -112,11 +112,11 @@ def delete_person(
 
 
 async def unlock(db: AsyncSession, name: Name) -> str:
-    """Forget the failed logins of a person (lockout)."""
+    """Forget the failed logins of a person (lockout). An address that guessed waits for up to 15 minutes more."""
     account = await accounts.by_name(db, name)
     await throttle.unlock(db, account.login)
     record_change(db, Event.USER_UPDATED, subject=account.id, reason="unlocked")
-    return f"Unlocked {account.name}."
+    return f"Unlocked {account.name}. An address with five failures waits until they are 15 minutes old."
 
 
 Everybody = Annotated[bool, typer.Option("--all", help="Of everybody.")]
