@@ -113,7 +113,7 @@ SABOTAGES = [
         "    if False:\n        raise Problem(403",
     ),
     Sabotage(
-        "access/accounts",
+        "access/roles",
         "administration/test_people",
         "    await db.execute(delete(OneTimeToken).where(concerned))\n    change",
         "    change",

@@ -68,8 +68,8 @@ SABOTAGES = [
     Sabotage(
         "authentication/login",
         "authentication/test_log_safety",
-        "else name_digest(login)",
-        "else login",
+        "    return hmac.new(",
+        "    return login or hmac.new(",
     ),
     Sabotage(
         "authentication/login",

@@ -12,7 +12,7 @@ SABOTAGES = [
     ),
     Sabotage("operations/waf", "operations/test_waf_rules", "if written.get(name, text) != text]", "if False]"),
     Sabotage(
-        "operations/start_up", "operations/test_waf_rules", 'and f" {waf};" not in self._waf_server', "and not waf"
+        "operations/start_up", "operations/test_waf_rules", 'and f" {deployed};" not in', 'and f" {deployed};" in'
     ),
     Sabotage("operations/serve", "operations/test_unready", "    signal.signal(signal.SIGTERM, drain)\n", ""),
     Sabotage("operations/start_up", "operations/test_unready", "if self.draining:", "if False:"),

@@ -14,11 +14,12 @@ from app.security.access.policy import InsecureApp, Policies
 from app.security.core import logs, settings
 from app.security.core.settings import ROOT
 from app.security.operations import doctor, migrations, serve, start_up
-from app.security.operations.terminal import fail, reach
+from app.security.operations.terminal import command, fail, reach
 
 # isort: off
 # {% if features.roles.enabled %}
 from app.security.access import roles
+from app.security.administration import people
 
 # {% endif %}
 # {% if features.jwt.enabled %}
@@ -46,7 +47,9 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     # {% if features.roles.enabled %}
     known = [role.value for role in roles.Role]
-    cli.add_typer(user_commands.commands(known, roles.first_role()), name="users", help="People who may log in.")
+    users = user_commands.commands(known, roles.first_role())
+    users.command("roles")(command(people.replace_roles))
+    cli.add_typer(users, name="users", help="People who may log in.")
     # {% elif features.jwt.enabled %}
     cli.add_typer(user_commands.commands(), name="users", help="People who may log in.")
     # {% endif %}

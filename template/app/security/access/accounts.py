@@ -64,11 +64,6 @@ class UnknownAccount(AccountError):
     status = 404
 
 
-def random_token(prefix: str) -> str:
-    """`prefix_` and 43 base62 characters: 256 random bits."""
-    return f"{prefix}_{base62(43)}"
-
-
 def base62(length: int) -> str:
     """Random characters, of nearly 6 bits each."""
     return "".join(secrets.choice(BASE62) for _ in range(length))
@@ -140,23 +135,6 @@ def configured_roles(stored: Iterable[str | None]) -> frozenset[str]:
 async def roles_of(db: AsyncSession, account: UUID) -> frozenset[str]:
     """The roles of an account, without those that this project does not have."""
     return configured_roles(await db.scalars(select(AccountRole.role).where(AccountRole.account_id == account)))
-
-
-async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, actor: UUID | None = None) -> str:
-    """Replace the roles of an account. Returns the change, as `before->after`.
-
-    It withdraws the invitations that this person issued, and those for a person who has a password: the issuer could
-    now lack the power, or the person have more of it.
-    """
-    removed = delete(AccountRole).where(AccountRole.account_id == account).returning(AccountRole.role)
-    wanted, before = sorted(set(roles)), sorted(await db.scalars(removed))
-    db.add_all([AccountRole(account_id=account, role=role) for role in wanted])
-    activated = select(Account.id).where(Account.id == account, Account.password_hash != UNUSABLE_PASSWORD)
-    concerned = or_(OneTimeToken.issuer_id == account, OneTimeToken.account_id.in_(activated))
-    await db.execute(delete(OneTimeToken).where(concerned))
-    change = f"{','.join(before)}->{','.join(wanted)}"
-    record_change(db, Event.AUTHZ_CHANGE, actor=actor, subject=account, reason=change)
-    return change
 
 
 async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = None) -> None:

@@ -3,16 +3,22 @@
 Roles in a token never exceed those in the database, so removing one holds at once (ASVS 5.0 V8.2.1, V8.3.2).
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from fastapi import Depends
+from sqlalchemy import delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
 from app.security.access import accounts
 from app.security.access.credentials import Principal
 from app.security.access.identity import Authenticate, forbidden
 from app.security.access.policy import Policy
+from app.security.core.events import Event, record_change
+from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole, OneTimeToken
 
 Role = StrEnum(
     "Role",
@@ -52,3 +58,20 @@ class RequireRole(Authenticate):
 def require_role(*roles: Role) -> Any:
     """This route is for people with one of these roles. It stands in `dependencies=[…]`."""
     return Depends(RequireRole(*roles))
+
+
+async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, actor: UUID | None = None) -> str:
+    """Replace the roles of an account. Returns the change, as `before->after`.
+
+    It withdraws the invitations that this person issued, and those for a person who has a password: the issuer could
+    now lack the power, or the person have more of it.
+    """
+    removed = delete(AccountRole).where(AccountRole.account_id == account).returning(AccountRole.role)
+    wanted, before = sorted(set(roles)), sorted(await db.scalars(removed))
+    db.add_all([AccountRole(account_id=account, role=role) for role in wanted])
+    activated = select(Account.id).where(Account.id == account, Account.password_hash != UNUSABLE_PASSWORD)
+    concerned = or_(OneTimeToken.issuer_id == account, OneTimeToken.account_id.in_(activated))
+    await db.execute(delete(OneTimeToken).where(concerned))
+    change = f"{','.join(before)}->{','.join(wanted)}"
+    record_change(db, Event.AUTHZ_CHANGE, actor=actor, subject=account, reason=change)
+    return change

@@ -26,31 +26,21 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
     @users.command()
     def create(name: Name, role: Role = None) -> None:
         """Create a person; asks for the password."""
-        _create_person(name, _checked(role, known_roles, first_roles))
+        _create_person(name, checked_roles(role, known_roles, first_roles))
 
     async def invite(db: AsyncSession, name: Name, role: Role = None) -> str:
         """Print a one-time token that sets a password. For a new person, or a forgotten password."""
-        roles = _checked(role, known_roles, first_roles)
+        roles = checked_roles(role, known_roles, first_roles)
         try:
-            account = await _person(db, name)
+            account = await person_named(db, name)
         except accounts.UnknownAccount:
             account = await accounts.create(db, name, roles=roles)
         token = await self_service.invite(db, account)
         typer.echo("It sets a password at POST /auth/activate, once, within 24 hours.", err=True)
         return token
 
-    async def roles(
-        db: AsyncSession, name: Name, role: Annotated[list[str], typer.Option(help="A role; may be repeated.")]
-    ) -> str:
-        """Give a person these roles and no others. It may take the last administrator's."""
-        chosen, person = _checked(role, known_roles), await _person(db, name)
-        before, _, after = (await accounts.set_roles(db, person.id, chosen)).partition("->")
-        return f"Roles of {person.name}: {after} (before: {before or 'none'})."
-
     for work in (invite, disable, enable, unlock, end_sessions, withdraw_invitations):
         users.command()(command(work))
-    if known_roles:
-        users.command()(command(roles))
     users.command("list")(command(list_people))
     users.command("delete")(delete_person)
     return users
@@ -104,7 +94,7 @@ def delete_person(
         typer.confirm(f"Delete {name} and every row that belongs to this account?", abort=True)
 
     async def erase(db: AsyncSession) -> str:
-        account = await _person(db, name)
+        account = await person_named(db, name)
         await self_service.delete_account(db, account)
         return f"Deleted {account.name}."
 
@@ -145,7 +135,7 @@ async def end_every_session(db: AsyncSession) -> None:
     await db.execute(delete(OneTimeToken).where(OneTimeToken.issuer_id.is_not(None)))
 
 
-async def _person(db: AsyncSession, name: str) -> Account:
+async def person_named(db: AsyncSession, name: str) -> Account:
     """A person, locked until the transaction ends. Raises: AccountError."""
     account = await accounts.by_name(db, name)
     if account.kind != "person":
@@ -157,7 +147,7 @@ async def _person(db: AsyncSession, name: str) -> Account:
 async def _one_or_all(db: AsyncSession, name: str | None, every: bool) -> Account | None:
     if every == (name is not None):
         raise typer.BadParameter("name one person, or everybody with --all")
-    return None if name is None else await _person(db, name)
+    return None if name is None else await person_named(db, name)
 
 
 def _recorded(db: AsyncSession, person: Account | None, reason: str, done: str) -> str:
@@ -165,7 +155,7 @@ def _recorded(db: AsyncSession, person: Account | None, reason: str, done: str) 
     return f"{done} {person.name if person else 'everybody'}."
 
 
-def _checked(roles: list[str] | None, known: Iterable[str], otherwise: Iterable[str] = ()) -> list[str]:
+def checked_roles(roles: list[str] | None, known: Iterable[str], otherwise: Iterable[str] = ()) -> list[str]:
     if any(role not in known for role in roles or ()):
         fail(f"The roles of this project: {', '.join(known) or 'none'}.")
     return list(otherwise if roles is None else roles)

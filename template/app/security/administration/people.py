@@ -1,4 +1,4 @@
-"""Administration of people over HTTP, for administrators.
+"""Administration of people by administrators over HTTP, and `manage users roles`.
 
 A change needs a login of the last 15 minutes, and confirms the caller in its transaction (`AdministratorSession`).
 """
@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
+import typer
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy import exists, select
@@ -17,7 +18,8 @@ from app.database import DbSession
 from app.security.access import accounts
 from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller
-from app.security.access.roles import ADMIN, Role, first_role, require_role
+from app.security.access.roles import ADMIN, Role, first_role, require_role, set_roles
+from app.security.administration.commands import Name, checked_roles, person_named
 from app.security.administration.self_service import delete_account, invite
 from app.security.authentication.recent_login import ConfirmCaller
 from app.security.core.events import Event, record_change
@@ -124,7 +126,7 @@ async def change_person(
     if change.roles is not None:
         if account.id == caller.id:
             raise Problem(403, detail="Nobody changes their own roles.")
-        await accounts.set_roles(db, account.id, {role.value for role in change.roles}, actor=caller.id)
+        await set_roles(db, account.id, {role.value for role in change.roles}, actor=caller.id)
     if change.is_active is not None and change.is_active != account.is_active:
         await accounts.set_active(db, account, change.is_active)
     await _keep_an_administrator(db)
@@ -151,6 +153,15 @@ async def end_sessions(request: Request, person_id: UUID, caller: Caller, db: Ad
     record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="sessions_ended")
     record_change(db, Event.SESSION_ENDED, actor=caller.id, subject=account.id, reason="by_administrator")
     forget_on_commit(request, db, account.id)
+
+
+async def replace_roles(
+    db: AsyncSession, name: Name, role: Annotated[list[str], typer.Option(help="A role; may be repeated.")]
+) -> str:
+    """Give a person these roles and no others. It may take the last administrator's."""
+    chosen, person = checked_roles(role, list(Role)), await person_named(db, name)
+    before, _, after = (await set_roles(db, person.id, chosen)).partition("->")
+    return f"Roles of {person.name}: {after} (before: {before or 'none'})."
 
 
 async def _keep_an_administrator(db: AsyncSession) -> None:

@@ -143,7 +143,7 @@ async def invite(db: AsyncSession, account: Account, issuer: UUID | None = None)
 def new_token(
     db: AsyncSession, account: Account, issuer: Account | None, life: timedelta, reason: str | None = None
 ) -> str:
-    token = accounts.random_token("ot")
+    token = sessions.random_token("ot")
     db.add(
         OneTimeToken(
             account_id=account.id,

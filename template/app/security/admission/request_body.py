@@ -21,7 +21,8 @@ SINGLE_HEADERS = frozenset(
     b"host authorization x-api-key content-type content-length transfer-encoding origin x-forwarded-proto".split()
 )
 PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
-FORM = b"application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
+JSON = ("/json", "+json")  # how its media types end
 FREE_TEXT = "x-free-text"
 BYTES_OF_A_VALUE = 50  # one value for so many bytes of a limit: to refuse each of 300,000 takes seconds
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
@@ -87,19 +88,17 @@ def check_body(headers: Headers, allowed: Allowed) -> None:
 
 
 def _check_media_type(headers: Headers, allowed: Allowed) -> None:
-    media_type, separator, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
-    if allowed.media_types and media_type.strip().lower() not in allowed.media_types:
+    media_type, parameters = _media_type(headers)
+    if allowed.media_types and media_type not in allowed.media_types:
         raise Problem(415, detail=f"Send {' or '.join(allowed.media_types)}.")
-    if _is_json(headers) and not _CHARSET.match(separator + parameters):
+    if media_type.endswith(JSON) and not _CHARSET.match(parameters):
         raise Problem(415, detail="Send UTF-8.")
 
 
-def _media_type(headers: Headers) -> bytes:
-    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-
-
-def _is_json(headers: Headers) -> bool:
-    return _media_type(headers).endswith((b"/json", b"+json"))
+def _media_type(headers: Headers) -> tuple[str, str]:
+    """The media type, and its parameters with the semicolon before them."""
+    media_type, separator, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
+    return media_type.strip().lower(), separator + parameters
 
 
 class Slots:
@@ -139,8 +138,10 @@ class Body:
         self._client = client
         self._size = 0
         self._until: float | None = None
-        self._json: bytearray | None = bytearray() if _is_json(headers) else None
-        self._separators = b",[{" if _is_json(headers) else b"&" if _media_type(headers) == FORM else b""
+        media_type, _ = _media_type(headers)
+        is_json = media_type.endswith(JSON)
+        self._json: bytearray | None = bytearray() if is_json else None
+        self._separators = b",[{" if is_json else b"&" if media_type == FORM else b""
         self._values = 0
         self._arrived = False
 

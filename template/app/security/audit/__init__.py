@@ -30,6 +30,7 @@ ROWS_AT_ONCE = 200  # in one transaction; a flood fills the queue, not the disk
 MAX_WAITING = 10_000  # rows in memory; failures, which a client can cause without limit, fill half of it
 # Changes that belong to login and calls never wait for the table. Every other change fails with it.
 NEVER_WAITING = ("api_key_first_use", "authn_login_", "authn_token_", "session_")
+NOT_RECORDED = "The audit log cannot record this change, so it was not made: run `uv run manage audit verify`."
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +63,7 @@ async def _append_or_fail(db: AsyncSession, row: Row) -> None:
         await append(db, [row])
     except (SQLAlchemyError, BrokenChain) as error:
         log.critical("a change was refused, because the audit log cannot record it: %s", _explain(error))
-        raise NotRecorded from error
+        raise NotRecorded(NOT_RECORDED) from error
 
 
 def _explain(error: Exception) -> str:
@@ -109,8 +110,8 @@ class Writer:
         except Exception as error:  # the service must continue
             log.critical("the audit log cannot be written, its events are only here: %s", _explain(error))
             return False
-        for _ in rows:
-            self._waiting.popleft()
+        done = {row["id"] for row in rows}
+        self._waiting = deque(row for row in self._waiting if row["id"] not in done)
         return True
 
     async def end(self, app: FastAPI) -> None:

@@ -4,6 +4,9 @@ Against account enumeration, an unknown name, a disabled account and a wrong pas
 work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashed.
 """
 
+import hashlib
+import hmac
+
 from sqlalchemy import bindparam, select
 
 from app.database import Database
@@ -12,7 +15,8 @@ from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
 from app.security.authentication.sessions import Grant
 from app.security.authentication.throttle import Attempt, Client, Throttled
-from app.security.core.events import Event, OnceAMinute, name_digest, record, record_change
+from app.security.core.events import Event, OnceAMinute, record, record_change
+from app.security.core.settings import keys_for
 from app.security.core.tables import Account, normalise_login
 
 LOCKS_A_MINUTE = 200  # names whose refusal is an event, in one process
@@ -80,5 +84,7 @@ class PasswordLogin:
 
 
 def _subject(account: Account | None, login: str) -> str:
-    """How an event names the account; a name that does not exist, which may be a password, only as a digest."""
-    return str(account.id) if account else name_digest(login)
+    """How an event names the account. A name that does not exist, which may be a password, only as a digest."""
+    if account is not None:
+        return str(account.id)
+    return hmac.new(keys_for("events")[0], login.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
-from app.security.access.accounts import lock, random_token, roles_of, token_hash, withdraw_invitations
+from app.security.access.accounts import base62, lock, roles_of, token_hash, withdraw_invitations
 from app.security.authentication.throttle import Client
 from app.security.authentication.tokens import CLIENT_ID
 from app.security.core.events import Event, record_change
@@ -122,6 +122,11 @@ async def end(db: AsyncSession, account: UUID, session: UUID) -> bool:
         return False
     record_change(db, Event.SESSION_ENDED, actor=account, subject=session)
     return True
+
+
+def random_token(prefix: str) -> str:
+    """`prefix_` and 43 base62 characters: 256 random bits."""
+    return f"{prefix}_{base62(43)}"
 
 
 def _lookup(token: str) -> Select[RefreshToken, Session, Account]:

@@ -3,8 +3,6 @@
 The fields are an allow-list (ASVS 5.0 V16.2.1, V16.2.5): no body, query string, credential, hash or login name.
 """
 
-import hashlib
-import hmac
 import math
 import sys
 import time
@@ -20,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import after_commit
 from app.security.core import logs
-from app.security.core.settings import keys_for
 
 Fields = dict[str, object]
 OURS = "app.security."
@@ -151,11 +148,6 @@ def _announce(db: AsyncSession | None, event: StrEnum, details: Details) -> Fiel
     for listener in _listeners:
         listener(db, dict(fields))
     return fields
-
-
-def name_digest(login: str) -> str:
-    """The form of a login name in events: people type passwords into that field."""
-    return hmac.new(keys_for("events")[0], login.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
 
 
 class OnceAMinute:

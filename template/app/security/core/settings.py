@@ -126,7 +126,6 @@ class SecuritySettings(BaseSettings):
 env_file: Path | None = ROOT / ".env"
 """Tests set it to None, so that a developer's `.env` changes no result."""
 
-
 looking_only = False
 """True in `manage routes` and `manage doctor`, which build the app despite weak settings and never serve it."""
 

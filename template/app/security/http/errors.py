@@ -78,12 +78,11 @@ def respond(problem: Problem, request_id: str) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response | None:
     error = cast(HTTPException, error)  # how Starlette types its handlers
     problem = _problem_of(error)
-    if isinstance(error, Problem) or error.status_code >= 500:
-        pass  # ours, or what may hold internals
-    elif isinstance(error.detail, dict | list | tuple):  # a detail has to be a text (RFC 9457 section 3.1.4)
-        problem.members["details"] = jsonable_encoder(error.detail)
-    else:
-        problem.detail = str(error.detail)
+    if problem is not error and error.status_code < 500:  # from 500 on, the detail may hold internals
+        if isinstance(error.detail, dict | list | tuple):  # a detail has to be a text (RFC 9457 section 3.1.4)
+            problem.members["details"] = jsonable_encoder(error.detail)
+        else:
+            problem.detail = str(error.detail)
     return respond(problem, context_in(request.scope).request_id)
 
 

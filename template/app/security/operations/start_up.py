@@ -46,9 +46,7 @@ CLOCK_SECONDS = 10  # between the clocks of two machines, as for tokens
 CLOCK = "the clock of this machine is {:+.0f} s off the database's, so tokens are refused: synchronise both (NTP)"
 PARAMETER = r"{[^}]*}"
 WAF_SERVER = "deploy/waf/server.conf"  # written by `manage waf`
-STALE_WAF = (
-    "the web application firewall has the rules of another version, and may refuse new routes: deploy deploy/waf"
-)
+STALE_WAF = "the web application firewall has the rules of another version and may refuse new routes: deploy/waf"
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
 NOT_STARTED = "events would be lost without lifespan: start without `--lifespan off`, and mount this app nowhere"
@@ -214,8 +212,6 @@ class Readiness:
         self._checked = -CACHED_SECONDS
         self._ready = False
         self._unwritable_until = 0.0
-        rules = ROOT / WAF_SERVER
-        self._waf_server = rules.read_text() if rules.is_file() else ""
         self._clock_is_off = False
         self.draining = False
         event.listen(database.engine.sync_engine, "handle_error", self._notice_unwritable)
@@ -228,12 +224,6 @@ class Readiness:
             if now > self._unwritable_until:
                 log.critical("the database cannot write (%s): its disk is full or broken, or it is read-only", code)
             self._unwritable_until = now + UNWRITABLE_SECONDS
-
-    def compare(self, waf: str) -> None:
-        """Warn once if the web application firewall in front of this process has other rules than this version."""
-        if waf and self._waf_server and f" {waf};" not in self._waf_server:
-            self._waf_server = ""  # nothing to compare with any more
-            log.warning(STALE_WAF)
 
     async def ready(self) -> bool:
         if self.draining:
@@ -258,6 +248,13 @@ class Readiness:
         return True
 
 
+@cache
+def compare_firewall(deployed: str) -> None:
+    """Warn once if the web application firewall in front of this process has other rules than this version."""
+    if deployed and (ROOT / WAF_SERVER).is_file() and f" {deployed};" not in (ROOT / WAF_SERVER).read_text():
+        log.warning(STALE_WAF)
+
+
 async def clock_problems(connection: AsyncConnection) -> list[str]:
     """A clock that differs from PostgreSQL's; SQLite has none of its own."""
     if connection.dialect.name == "sqlite":
@@ -275,7 +272,7 @@ async def live() -> Health:
 @router.get("/ready")
 async def ready(request: Request) -> Health:
     if request.state.trusted_peer:  # anybody else could write the header
-        request.state.readiness.compare(request.headers.get("x-waf-rules", ""))
+        compare_firewall(request.headers.get("x-waf-rules", ""))
     if not await request.state.readiness.ready():
         raise Problem(503, detail="Not ready.", headers={"Retry-After": "1"})
     return Health()

@@ -15,7 +15,6 @@ from app.security.access.accounts import AccountError
 from app.security.core import logs, settings
 from app.security.core.events import NotRecorded
 
-NOT_RECORDED = "The audit log cannot record this change, so it was not made: run `uv run manage audit verify`."
 NOT_READY = "The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`."
 T = TypeVar("T")
 
@@ -48,10 +47,8 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(transaction())
-    except AccountError as error:
+    except (AccountError, NotRecorded) as error:
         fail(str(error))
-    except NotRecorded:
-        fail(NOT_RECORDED)
     except (OperationalError, ProgrammingError, OSError):  # most often: no such table
         fail(NOT_READY)
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import DbSession
 from app.security.access import accounts
 from app.security.access.policy import InsecureApp
-from app.security.access.roles import ADMIN
+from app.security.access.roles import ADMIN, set_roles
 from app.security.authentication.recent_login import GrantingSession, RequireRecentLogin, recent_login
 from app.security.core.settings import ROOT
 from app.security.core.tables import Account, AccountRole, ApiKey, OneTimeToken, Session, utc_now
@@ -46,7 +46,7 @@ async def _expire(db: AsyncSession, account: UUID) -> None:
 
 
 async def _demote(db: AsyncSession, account: UUID) -> None:
-    await accounts.set_roles(db, account, [])
+    await set_roles(db, account, [])
 
 
 Revocation = Callable[[AsyncSession, UUID], Awaitable[None]]

@@ -56,9 +56,10 @@ def test_the_terminal_replaces_the_roles_of_a_person(
 
     result = manage("users", "roles", person.name, "--role", ADMIN)
 
-    changes = [(row["subject"], row["reason"]) for row in recorded if row["event"] == Event.AUTHZ_CHANGE]
+    changed = [row for row in recorded if row["event"] == Event.AUTHZ_CHANGE]
+    changes = [(row["subject"], row["reason"], row["outcome"]) for row in changed]
     assert result.stdout == f"Roles of {person.name}: {ADMIN} (before: {OTHER or 'none'}).\n"
-    assert changes == [(str(person.id), f"{OTHER}->{ADMIN}")]
+    assert changes == [(str(person.id), f"{OTHER}->{ADMIN}", "success")]
     person.log_in()
     assert person.get("/users").status_code == 200
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from tests.security.administration.test_invitations import ALICE, NEW, activate, invite
 from tests.security.fixtures import Database, MakeClient
 from tests.security.persons import PASSWORD, Person, log_in, refresh
-from tests.security.timing import at_once, later
+from tests.security.timing import at_once
 
 AsPerson = Callable[..., Person]
 
@@ -101,24 +101,3 @@ def test_a_long_list_of_unknown_members_is_refused_unread(client: TestClient) ->
     body = {str(number): 0 for number in range(10_000)}
 
     assert client.post("/auth/activate", json=body).status_code == 413
-
-
-@pytest.mark.parametrize("ending", ["every session", "that session", "a refresh token that comes again"])
-def test_the_invitation_of_a_thief_ends_with_the_session_that_was_stolen(as_person: AsPerson, ending: str) -> None:
-    owner = as_person(role="admin")
-    used = owner.tokens["refresh_token"]
-    thief = dict(owner.headers)
-    made = owner.post("/users", json={"name": "eve@example.com", "roles": ["admin"]}, headers=thief)
-    owner.log_in()
-    (stolen,) = [one["id"] for one in owner.get("/auth/sessions").json() if not one["current"]]
-
-    if ending == "every session":
-        owner.delete("/auth/sessions")
-    elif ending == "that session":
-        owner.delete(f"/auth/sessions/{stolen}")
-    else:
-        assert refresh(owner, used).status_code == 200
-        with later(seconds=60):
-            assert refresh(owner, used).status_code == 400
-
-    assert activate(owner, made.json()["activation_token"]).status_code == 400

@@ -17,7 +17,7 @@ from tests.security.administration.test_people import (
 )
 from tests.security.fixtures import Database
 from tests.security.persons import Person, create_person, log_in, log_in_quietly, refresh
-from tests.security.timing import at_once
+from tests.security.timing import at_once, later
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
@@ -217,3 +217,24 @@ def test_no_example_of_the_document_makes_an_administrator(client: TestClient) -
     for name in ("PersonCreate", "PersonChange"):
         (example,) = schemas[name]["properties"]["roles"]["examples"]
         assert ADMIN not in example
+
+
+@pytest.mark.parametrize("ending", ["every session", "that session", "a refresh token that comes again"])
+def test_the_invitation_of_a_thief_ends_with_the_session_that_was_stolen(as_person: AsPerson, ending: str) -> None:
+    owner = as_person(role="admin")
+    used = owner.tokens["refresh_token"]
+    thief = dict(owner.headers)
+    made = owner.post("/users", json={"name": "eve@example.com", "roles": ["admin"]}, headers=thief)
+    owner.log_in()
+    (stolen,) = [one["id"] for one in owner.get("/auth/sessions").json() if not one["current"]]
+
+    if ending == "every session":
+        owner.delete("/auth/sessions")
+    elif ending == "that session":
+        owner.delete(f"/auth/sessions/{stolen}")
+    else:
+        assert refresh(owner, used).status_code == 200
+        with later(seconds=60):
+            assert refresh(owner, used).status_code == 400
+
+    assert activate(owner, made.json()["activation_token"]) == 400

@@ -172,6 +172,7 @@ def test_readiness_warns_once_of_an_edge_with_other_rules(
     monkeypatch.setattr(start_up, "ROOT", tmp_path)
     (tmp_path / start_up.WAF_SERVER).parent.mkdir(parents=True)
     (tmp_path / start_up.WAF_SERVER).write_text("proxy_set_header X-WAF-Rules 0123456789abcdef;\n")
+    start_up.compare_firewall.cache_clear()
     client = make_client(TRUSTED_PROXIES="127.0.0.1")
     stranger = make_client(client.app, address="203.0.113.9")  # type: ignore[arg-type]
 
