@@ -5,13 +5,13 @@ from tests.sabotages.sabotage import Sabotage
 SABOTAGES = [
     Sabotage(
         "authentication/sessions",
-        "administration/test_invitations_details",
+        "administration/test_people_details",
         "    await withdraw_invitations(db, session.account_id)\n",
         "",
     ),
     Sabotage(
         "authentication/routes",
-        "administration/test_invitations_details",
+        "administration/test_people_details",
         "        raise Problem(404)\n    await accounts.withdraw_invitations(db, caller.id)\n",
         "        raise Problem(404)\n",
     ),
