@@ -27,6 +27,10 @@ from sqlalchemy import text
 async def find(db: DbSession, name: str) -> object:
     return await db.execute(text(f"SELECT * FROM notes WHERE title = '{name}'"))
 """
+LIMIT = '@limiter.limit("5/minute")\n'
+LIMITED = (PUBLIC + "\n\nfrom fastapi import Request\n\nfrom app.security.rate_limits import limiter\n").replace(
+    "async def everything()", f"{LIMIT}async def everything(request: 'Request')"
+)
 UNVERIFIED = 'import httpx\n\nhttpx.get("https://a.example", verify=False)\n'
 WORKFLOW = "on: push\njobs:\n  more:\n    runs-on: x\n    steps:\n      - uses: a/b@v1\n"
 HEADERS, ACCESS_TESTS = "app/security/http/headers.py", "tests/security/access/test_access.py"
@@ -46,11 +50,22 @@ def add(name: str, text: str) -> Callable[[Project], object]:
     return lambda project: project.write(name, (project.read(name) if project.file(name).exists() else "") + text)
 
 
+def lose_a_limit(project: Project) -> None:
+    add(NOTES, LIMITED)(project)
+    project.commit()
+    edit(NOTES, LIMIT, "")(project)
+
+
 CHANGES = {
     "a route loses its scope": Change(
         "change",
         "DELETE /notes/{note_id} does not require scope notes:write any more",
         edit(NOTES, f'{DELETE}, dependencies=[require_scope("notes:write")])', f"{DELETE})"),
+    ),
+    "a route loses its limit": Change(
+        "change",
+        "GET /notes/all does not have rate limit 5/minute any more",
+        lose_a_limit,
     ),
     "a route has no policy": Change(
         "change", "GET /notes/all requires no authentication", add(NOTES, OPEN.replace("POLICY", ""))

@@ -23,6 +23,12 @@ SABOTAGES = [
     Sabotage("operations/doctor", "operations/test_project", "if not REACHABLE.match(address):", "if False:"),
     Sabotage("operations/start_up", "operations/test_start_up_hints", "() if in_production() else _conflicts()", "()"),
     Sabotage("operations/start_up", "access/test_declared_paths", "if not app.state.has_options and", "if False and"),
+    Sabotage(
+        "operations/start_up",
+        "operations/test_no_lifespan",
+        '!= "lifespan.startup.complete":',
+        '== "":',
+    ),
     Sabotage("operations/start_up", "operations/test_no_lifespan", "if not self.started and", "if False and"),
     Sabotage(
         "operations/start_up",

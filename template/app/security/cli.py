@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from alembic.util import CommandError
 from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
 
 from app.security.access.policy import InsecureApp, Policies
 from app.security.core import logs, settings
@@ -75,8 +76,8 @@ def migrate() -> None:
     asyncio.run(reach(migrations.new_engine()))
     try:
         asyncio.run(migrations.migrate())
-    except CommandError as error:
-        fail(f"Nothing was migrated: {error}.")
+    except (CommandError, DBAPIError) as error:
+        fail(f"Nothing was migrated: {' '.join(str(error).splitlines()[:2])}.")
     typer.echo("The database is up to date.")
 
 

@@ -9,5 +9,5 @@ Capture = pytest.CaptureFixture[str]
 
 def written(capture: Capture) -> str:
     """Everything since the last look, on both streams."""
-    logs.flush()
+    logs.Output.stream().flush()
     return "".join(capture.readouterr())

@@ -84,7 +84,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_runtest_teardown() -> None:
     """What an app has still to write belongs to its test, and not below the last line of pytest."""
-    logs.flush()
+    logs.Output.stream().flush()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

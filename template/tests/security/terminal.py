@@ -23,7 +23,7 @@ def manage(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(settings, "looking_only", False)
 
     def run(*arguments: str, load: Callable[[], FastAPI] = create_app, typed: str = "") -> Result:
-        logs.flush()  # what an app in this process has still to write is not of the command
+        logs.Output.stream().flush()  # what an app in this process has still to write is not of the command
         return CliRunner().invoke(command_line(load), arguments, input=typed)
 
     return run

@@ -125,7 +125,7 @@ def forbidden(connection: HTTPConnection, reason: str, scope: str = "") -> Probl
 
 authenticate = Authenticate()
 Caller = Annotated[Principal, Depends(authenticate)]
-"""The authenticated caller of a route, a `Principal`."""
+"""The authenticated caller of a route: `id`, `name`, `kind` ("person" or "service"), `roles`, `scopes` (None: all)."""
 
 
 class RequireScope(Authenticate):

@@ -20,7 +20,6 @@ from app.database import after_commit
 from app.security.core import logs
 
 Fields = dict[str, object]
-OURS = "app.security."
 EVERY_SECONDS = 60
 MOST_NAMES = 20
 OF_THE_REQUEST = ("client_ip", "client_request_id", "method", "request_id", "route", "user_agent")
@@ -101,7 +100,7 @@ def strip_sentry_event(event: dict[str, Any], hint: object) -> dict[str, Any]:
     for trace in (*event.get("exception", {}).get("values", ()), *event.get("threads", {}).get("values", ())):
         for frame in (trace.get("stacktrace") or {}).get("frames", ()):
             module = str(frame.get("module"))
-            if module.startswith(OURS) or not module.startswith("app."):
+            if module.startswith("app.security.") or not module.startswith("app."):
                 frame.pop("vars", None)
     return event
 

@@ -55,10 +55,6 @@ def write(fields: MutableMapping[str, Any], *, flush: bool = True) -> None:
         stream.flush()
 
 
-def flush() -> None:
-    Output.stream().flush()
-
-
 def to_stderr() -> None:
     """For commands, whose result is on stdout. A terminal shows no events: they would stand in the conversation."""
     Output.to_stderr = True

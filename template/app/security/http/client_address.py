@@ -32,7 +32,6 @@ TEST_NET = "192.0.2."  # RFC 5737: the address of no client, sent by the probes 
 PASSED_ON = "a trusted proxy passes on the X-Forwarded-For of clients, who so choose their address: let it overwrite it"
 log = logging.getLogger(__name__)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class ProxySettings(SecuritySettings):
@@ -61,7 +60,7 @@ def parse_network(text: str) -> Network:
 
 
 @lru_cache(maxsize=4096)
-def parse_address(text: str | None) -> Address | None:
+def parse_address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address, with IPv4 taken out of its IPv6 form; None if the text is not an address."""
     try:
         address = ipaddress.ip_address((text or "").partition("%")[0])

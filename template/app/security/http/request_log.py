@@ -166,7 +166,7 @@ class RequestLog:
 
     def _flush(self) -> None:
         self.flushing_in = None
-        logs.flush()
+        logs.Output.stream().flush()
 
 
 def _observe(context: RequestContext, seconds: float) -> None:

@@ -120,7 +120,8 @@ async def _issue(db: AsyncSession, account: str, name: str, scopes: list[str], l
 
 def _print(new: NewKey) -> None:
     typer.echo(new.text)
-    typer.echo(f"Shown once. It expires on {new.row.expires_at:%Y-%m-%d}. Its id is {new.row.id}.", err=True)
+    shown = f"Shown once. It expires on {new.row.expires_at:%Y-%m-%d}. Its id is {new.row.id}."
+    typer.echo(f"{shown} Production refuses keys with _test_, development those with _live_.", err=True)
 
 
 def _count(number: int) -> str:

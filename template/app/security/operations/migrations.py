@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 LOCK = 0x5EC0_0001  # any constant, the same in every process
 LOCK_SECONDS = 300
 OTHER_METADATA = "no revision sees the tables of %s (%s): write %s.metadata = Base.metadata above its first model"
-DROPPED = "no model has the table %s, so a new revision drops it with all its rows: move its model into app/api first"
+DROPPED = "no model has the table %s: a new revision drops it with all its rows, unless you move its model into app/api"
 VERSION_TABLES = (SECURITY_VERSIONS, "alembic_version")  # of the template's chain, and of yours
 
 

@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, Mount, Route, Router, compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.database import Database
 from app.security.access.credentials import context_in
@@ -151,12 +151,16 @@ class StartUp:
         await self.shared.state.readiness.check()  # names a clock that is off, where nothing asks for readiness
         self.started = True
         events.record(Event.STARTUP)
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            events.record(Event.SHUTDOWN)
-            for hook in reversed(hooks_of(self.shared).at_end):
-                await hook(self.shared)
+
+        async def ended(message: Message) -> None:
+            """Run the hooks before the last message: the server ends with it, and cancels what still runs."""
+            if message["type"] != "lifespan.startup.complete":
+                events.record(Event.SHUTDOWN)
+                for hook in reversed(hooks_of(self.shared).at_end):
+                    await hook(self.shared)
+            await send(message)
+
+        await self.app(scope, receive, ended)
 
 
 def install(app: FastAPI, declared: Declared) -> None:

@@ -1,11 +1,14 @@
-"""Where no lifespan event arrives, audit rows would be lost: production refuses every request."""
+"""No audit row is lost: production refuses requests without lifespan events, and ends after what waits is written."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from app.security.access.policy import hooks_of
 from tests.security.build_app import assemble
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT
 
@@ -44,3 +47,27 @@ def test_development_serves(environment: Callable[..., None]) -> None:
     environment()
 
     assert TestClient(assemble(), base_url="http://localhost").get(HEALTH).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_what_waits_is_written_before_the_server_may_end(environment: Callable[..., None]) -> None:
+    """A server ends with the last message of a lifespan, and cancels what still runs."""
+    environment()
+    app, order = assemble(), list[str]()
+
+    async def slow(ended: FastAPI) -> None:
+        await asyncio.sleep(0.01)
+        order.append("hook")
+
+    hooks_of(app).at_end.append(slow)
+    events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> Message:
+        return next(events)
+
+    async def send(message: Message) -> None:
+        order.append(message["type"])
+
+    await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+
+    assert order == ["lifespan.startup.complete", "hook", "lifespan.shutdown.complete"]

@@ -56,7 +56,7 @@ def test_a_table_that_a_revision_would_drop_is_named(copy: Copy) -> None:
 
     done = copy.run("alembic", "revision", "--autogenerate", "-m", "drops")
 
-    assert "no model has the table invoices, so a new revision drops it with all its rows" in done.stderr
+    assert "no model has the table invoices: a new revision drops it with all its rows" in done.stderr
     assert "accounts" not in done.stderr
 
 

@@ -178,7 +178,7 @@ def test_readiness_warns_once_of_an_edge_with_other_rules(
 
     def warnings(caller: TestClient, version: str) -> int:
         assert caller.get("/health/ready", headers={"X-WAF-Rules": version}).status_code in (200, 403)
-        logs.flush()
+        logs.Output.stream().flush()
         return capsys.readouterr().out.count("the rules of another version")
 
     assert warnings(stranger, "fedcba9876543210") == 0
