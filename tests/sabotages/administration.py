@@ -112,6 +112,13 @@ SABOTAGES = [
         "    if ADMIN in await accounts.roles_of(db, account.id):\n        raise Problem(403",
         "    if False:\n        raise Problem(403",
     ),
+    Sabotage("access/accounts", "administration/test_people_details", "    if granted:\n", "    if False:\n"),
+    Sabotage(
+        "authentication/login",
+        "administration/test_users_details",
+        '                record(Event.LOGIN_FAIL, outcome="failure", subject=account.id)\n',
+        "",
+    ),
     Sabotage(
         "access/roles",
         "administration/test_people",

@@ -61,7 +61,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "admission/request_body",
-        "admission/test_half_sent",
+        "admission/test_request_guard",
         "asyncio.timeout_at(self._until)",
         "asyncio.timeout_at(None)",
     ),
@@ -74,8 +74,9 @@ SABOTAGES = [
     Sabotage(
         "admission/request_body", "admission/test_request_body", "if body.startswith(NOT_UTF_8) or", "if False and"
     ),
-    Sabotage("admission/request_body", "admission/test_capacity", "if used >= self.per_client:", "if False:"),
-    Sabotage("admission/request_body", "admission/test_capacity", "if self._used >= self.total:", "if False:"),
+    Sabotage("admission/request_body", "admission/test_request_guard", "if used >= self.per_client:", "if False:"),
+    Sabotage("admission/request_body", "admission/test_request_guard", "if self._used >= self.total:", "if False:"),
+    Sabotage("admission/request_guard", "admission/test_request_guard", "if allowed.internal:", "if False:"),
     Sabotage("admission/request_guard", "admission/test_capacity", "return work if late else None", "return None"),
     Sabotage(
         "admission/request_guard",

@@ -32,7 +32,7 @@ from app.security.core.tables import (
 
 ROLES: set[str] = set()  # of this project; `roles.py` adds them
 ADMINISTRATOR = "admin"  # the role that administers people
-LONGEST_NAME = 254
+LONGEST_LOGIN = 254
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
@@ -98,9 +98,12 @@ async def create(
             await db.flush()
     except IntegrityError:
         raise AccountExists("That name is taken.") from None
-    db.add_all([AccountRole(account_id=account.id, role=role) for role in sorted(set(roles))])
+    granted = sorted(set(roles))
+    db.add_all([AccountRole(account_id=account.id, role=role) for role in granted])
     await db.flush()
     record_change(db, Event.USER_CREATED, subject=account.id, reason=kind)
+    if granted:
+        record_change(db, Event.AUTHZ_CHANGE, subject=account.id, reason=f"->{','.join(granted)}")
     return account
 
 
@@ -109,7 +112,7 @@ async def find_account(db: AsyncSession, name: str) -> Account | None:
 
     It does not check who looks: a route that shows whether a name exists enumerates accounts.
     """
-    if len(name) > LONGEST_NAME or not name.isprintable():  # a database refuses NUL and unpaired surrogates
+    if len(name) > LONGEST_LOGIN or not name.isprintable():  # a database refuses NUL and unpaired surrogates
         return None
     return await db.scalar(select(Account).where(Account.login == normalise_login(name)))
 
@@ -165,7 +168,6 @@ async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
     """Disable or enable an account; disabling ends its sessions and invitations in the same transaction."""
     account.is_active = active
     if not active:
-        account.token_version += 1
         await end_sessions(db, account.id)
         await withdraw_invitations(db, account.id)
     await db.flush()

@@ -65,7 +65,7 @@ class Policy:
     mistake: str = ""  # why the app does not start, unless the route is guarded or public; "": NO_CALLER
     guarded: bool = False
     public: bool = False
-    fresh_login: bool = False
+    recent_login: bool = False
     scopes: set[str] = field(default_factory=set)  # all of them are required
     roles: set[frozenset[str]] = field(default_factory=set)  # one of each group is required
     limits: dict[str, Any] = field(default_factory=dict)  # by accepts(…), deadline(…) and FastAPI's own max_body_size

@@ -10,7 +10,7 @@ import hmac
 from sqlalchemy import bindparam, select
 
 from app.database import Database
-from app.security.access.accounts import LONGEST_NAME, lock
+from app.security.access.accounts import LONGEST_LOGIN, lock
 from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
 from app.security.authentication.sessions import Grant
@@ -39,7 +39,7 @@ class PasswordLogin:
     async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
         """A new session. Raises: LoginFailed, Throttled, Problem 503."""
         account = await self._find(name)
-        login = normalise_login(name[: LONGEST_NAME + 1])  # cut first: normalising takes quadratic time
+        login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes quadratic time
         attempt = await self._count(login, account, client)
         verified = await self._passwords.verify(password, account.password_hash if account else None)
         if account is None or verified is None or not account.is_active or account.kind != "person":
@@ -48,13 +48,14 @@ class PasswordLogin:
         # The password may have been changed, or the account disabled, while the hash was computed.
         unchanged = (Account.id == account.id, Account.password_hash == account.password_hash, Account.is_active)
         async with self._database.begin() as db:
-            account = await db.scalar(select(Account).where(*unchanged).with_for_update())
-            if account is None:
+            person = await db.scalar(select(Account).where(*unchanged).with_for_update())
+            if person is None:
+                record(Event.LOGIN_FAIL, outcome="failure", subject=account.id)
                 raise LoginFailed
-            account.password_hash = verified
-            await throttle.record_success(db, attempt, account.id)
-            record_change(db, Event.LOGIN_SUCCESS, actor=account.id)
-            return await sessions.start(db, account, client, scopes)
+            person.password_hash = verified
+            await throttle.record_success(db, attempt, person.id)
+            record_change(db, Event.LOGIN_SUCCESS, actor=person.id)
+            return await sessions.start(db, person, client, scopes)
 
     async def check(self, account: Account, password: str, client: Client) -> bool:
         """Whether this is the account's password; counted like a login. Raises: Throttled, Problem 503."""
@@ -67,7 +68,7 @@ class PasswordLogin:
         return True
 
     async def _find(self, name: str) -> Account | None:
-        if len(name) > LONGEST_NAME or not name.isprintable():  # a database refuses NUL and unpaired surrogates
+        if len(name) > LONGEST_LOGIN or not name.isprintable():  # a database refuses NUL and unpaired surrogates
             return None
         async with self._database.read() as connection:
             row = (await connection.execute(_BY_LOGIN, {"login": normalise_login(name)})).one_or_none()

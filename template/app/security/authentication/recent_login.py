@@ -24,7 +24,7 @@ class RequireRecentLogin(Authenticate):
 
     def declare(self, policy: Policy) -> None:
         super().declare(policy)
-        policy.fresh_login = True
+        policy.recent_login = True
 
     async def check(self, connection: HTTPConnection) -> Principal:
         caller = await super().check(connection)
@@ -76,6 +76,6 @@ def unconfirmed(app: FastAPI, policies: Policies) -> list[str]:
     return [
         f"{policy.name} requires a recent login and uses DbSession: use GrantingSession, which confirms the caller"
         for policy in policies.all
-        if policy.fresh_login and not policy.methods <= {"GET", "HEAD"} and database.session in policy.calls
+        if policy.recent_login and not policy.methods <= {"GET", "HEAD"} and database.session in policy.calls
         if not any(isinstance(call, ConfirmCaller) for call in policy.calls)
     ]

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.security.access import accounts
 from app.security.core.tables import Account, ApiKey, is_displayable
 from app.security.keys import store
-from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, NewKey, is_live
+from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_KEY_NAME, NewKey, is_live
 from app.security.operations.terminal import command, fail, run
 
 NO_LIVE_KEY = "This account has no live key with this id."
@@ -34,8 +34,8 @@ def commands(known_scopes: Callable[[], list[str]]) -> typer.Typer:
         ] = DEFAULT_DAYS,
     ) -> None:
         """Print a new key of a service account. An account that does not exist yet is created."""
-        if not 0 < len(name) <= LONGEST_NAME or not is_displayable(name):
-            fail(f"A key's name has 1 to {LONGEST_NAME} visible characters.")
+        if not 0 < len(name) <= LONGEST_KEY_NAME or not is_displayable(name):
+            fail(f"A key's name has 1 to {LONGEST_KEY_NAME} visible characters.")
         known = known_scopes()
         if unknown := sorted(set(scope) - set(known)):
             fail(f"No route requires {', '.join(unknown)}. The scopes of this service: {', '.join(known) or 'none'}.")

@@ -1,4 +1,4 @@
-"""API keys of people over HTTP. An API key cannot call these routes: they name no scope (ASVS 5.0 V7.2.2)."""
+"""API keys of people over HTTP. An API key cannot call these routes: they name no scope."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -15,7 +15,7 @@ from app.security.authentication.recent_login import GrantingSession
 from app.security.core.problems import Problem, conflict
 from app.security.core.tables import ApiKey, is_displayable
 from app.security.keys import store
-from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_NAME, NewKey
+from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_KEY_NAME, NewKey
 
 router = APIRouter(prefix="/api-keys", tags=["api keys"])
 
@@ -35,7 +35,7 @@ class KeyCreate(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[str, AfterValidator(_displayable)] = Field(
-        min_length=1, max_length=LONGEST_NAME, examples=["nightly report"]
+        min_length=1, max_length=LONGEST_KEY_NAME, examples=["nightly report"]
     )
     scopes: list[Scope] = Field(min_length=1, max_length=MOST_SCOPES)
     expires_in_days: int = Field(DEFAULT_DAYS, ge=1, le=LONGEST_DAYS)
@@ -80,8 +80,8 @@ def _new(key: NewKey) -> NewKeyOut:
 async def issue_key(
     request: Request, response: Response, wanted: KeyCreate, caller: Caller, db: GrantingSession
 ) -> NewKeyOut:
-    """A key for programs of the caller, limited to scopes that routes require and that the caller's login has."""
-    allowed = set(context_in(request.scope).policies.scopes()) if caller.scopes is None else caller.scopes
+    """A key for programs of the caller, limited to scopes that routes require."""
+    allowed = set(context_in(request.scope).policies.scopes())
     if not allowed.issuperset(wanted.scopes):
         detail = f"Such a scope cannot be given. You may give: {', '.join(sorted(allowed))}."
         found = {"pointer": "/body/scopes", "detail": detail, "code": "unknown_scope"}

@@ -25,7 +25,7 @@ from app.security.core.tables import ApiKey, utc_now
 
 LONGEST_DAYS = 365
 DEFAULT_DAYS = 90
-LONGEST_NAME = 100
+LONGEST_KEY_NAME = 100
 ID_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 11, 43, 6  # 43 base62 characters are 256 bits
 MODES = {"production": "live", "development": "test"}
 

@@ -45,8 +45,10 @@ class Redis:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
-        no_retry, seconds = Retry(NoBackoff(), 0), TIMEOUT_SECONDS
-        self.client = Client.from_url(url, retry=no_retry, socket_timeout=seconds, socket_connect_timeout=seconds)
+        options = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+        if url.startswith("rediss:"):
+            options["ssl_check_hostname"] = True  # before redis-py 6 any valid certificate would do
+        self.client = Client.from_url(url, retry=Retry(NoBackoff(), 0), **options)
 
     async def add(self, key: str, window: int, seconds: int, cost: int) -> tuple[int, int]:
         before, current = (f"{SLUG}:{{{key}}}:{number}" for number in (window - 1, window))

@@ -162,10 +162,10 @@ def callers(policy: Policy) -> str:
     if policy.public and not policy.guarded:
         return ", ".join(["everyone", *allowed])
     # A credential that is limited to scopes gets 403 where no scope is named, and no API key is a recent login.
-    words = ["people" if policy.fresh_login or not policy.scopes else "callers"]
+    words = ["people" if policy.recent_login or not policy.scopes else "callers"]
     words += [f"scope {scope}" for scope in sorted(policy.scopes)]
     words += [f"role {' or '.join(sorted(group))}" for group in sorted(policy.roles, key=sorted)]
-    return ", ".join([*words, *(["recent login"] if policy.fresh_login else []), *allowed])
+    return ", ".join([*words, *(["recent login"] if policy.recent_login else []), *allowed])
 
 
 def _in_words(value: Any) -> str:

@@ -28,7 +28,7 @@ from app.security.operations import start_up
 
 log = logging.getLogger(__name__)
 APP = "app.main:app"  # workers import it
-MOST_FILES, FILES_PER_SLOT, SPARE_FILES = 65_536, 2, 200  # MAX_IN_FLIGHT counts requests and sockets apart
+MOST_FILES, FILES_PER_SLOT, SPARE_FILES = 65_536, 3, 200  # MAX_IN_FLIGHT counts `async`, `def` and sockets apart
 OPTIONS: dict[str, Any] = {
     **{"access_log": False, "proxy_headers": False, "server_header": False},  # ours
     "ws_per_message_deflate": False,  # uvicorn would unpack a message before it can be refused

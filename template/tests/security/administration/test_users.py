@@ -40,7 +40,6 @@ def test_every_other_session_ends_with_the_old_password(as_person: AsPerson) -> 
     assert bob.get("/users/me").status_code == 200
 
 
-@pytest.mark.slow
 def test_a_token_alone_changes_no_password(as_person: AsPerson, recorded: list[dict[str, Any]]) -> None:
     alice = as_person()
 

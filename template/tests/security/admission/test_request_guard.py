@@ -1,17 +1,19 @@
 """Requests of another shape, from elsewhere, too large or too slow are refused before anything looks at them."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
-from app.security.admission.request_guard import accepts, deadline
-from app.security.compose import fastapi_options, secure
+from app.security.admission.request_guard import accepts, deadline, internal
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
+from tests.security.raw_asgi import ask, nothing_more
 from tests.security.sample_resource import app_of_things, client_of_things  # noqa: F401
 from tests.security.timing import at_once
 
@@ -85,13 +87,6 @@ def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller) -> None
 
 
 @pytest.mark.slow
-def test_a_refusal_names_every_method_of_the_path(as_caller: AsCaller) -> None:
-    answer = as_caller().put("/things", json={})
-
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
-
-
-@pytest.mark.slow
 def test_a_method_is_not_overridden_by_a_header(as_caller: AsCaller) -> None:
     caller = as_caller()
     thing = f"/things/{caller.post('/things', json={'title': 'x'}).json()['id']}"
@@ -100,11 +95,6 @@ def test_a_method_is_not_overridden_by_a_header(as_caller: AsCaller) -> None:
         assert caller.post(thing, headers={name: "DELETE"}).status_code == 405
 
     assert caller.get("/things").json() == 1
-
-
-@pytest.mark.slow
-def test_a_path_with_another_slash_is_another_path(as_caller: AsCaller) -> None:
-    assert as_caller().get("/things/", follow_redirects=False).status_code == 404
 
 
 def test_production_wants_https_and_never_redirects(make_client: MakeClient) -> None:
@@ -127,22 +117,15 @@ def test_in_development_only_this_machine_is_served(client: TestClient, make_cli
         assert stranger.get("/docs").status_code == 403, address
 
 
-@pytest.mark.slow
-def test_development_may_name_other_machines(make_client: MakeClient) -> None:
-    client = make_client(address="192.168.1.7", DEVELOPMENT_NETWORKS="192.168.1.0/24")
-
-    assert client.get("/health/live").status_code == 200
-
-
-@pytest.fixture
-def uploads(environment: Callable[..., None]) -> Iterator[TestClient]:
-    """An app with routes that need more than others."""
-    environment(RESPONSE_SECONDS="0.3", MAX_IN_FLIGHT="8")
-    app = FastAPI(**fastapi_options())
+def add_routes(app: FastAPI) -> None:
+    """Routes that need more than others, and one for a scraper."""
 
     @app.post("/upload", dependencies=[public, accepts("text/csv", max_bytes=2 * 1024 * 1024)])
     async def upload(request: Request) -> int:
         return len(await request.body())
+
+    @app.post("/strict", dependencies=[public])
+    async def strict(body: dict[str, int]) -> None: ...
 
     @app.get("/slow", dependencies=[public])
     async def slow() -> None:
@@ -152,9 +135,15 @@ def uploads(environment: Callable[..., None]) -> Iterator[TestClient]:
     async def patient() -> None:
         await asyncio.sleep(0.6)
 
-    secure(app)
-    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
-        yield client
+    @app.get("/metrics", dependencies=[public, internal])
+    async def metrics() -> None: ...
+
+
+@pytest.fixture
+def uploads(make_client: MakeClient) -> TestClient:
+    limits = {"RESPONSE_SECONDS": "0.3", "BODY_SECONDS": "0.1", "MAX_IN_FLIGHT": "8"}
+    limits |= {"MAX_IN_FLIGHT_OF_ONE_SOURCE": "4", "DEVELOPMENT_NETWORKS": "203.0.113.0/24"}
+    return make_client(build=lambda: assemble(add_routes), **limits)
 
 
 def test_a_route_may_take_other_and_larger_bodies(uploads: TestClient) -> None:
@@ -172,17 +161,28 @@ def test_a_response_after_the_deadline_is_a_504(uploads: TestClient) -> None:
     assert uploads.get("/patient").status_code == 200
 
 
-def status_of(client: TestClient, path: str) -> int:
-    return int(client.get(path).status_code)
+def answers_at_once(clients: list[TestClient]) -> list[int]:
+    return sorted(at_once([lambda one=client: one.get("/patient").status_code for client in clients]))  # type: ignore[misc]
 
 
-@pytest.mark.slow
-def test_only_so_many_requests_are_answered_at_once(uploads: TestClient) -> None:
+def test_one_source_has_its_share_and_all_together_what_there_is(uploads: TestClient, make_client: MakeClient) -> None:
+    others = [make_client(uploads.app, address=f"203.0.113.{number}") for number in (1, 2)]  # type: ignore[arg-type]
 
-    statuses = at_once(
-        [lambda: uploads.get("/patient").status_code] * 10 + [lambda: uploads.get("/health/live").status_code]
-    )
-
-    assert statuses.count(503) >= 1
-    assert statuses[-1] == 200
+    assert answers_at_once([uploads] * 6) == [200] * 4 + [429] * 2
+    assert answers_at_once([uploads, *others] * 4) == [200] * 8 + [503] * 4
     assert uploads.get("/patient").status_code == 200
+
+
+def test_a_body_that_arrives_too_slowly_is_given_up(uploads: TestClient) -> None:
+    half = {"content_type": "application/json", "content_length": "9"}
+
+    assert uploads.portal is not None
+    assert uploads.portal.call(partial(ask, **half), uploads, "/strict", nothing_more) == 408
+
+
+def test_an_internal_route_is_for_its_networks_alone(uploads: TestClient, make_client: MakeClient) -> None:
+    stranger = make_client(uploads.app, address="203.0.113.1")  # type: ignore[arg-type]
+
+    assert uploads.get("/metrics").status_code == 200
+    assert stranger.get("/patient").status_code == 200
+    assert stranger.get("/metrics").status_code == 403

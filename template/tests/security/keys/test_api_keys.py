@@ -106,7 +106,6 @@ BREAK: dict[str, Callable[[Program], None]] = {
 }
 
 
-@pytest.mark.slow
 def test_every_invalid_key_gets_the_same_response(as_program: AsProgram) -> None:
     responses = []
     for invalidate in BREAK.values():

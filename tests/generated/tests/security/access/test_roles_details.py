@@ -53,6 +53,7 @@ def test_the_terminal_replaces_the_roles_of_a_person(
     manage: Manage, as_person: AsPerson, make_client: Callable[..., TestClient], recorded: list[dict[str, Any]]
 ) -> None:
     person = as_person(role=OTHER, client=make_client(AUTH_CACHE_SECONDS="0"))
+    recorded.clear()
 
     result = manage("users", "roles", person.name, "--role", ADMIN)
 

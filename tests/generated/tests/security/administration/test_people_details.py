@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.security.access.roles import ADMIN
+from app.security.access.roles import ADMIN, first_role
 from app.security.core.events import Event
 from tests.security.administration.test_people import (
     AsPerson,
@@ -153,7 +153,8 @@ def test_each_act_of_the_administrator_is_one_event_that_names_the_person(
         (actor, subject, "invited"),
         (actor, subject, "sessions_ended"),
     ]
-    assert events_of(Event.AUTHZ_CHANGE) == [(actor, subject, f"->{ADMIN}")]
+    given = [(actor, created, f"->{role}") for role in first_role()]
+    assert events_of(Event.AUTHZ_CHANGE) == [*given, (actor, subject, f"->{ADMIN}")]
 
 
 def test_an_invitation_for_a_person_ends_when_they_become_administrator(boss: Person, as_person: AsPerson) -> None:
@@ -238,3 +239,10 @@ def test_the_invitation_of_a_thief_ends_with_the_session_that_was_stolen(as_pers
             assert refresh(owner, used).status_code == 400
 
     assert activate(owner, made.json()["activation_token"]) == 400
+
+
+def test_a_role_given_to_a_new_person_is_a_change_of_roles(boss: Person, recorded: list[dict[str, Any]]) -> None:
+    made = boss.post("/users", json={"name": "eve@example.com", "roles": [ADMIN]})
+
+    changes = [(row["subject"], row["reason"]) for row in recorded if row["event"] == Event.AUTHZ_CHANGE]
+    assert changes == [(made.json()["id"], f"->{ADMIN}")]

@@ -99,7 +99,7 @@ def test_of_two_changes_at_once_one_holds(as_person: AsPerson) -> None:
 
 
 def test_a_login_that_is_under_way_when_the_password_changes_fails(
-    as_person: AsPerson, monkeypatch: pytest.MonkeyPatch
+    as_person: AsPerson, monkeypatch: pytest.MonkeyPatch, recorded: list[dict[str, Any]]
 ) -> None:
     alice, new = as_person(), hash_of(NEW)
     state = alice.app.state  # type: ignore[attr-defined]
@@ -114,6 +114,8 @@ def test_a_login_that_is_under_way_when_the_password_changes_fails(
     monkeypatch.setattr(state.passwords, "verify", changed_meanwhile)
 
     assert log_in(alice, alice.name).status_code == 400
+    failed = [row["subject"] for row in recorded if row["event"] == Event.LOGIN_FAIL]
+    assert failed == [str(alice.id)]
 
 
 def test_keys_from_before_keys_were_left_out_end_with_the_old_password(

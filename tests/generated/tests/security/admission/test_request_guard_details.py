@@ -8,6 +8,7 @@ from starlette.types import Message
 
 from tests.security.admission.test_request_guard import JSON
 from tests.security.callers import AsCaller
+from tests.security.fixtures import MakeClient
 from tests.security.raw_asgi import ask, nothing_more, scope_of
 from tests.security.sample_resource import client_of_things  # noqa: F401
 
@@ -52,3 +53,19 @@ def test_a_body_that_was_never_announced_is_held_to_the_same(client: TestClient)
     assert client.portal is not None
     assert client.portal.call(call, "application/json", 17) == 413
     assert client.portal.call(call, "text/evil", 1) == 415
+
+
+def test_a_refusal_names_every_method_of_the_path(as_caller: AsCaller) -> None:
+    answer = as_caller().put("/things", json={})
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
+def test_development_may_name_other_machines(make_client: MakeClient) -> None:
+    client = make_client(address="192.168.1.7", DEVELOPMENT_NETWORKS="192.168.1.0/24")
+
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_path_with_another_slash_is_another_path(as_caller: AsCaller) -> None:
+    assert as_caller().get("/things/", follow_redirects=False).status_code == 404

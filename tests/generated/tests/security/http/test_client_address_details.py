@@ -9,7 +9,7 @@ from app.security.core import settings
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT, MakeClient
 
 
-@pytest.mark.parametrize(("value", "refused"), [("*", True), ("127.0.0.1", False)])
+@pytest.mark.parametrize(("value", "refused"), [("*", True), ("10.0.0.5, 0.0.0.0/0", True), ("127.0.0.1", False)])
 def test_production_refuses_a_server_that_believes_the_headers_of_everybody(
     environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, value: str, refused: bool
 ) -> None:

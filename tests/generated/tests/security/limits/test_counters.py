@@ -12,7 +12,7 @@ from limits import parse
 
 from app.security.core.settings import ROOT
 from app.security.limits import counters
-from app.security.limits.counters import Counters
+from app.security.limits.counters import Counters, Redis
 from tests.security.timing import later
 
 LIMIT = parse("5/minute")
@@ -136,3 +136,9 @@ def test_redis_is_not_imported_where_it_is_not_used() -> None:
     done = subprocess.run([sys.executable, "-c", "import sys, app.main; sys.exit('redis' in sys.modules)"], cwd=ROOT)
 
     assert done.returncode == 0
+
+
+def test_the_name_in_the_certificate_of_redis_is_checked_whatever_the_library_does_by_default() -> None:
+    options = Redis("rediss://redis.example.com:6379/0").client.connection_pool.connection_kwargs
+
+    assert options["ssl_check_hostname"] is True

@@ -52,7 +52,7 @@ class ForKeepers(Authenticate):
 class AfterLogin(Authenticate):
     def declare(self, policy: Policy) -> None:
         super().declare(policy)
-        policy.fresh_login = True
+        policy.recent_login = True
 
 
 @pytest.mark.parametrize(
