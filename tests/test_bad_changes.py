@@ -28,8 +28,8 @@ async def find(db: DbSession, name: str) -> object:
     return await db.execute(text(f"SELECT * FROM notes WHERE title = '{name}'"))
 """
 LIMIT = '@limiter.limit("5/minute")\n'
-LIMITED = (PUBLIC + "\n\nfrom fastapi import Request\n\nfrom app.security.rate_limits import limiter\n").replace(
-    "async def everything()", f"{LIMIT}async def everything(request: 'Request')"
+LIMITED = "\n\nfrom fastapi import Request\n\nfrom app.security.rate_limits import limiter" + PUBLIC.replace(
+    "async def everything()", f"{LIMIT}async def everything(request: Request)"
 )
 UNVERIFIED = 'import httpx\n\nhttpx.get("https://a.example", verify=False)\n'
 WORKFLOW = "on: push\njobs:\n  more:\n    runs-on: x\n    steps:\n      - uses: a/b@v1\n"

@@ -2,7 +2,7 @@
 
 At equal costs, verifying takes as long for an unknown name as for a wrong password: timing enumerates no users (ASVS
 5.0 V6.3.8). The queue is bounded, so a login flood exhausts neither the event loop nor the memory (V15.2.2, V15.4.4).
-The policy is NIST SP 800-63B-4 section 3.1.1.2: length, no composition rules, a minimum score of zxcvbn (V6.2.1-11).
+The policy is NIST SP 800-63B-4 section 3.1.1.2: length, no composition rules, a minimum score of zxcvbn (ASVS V6.2).
 """
 
 import asyncio

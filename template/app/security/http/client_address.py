@@ -15,7 +15,6 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app.security.core.settings import CommaSeparated, SecuritySettings
 
 UNKNOWN = "unknown"
-EVERYBODY = {"*", "0.0.0.0/0", "::/0"}
 PROXY_HEADERS = ("x-forwarded-for", "x-forwarded-proto")  # a trusted proxy overwrites them
 # Headers by which proxies, gateways and platforms tell where a request is from and who sends it.
 IDENTITY_HEADERS = (
@@ -49,7 +48,7 @@ class ProxySettings(SecuritySettings):
 
     def weaknesses(self) -> list[str]:
         believed = os.environ.get("FORWARDED_ALLOW_IPS", "").replace(" ", "").split(",")  # by uvicorn, before us
-        everybody = not EVERYBODY.isdisjoint(believed)
+        everybody = not {"*", "0.0.0.0/0", "::/0"}.isdisjoint(believed)
         return ["FORWARDED_ALLOW_IPS: remove it; TRUSTED_PROXIES names your proxies"] if everybody else []
 
 

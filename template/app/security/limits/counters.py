@@ -8,6 +8,7 @@ import math
 import time
 from collections import OrderedDict
 from functools import lru_cache
+from typing import Any
 
 from limits import RateLimitItem
 
@@ -45,7 +46,7 @@ class Redis:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
-        options = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+        options: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
         if url.startswith("rediss:"):
             options["ssl_check_hostname"] = True  # before redis-py 6 any valid certificate would do
         self.client = Client.from_url(url, retry=Retry(NoBackoff(), 0), **options)
