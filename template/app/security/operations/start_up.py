@@ -46,7 +46,7 @@ CLOCK_SECONDS = 10  # between the clocks of two machines, as for tokens
 CLOCK = "the clock of this machine is {:+.0f} s off the database's, so tokens are refused: synchronise both (NTP)"
 PARAMETER = r"{[^}]*}"
 WAF_SERVER = "deploy/waf/server.conf"  # written by `manage waf`
-STALE_WAF = "the web application firewall has the rules of another version and may refuse new routes: deploy/waf"
+STALE_WAF = "the web application firewall has rules of another version and may refuse new routes: deploy deploy/waf"
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
 NOT_STARTED = "events would be lost without lifespan: start without `--lifespan off`, and mount this app nowhere"
