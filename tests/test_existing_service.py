@@ -52,6 +52,7 @@ def test_a_service_that_is_moved_as_it_was_reads_what_to_change(
     assert refusal in done.stderr
 
 
+(BEGINNING,) = re.findall(r"^```python\n(def upgrade.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 PROGRAMS = {"uv run manage": "python -m app.manage", "uv run alembic": "python -m alembic"}
 TABLE = "CREATE TABLE products (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR NOT NULL)"
 
@@ -63,6 +64,9 @@ def run_section(service: Project, section: str) -> None:
         for typed, program in PROGRAMS.items():
             command = command.replace(typed, program)
         service.must("bash", "-c", command, FASTAPI_ENV="development")
+        if " revision " in command:
+            (written,) = [path.name for path in service.file("migrations/versions").glob("*_products.py")]
+            service.replace(f"migrations/versions/{written}", "def upgrade() -> None:\n", BEGINNING)
 
 
 def tables(database: Path) -> set[str]:
@@ -75,20 +79,23 @@ def test_a_database_with_rows_gets_every_table_of_the_project_and_keeps_its_own(
     project: Callable[..., Project],
 ) -> None:
     service, sections = project(**ALL), GUIDE.split("\n## ")[1:]
-    old = service.file("shop.sqlite3")
-    with closing(sqlite3.connect(old)) as connection, connection:
-        connection.execute(TABLE)
-        connection.execute("INSERT INTO products VALUES (1, 'Milk')")
+    old, live = service.file("shop.sqlite3"), service.file("live.sqlite3")
+    for database in (old, live):
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute(TABLE)
+            connection.execute("INSERT INTO products VALUES (1, 'Milk')")
 
     for section in sections[:2]:
         run_section(service, section)
 
     new = service.file("new.sqlite3")
-    address = f"sqlite:///{new}"
-    service.must("python", "-m", "app.manage", "migrate", FASTAPI_ENV="development", DATABASE_URL=address)
-    assert {"accounts", "notes", "products"} <= tables(old) == tables(new)
-    with closing(sqlite3.connect(old)) as connection:
-        assert connection.execute("SELECT * FROM products").fetchall() == [(1, "Milk")]
+    for database in (new, live):
+        address = f"sqlite:///{database}"
+        service.must("python", "-m", "app.manage", "migrate", FASTAPI_ENV="development", DATABASE_URL=address)
+    assert {"accounts", "notes", "products"} <= tables(old) == tables(new) == tables(live)
+    for database in (old, live):
+        with closing(sqlite3.connect(database)) as connection:
+            assert connection.execute("SELECT * FROM products").fetchall() == [(1, "Milk")]
 
 
 @pytest.mark.nightly

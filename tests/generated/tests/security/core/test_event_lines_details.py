@@ -30,9 +30,14 @@ async def _disable(db: AsyncSession) -> None:
     await accounts.set_active(db, await accounts.create(db, "carol", kind="service"), False)
 
 
+async def _give_a_role(db: AsyncSession) -> None:
+    await accounts.create(db, "dave", kind="service", roles=["admin"])
+
+
 CAUSES: dict[Event, Callable[[TestClient], Any]] = {
     Event.USER_CREATED: lambda client: Database(client).run(_create),
     Event.USER_UPDATED: lambda client: Database(client).run(_disable),
+    Event.AUTHZ_CHANGE: lambda client: Database(client).run(_give_a_role),
     Event.STARTUP: start_and_stop,
     Event.SHUTDOWN: start_and_stop,
     Event.CRASH: lambda client: client.get("/failing"),
