@@ -9,9 +9,9 @@ from tests.variants import ALL, SMALLEST, Answers
 
 # Lines of Python below a folder: of which project, how many at most.
 LINES: dict[str, tuple[str, Answers, int]] = {
-    "everything on": ("app/security", ALL, 8_128),
-    "logins alone": ("app/security", SMALLEST["logins alone"], 5_995),
-    "keys alone": ("app/security", SMALLEST["keys alone"], 4_612),
+    "everything on": ("app/security", ALL, 8_145),
+    "logins alone": ("app/security", SMALLEST["logins alone"], 6_000),
+    "keys alone": ("app/security", SMALLEST["keys alone"], 4_611),
     "scans": (".github/security", ALL, 900),
     "tests": ("tests", ALL, 6_220),
 }

@@ -111,13 +111,13 @@ def sqlite_files(url: URL) -> list[Path]:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, always aware and in UTC (SQLite would forget the zone)."""
+    """A moment, always aware and in UTC (SQLite would forget the zone). One without a zone counts as UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.astimezone(UTC) if value else value
+        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value

@@ -3,6 +3,17 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage(
+        "access/identity",
+        "access/test_below_mounts",
+        "principal.scopes is not None and self.scope not in principal.scopes",
+        "False",
+    ),
+    Sabotage("access/policy", "access/test_below_mounts", "for one in skipped]", "for one in ()]"),
+    Sabotage(
+        "admission/request_guard", "access/test_below_mounts", 'if "internal" in self.limits and policy', "if False"
+    ),
+    Sabotage("http/client_address", "http/test_client_address_details", "*sys.argv", "*()"),
     Sabotage("access/credentials", "access/test_callers", "__get_pydantic_core_schema__", "_unused"),
     Sabotage("access/policy", "access/test_route_policy", "if not policy.guarded and not policy.public", "if False"),
     Sabotage(

@@ -4,7 +4,7 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage("audit/__init__", "audit/test_audit_unavailable", ' if row["id"] not in written', ""),
-    Sabotage("audit/__init__", "audit/test_audit_log", "        raise NotRecorded(NOT_RECORDED) from error\n", ""),
+    Sabotage("audit/__init__", "audit/test_audit_log", "        raise NotRecorded from error\n", ""),
     Sabotage("audit/__init__", "audit/test_audit_log_details", "MAX_WAITING // 2 if", "MAX_WAITING if"),
     Sabotage("audit/__init__", "audit/test_audit_log", "not event.startswith(NEVER_WAITING)", "True"),
     Sabotage(

@@ -20,11 +20,9 @@ from uuid import UUID
 
 from fastapi import FastAPI
 from pydantic import Field
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from app.database import after_commit
 from app.security.access.policy import Policies, Policy
 from app.security.core.events import EventContext, OnceAMinute
 from app.security.core.settings import SecuritySettings
@@ -246,9 +244,3 @@ class Credentials:
 
 def credentials_of(connection: HTTPConnection) -> Credentials:
     return connection.scope["state"]["credentials"]  # type: ignore[no-any-return]
-
-
-def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID) -> None:
-    """Drop what is cached of this account after the commit of this transaction, which revokes something of it."""
-    cache = credentials_of(connection).cache
-    after_commit(db, lambda: cache.forget(account))

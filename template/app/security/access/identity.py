@@ -129,7 +129,7 @@ Caller = Annotated[Principal, Depends(authenticate)]
 
 
 class RequireScope(Authenticate):
-    """The dependency behind `require_scope`. `Authenticate` refuses a credential that is limited to other scopes."""
+    """The dependency behind `require_scope`: a credential limited to other scopes is refused."""
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
@@ -137,6 +137,12 @@ class RequireScope(Authenticate):
     def declare(self, policy: Policy) -> None:
         super().declare(policy)
         policy.scopes.add(self.scope)
+
+    async def check(self, connection: HTTPConnection) -> Principal:
+        principal = await super().check(connection)
+        if principal.scopes is not None and self.scope not in principal.scopes:
+            raise forbidden(connection, "insufficient_scope", scope=self.scope)
+        return principal
 
 
 def require_scope(scope: str) -> Any:

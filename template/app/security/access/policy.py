@@ -25,6 +25,7 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 MADE_BY_CALLS = ("require_scope", "require_role")  # as dependencies they check nothing: what they return does
 NO_CALLER = "requires no authentication: add Caller, require_scope(…) or public to it"
 UNDECLARED = '{0} takes no dependencies: write secure(app, public=["{0}"]) or guarded={{"{0}": [require_scope("…")]}}'
+NEVER_CALLED = "{0} takes no dependencies, so {1} is never called there: call it in the app that is mounted"
 NO_OPTIONS = "the app at {0} lacks our limits and serves documents of its own: write FastAPI(…, **fastapi_options())"
 UNKNOWN_KIND = "{0}/* ({1}) is a kind of route whose paths cannot be listed: serve it by an app of its own"
 WALKABLE = (FastAPI, Starlette, APIRouter, Router)  # a subclass may respond before any of its routes
@@ -148,6 +149,9 @@ class Policies:
             ours = [one for one in policy.calls if isfunction(one) and one.__module__.startswith("app.security.access")]
             uncalled = [one.__name__ for one in ours if one.__name__ in MADE_BY_CALLS]
             found += [f"{policy.name} never calls {name}: write {name}(…), without Depends" for name in uncalled]
+            others = [one for one in policy.calls if one not in policy.requirements and policy.dependant is None]
+            skipped = [one for one in others if isinstance(one, Requirement) or not isinstance(one, Declaration)]
+            found += [NEVER_CALLED.format(policy.path, getattr(one, "__name__", type(one).__name__)) for one in skipped]
         for policy in (one for one in self.all if one.endpoint is None):
             first = self.find("GET", f"{policy.path.rstrip('/')}/.") or policy
             if policy.guarded and first is not policy:

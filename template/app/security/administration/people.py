@@ -16,12 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DbSession
 from app.security.access import accounts
-from app.security.access.credentials import forget_on_commit
 from app.security.access.identity import Caller
 from app.security.access.roles import ADMIN, Role, first_role, require_role, set_roles
 from app.security.administration.commands import Name, checked_roles, person_named
 from app.security.administration.self_service import delete_account, invite
 from app.security.authentication.recent_login import ConfirmCaller
+from app.security.authentication.sessions import forget_on_commit
 from app.security.core.events import Event, record_change
 from app.security.core.problems import Problem, conflict
 from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole, normalise_login

@@ -18,7 +18,7 @@ from sqlalchemy.orm import aliased
 
 from app.database import Base, Database, after_commit, changed_rows
 from app.security.access import accounts
-from app.security.access.credentials import RequestContext, forget_on_commit
+from app.security.access.credentials import RequestContext
 from app.security.access.identity import Caller, invalid, public
 from app.security.access.policy import Policies
 from app.security.admission.request_guard import accepts
@@ -27,6 +27,7 @@ from app.security.authentication.login import PasswordLogin
 from app.security.authentication.passwords import PasswordHasher, WeakPassword
 from app.security.authentication.recent_login import GrantingSession
 from app.security.authentication.routes import TokenOut, known_scopes, token_response
+from app.security.authentication.sessions import forget_on_commit
 from app.security.authentication.throttle import ClientInfo
 from app.security.core import events
 from app.security.core.events import Event
@@ -34,7 +35,6 @@ from app.security.core.problems import Problem, conflict
 from app.security.core.tables import SECURITY_TABLES, Account, OneTimeToken, utc_now
 
 router = APIRouter()
-
 
 INVITATION_LIFE = timedelta(hours=24)
 small_body = accepts("application/json", max_bytes=16 * 1024)  # thousands of unknown members are slow to report

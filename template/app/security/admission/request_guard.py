@@ -10,10 +10,11 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, params
 from pydantic import Field, field_validator
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.access.credentials import Credentials, Headers, RequestContext, context_in
-from app.security.access.policy import WEBSOCKET, Declaration, Policy
+from app.security.access.policy import WEBSOCKET, Declaration, InsecureApp, Policy
 from app.security.admission.request_body import CLOSE, Allowed, Body, Slots, check_body, check_target, read_headers
 from app.security.core.problems import Problem
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
@@ -82,7 +83,10 @@ class Bounds(Declaration):
     def __init__(self, **limits: Any) -> None:
         self.limits = limits
 
-    async def __call__(self) -> None: ...
+    async def __call__(self, connection: HTTPConnection) -> None:
+        policy = context_in(connection.scope).policy
+        if "internal" in self.limits and policy and self not in policy.calls:
+            raise InsecureApp(f"{policy.name} is not internal, and a route below is: declare `internal` for the mount")
 
     def declare(self, policy: Policy) -> None:
         policy.limits |= self.limits

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import Database, after_commit, before_commit
 from app.security.access.policy import hooks_of
 from app.security.audit.chain import EVENTS, BrokenChain, Row, append
-from app.security.core.events import Event, Fields, NotRecorded, listen
+from app.security.core.events import Event, Fields, listen
 from app.security.core.settings import version
 from app.security.core.tables import utc_now
 
@@ -30,8 +30,13 @@ ROWS_AT_ONCE = 200  # in one transaction; a flood fills the queue, not the disk
 MAX_WAITING = 10_000  # rows in memory; failures, which a client can cause without limit, fill half of it
 # Changes that belong to login and calls never wait for the table. Every other change fails with it.
 NEVER_WAITING = ("api_key_first_use", "authn_login_", "authn_token_", "session_")
-NOT_RECORDED = "The audit log cannot record this change, so it was not made: run `uv run manage audit verify`."
 log = logging.getLogger(__name__)
+
+
+class NotRecorded(ConnectionError):
+    """The change cannot be written to the audit log, so it is not made."""
+
+    advice = "The audit log cannot record this change, so it was not made: run `uv run manage audit verify`."
 
 
 def keep(db: AsyncSession | None, fields: Fields) -> None:
@@ -63,7 +68,7 @@ async def _append_or_fail(db: AsyncSession, row: Row) -> None:
         await append(db, [row])
     except (SQLAlchemyError, BrokenChain) as error:
         log.critical("a change was refused, because the audit log cannot record it: %s", _explain(error))
-        raise NotRecorded(NOT_RECORDED) from error
+        raise NotRecorded from error
 
 
 def _explain(error: Exception) -> str:

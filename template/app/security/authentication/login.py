@@ -20,7 +20,6 @@ from app.security.core.settings import keys_for
 from app.security.core.tables import Account, normalise_login
 
 LOCKS_A_MINUTE = 200  # names whose refusal is an event, in one process
-
 _BY_LOGIN = select(Account.__table__).where(Account.login == bindparam("login"))
 
 

@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, DbSession
 from app.security.access import accounts
-from app.security.access.credentials import InvalidCredential, context_in, credentials_of, forget_on_commit
+from app.security.access.credentials import InvalidCredential, context_in, credentials_of
 from app.security.access.identity import Caller, public
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle, tokens
 from app.security.authentication.login import LoginFailed, PasswordLogin
-from app.security.authentication.sessions import Grant
+from app.security.authentication.sessions import Grant, forget_on_commit
 from app.security.authentication.throttle import ClientInfo, client_of
 from app.security.core.events import Event, record, record_change
 from app.security.core.problems import Problem

@@ -12,9 +12,11 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import HTTPConnection
 
-from app.database import changed_rows
+from app.database import after_commit, changed_rows
 from app.security.access.accounts import base62, lock, roles_of, token_hash, withdraw_invitations
+from app.security.access.credentials import credentials_of
 from app.security.authentication.throttle import Client
 from app.security.authentication.tokens import CLIENT_ID
 from app.security.core.events import Event, record_change
@@ -122,6 +124,12 @@ async def end(db: AsyncSession, account: UUID, session: UUID) -> bool:
         return False
     record_change(db, Event.SESSION_ENDED, actor=account, subject=session)
     return True
+
+
+def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID) -> None:
+    """Drop what is cached of this account after the commit of this transaction, which revokes something of it."""
+    cache = credentials_of(connection).cache
+    after_commit(db, lambda: cache.forget(account))
 
 
 def random_token(prefix: str) -> str:

@@ -63,10 +63,6 @@ class Event(StrEnum):
     REQUEST = "request"
 
 
-class NotRecorded(ConnectionError):
-    """The change cannot be written to the audit log, so it is not made."""
-
-
 @dataclass(slots=True)
 class EventContext:
     """What every event of one request shares. `access/credentials.py` adds the route's policy and the caller."""

@@ -6,6 +6,7 @@ The usual identity headers, such as X-Real-IP, reach no route: clients write the
 import ipaddress
 import logging
 import os
+import sys
 from functools import cache, lru_cache, partial
 
 from pydantic import field_validator
@@ -47,8 +48,8 @@ class ProxySettings(SecuritySettings):
         return value
 
     def weaknesses(self) -> list[str]:
-        believed = os.environ.get("FORWARDED_ALLOW_IPS", "").replace(" ", "").split(",")  # by uvicorn, before us
-        everybody = not {"*", "0.0.0.0/0", "::/0"}.isdisjoint(believed)
+        believed = ",".join([os.environ.get("FORWARDED_ALLOW_IPS", ""), *sys.argv])  # by the server, before us
+        everybody = not {"*", "0.0.0.0/0", "::/0"}.isdisjoint(believed.replace(" ", "").replace("=", ",").split(","))
         return ["FORWARDED_ALLOW_IPS: remove it; TRUSTED_PROXIES names your proxies"] if everybody else []
 
 

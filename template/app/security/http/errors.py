@@ -47,6 +47,7 @@ _QUOTES_INPUT = (
 _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
 # SQLSTATEs: connection, login, rollback, resources, shut-down, disk, not ready, locked, read-only.
 _TEMPORARY = re.compile(r"08|28|40|53|57P|58030|55000|55P03|25006")
+CONFLICTS = ("23503", "23505", "23P01")  # of a foreign key, a unique or an exclusion constraint
 _CONFLICT = re.compile(r"FOREIGN KEY|UNIQUE")  # in the words of SQLite, which has no SQLSTATE
 _NOT_OPENED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMFILE, errno.ENFILE)  # no route, no more open files
 ENDED_SESSION = (
@@ -162,7 +163,7 @@ def _problem_for(error: BaseException) -> Problem:
         return Problem(422, detail="The request holds a value that cannot be stored.")
     if isinstance(error, StaleDataError):
         return Problem(409, detail="It was changed or removed at the same time.")
-    if sqlstate in ("23503", "23505") or (isinstance(error, IntegrityError) and _CONFLICT.search(str(error.orig))):
+    if sqlstate in CONFLICTS or (isinstance(error, IntegrityError) and _CONFLICT.search(str(error.orig))):
         return Problem(409, detail="It exists already, refers to what was removed, or is referred to.")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     temporary = _TEMPORARY.match(sqlstate) or getattr(error, "errno", None) in _NOT_OPENED

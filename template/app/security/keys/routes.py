@@ -9,9 +9,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from app.database import DbSession
 from app.security.access import accounts
-from app.security.access.credentials import context_in, forget_on_commit
+from app.security.access.credentials import context_in
 from app.security.access.identity import Caller
 from app.security.authentication.recent_login import GrantingSession
+from app.security.authentication.sessions import forget_on_commit
 from app.security.core.problems import Problem, conflict
 from app.security.core.tables import ApiKey, is_displayable
 from app.security.keys import store

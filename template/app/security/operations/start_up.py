@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Literal
 
@@ -252,9 +252,9 @@ class Readiness:
         return True
 
 
-@cache
+@lru_cache(maxsize=1)
 def compare_firewall(deployed: str) -> None:
-    """Warn once if the web application firewall in front of this process has other rules than this version."""
+    """Warn if the web application firewall in front of this process has other rules than this version."""
     if deployed and (ROOT / WAF_SERVER).is_file() and f" {deployed};" not in (ROOT / WAF_SERVER).read_text():
         log.warning(STALE_WAF)
 

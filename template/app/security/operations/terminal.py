@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.database import Database, DatabaseSettings
 from app.security.access.accounts import AccountError
 from app.security.core import logs, settings
-from app.security.core.events import NotRecorded
 
 NOT_READY = "The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`."
 T = TypeVar("T")
@@ -47,10 +46,10 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(transaction())
-    except (AccountError, NotRecorded) as error:
+    except AccountError as error:
         fail(str(error))
-    except (OperationalError, ProgrammingError, OSError):  # most often: no such table
-        fail(NOT_READY)
+    except (OperationalError, ProgrammingError, OSError) as error:  # most often: no such table
+        fail(getattr(error, "advice", NOT_READY))
 
 
 async def reach(engine: AsyncEngine) -> None:

@@ -70,7 +70,7 @@ def test_the_detail_of_a_server_error_is_not_sent(failing: TestClient) -> None:
     assert CANARY not in answer.text
 
 
-STATES = {"08006": 503, "40001": 503, "57014": 504, "22021": 422, "23505": 409, "42703": 500}
+STATES = {"08006": 503, "40001": 503, "57014": 504, "22021": 422, "23505": 409, "23P01": 409, "42703": 500}
 
 
 def test_a_database_that_is_unavailable_is_no_crash(

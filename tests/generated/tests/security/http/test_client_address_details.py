@@ -1,5 +1,6 @@
 """A proxy is the same one whatever kind of socket it reaches, and nothing else names one."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ def test_production_refuses_a_server_that_believes_the_headers_of_everybody(
     environment(**PRODUCTION_ENVIRONMENT)
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", value)
 
+    assert any("FORWARDED_ALLOW_IPS: remove it" in one for one in settings.problems()) == refused
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
+    monkeypatch.setattr(sys, "argv", ["uvicorn", "app.main:app", f"--forwarded-allow-ips={value}"])
     assert any("FORWARDED_ALLOW_IPS: remove it" in one for one in settings.problems()) == refused
 
 
