@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.testclient import TestClient
 
 from app.database import DbSession
 from app.security.access import accounts
@@ -143,3 +145,22 @@ def test_a_person_has_a_password_hash_and_a_service_has_none(database: Database,
 
     with pytest.raises(IntegrityError):
         database.run(insert)
+
+
+def test_a_time_without_zone_is_utc_whatever_the_zone_of_the_machine(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    noon = datetime(2026, 1, 1, 12)  # noqa: DTZ001
+
+    async def keep(db: AsyncSession) -> datetime:
+        account = await accounts.create(db, "erin", kind="service")
+        account.created_at = noon
+        await db.flush()
+        await db.refresh(account)
+        return account.created_at
+
+    assert Database(client).run(keep) == noon.replace(tzinfo=UTC)
+    monkeypatch.undo()
+    time.tzset()
