@@ -167,7 +167,7 @@ class NulInText(ValueError):
 
 def _refuse_nul(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
     """What SQLite stored, PostgreSQL would refuse. Raises: NulInText."""
-    rows = parameters if executemany else [parameters]
+    rows = parameters if executemany and isinstance(parameters, list) else [parameters]  # INSERT of many: one tuple
     if any(isinstance(value, str) and "\0" in value for row in rows for value in row):
         raise NulInText
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import Database, changed_rows
-from app.security.authentication import throttle
+from app.security.authentication import sessions, throttle
 from app.security.core.tables import KnownAddress, OneTimeToken, Session, ThrottleBucket, utc_now
 
 EVERY = timedelta(days=1)
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 def _expired() -> list[tuple[InstrumentedAttribute[Any], ColumnElement[bool]]]:
     """The key of each table and its expired rows. Refresh tokens are deleted with their session."""
     now = utc_now()
-    ended = now - ENDED_KEPT
+    ended, idle = now - ENDED_KEPT, timedelta(days=sessions.SessionSettings.current().session_idle_days)
     return [
-        (Session.id, or_(Session.ended_at < ended, Session.expires_at < ended)),
+        (Session.id, or_(Session.ended_at < ended, Session.expires_at < ended, Session.last_used_at < ended - idle)),
         (OneTimeToken.id, OneTimeToken.expires_at < ended),
         (KnownAddress.address_hash, KnownAddress.last_login_at < now - throttle.KNOWN_ADDRESS_LIFE),
         (ThrottleBucket.key_hash, throttle.is_stale()),

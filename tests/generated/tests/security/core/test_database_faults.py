@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.testclient import TestClient
 
 from app.database import DbSession
@@ -164,3 +165,28 @@ def test_a_time_without_zone_is_utc_whatever_the_zone_of_the_machine(
     assert Database(client).run(keep) == noon.replace(tzinfo=UTC)
     monkeypatch.undo()
     time.tzset()
+
+
+class Own(DeclarativeBase):
+    """Tables of this test alone."""
+
+
+class Counted(Own):
+    __tablename__ = "counted"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    count: Mapped[int]
+
+
+def test_several_rows_whose_ids_the_database_gives_are_stored_at_once(client: TestClient) -> None:
+    async def keep(db: AsyncSession) -> list[int]:
+        connection = await db.connection()
+        await connection.run_sync(Own.metadata.create_all)
+        rows = [Counted(count=7), Counted(count=8)]
+        db.add_all(rows)
+        await db.flush()
+        ids = [row.id for row in rows]
+        await connection.run_sync(Own.metadata.drop_all)
+        return ids
+
+    assert Database(client).run(keep) == [1, 2]
