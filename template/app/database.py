@@ -111,7 +111,10 @@ def sqlite_files(url: URL) -> list[Path]:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, always aware and in UTC (SQLite would forget the zone). One without a zone counts as UTC."""
+    """A moment, always aware and in UTC (SQLite would forget the zone). One without a zone counts as UTC.
+
+    In the bodies of routes write `AwareDatetime` of pydantic, so that the client names its zone.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -49,7 +49,7 @@ def routes(folder: Path) -> dict[str, set[str]]:
     done = subprocess.run(command, cwd=folder, env=os.environ | variables, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(done.stderr.strip() or done.stdout.strip())
-    found = {}
+    found: dict[str, set[str]] = {}
     for line in done.stdout.splitlines():
         method, path, callers = line.split(maxsplit=2)
         words = callers.split(", ")

@@ -15,12 +15,13 @@ from app.security.access.policy import InsecureApp, Policies
 from app.security.core import logs, settings
 from app.security.core.settings import ROOT
 from app.security.operations import doctor, migrations, serve, start_up
-from app.security.operations.terminal import command, fail, reach
+from app.security.operations.terminal import fail, reach
 
 # isort: off
 # {% if features.roles.enabled %}
 from app.security.access import roles
 from app.security.administration import people
+from app.security.operations.terminal import command
 
 # {% endif %}
 # {% if features.jwt.enabled %}
