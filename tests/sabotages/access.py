@@ -86,7 +86,7 @@ SABOTAGES = [
         "        if principal.scopes is not None:\n",
         "        if False:\n",
     ),
-    Sabotage("access/identity", "http/test_route_exceptions", "    if not repeated:", "    if True:"),
+    Sabotage("access/identity", "admission/test_request_guard", "    if not repeated:", "    if True:"),
     Sabotage("access/identity", "http/test_route_exceptions", "    reported.record(f", "    str(f"),
     Sabotage(
         "access/identity",

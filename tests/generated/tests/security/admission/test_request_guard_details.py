@@ -69,3 +69,13 @@ def test_development_may_name_other_machines(make_client: MakeClient) -> None:
 
 def test_a_path_with_another_slash_is_another_path(as_caller: AsCaller) -> None:
     assert as_caller().get("/things/", follow_redirects=False).status_code == 404
+
+
+def test_a_method_is_not_overridden_by_a_header(as_caller: AsCaller) -> None:
+    caller = as_caller()
+    thing = f"/things/{caller.post('/things', json={'title': 'x'}).json()['id']}"
+
+    for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
+        assert caller.post(thing, headers={name: "DELETE"}).status_code == 405
+
+    assert caller.get("/things").json() == 1
