@@ -1,6 +1,7 @@
 """The workflow that tells of a newer template, run as GitHub runs it: step by step, against a template on this disk."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,14 @@ def test_an_issue_says_what_is_new_what_to_type_and_what_concerns_this_project(
 
     issue = calls(project).partition("issue create ")[2]
     assert issue.startswith("--title Template 0.3.0: security fixes for this project --body This project was made from")
-    assert "2 of the security fixes below concern its answers." in issue
+    on = {
+        "every project",
+        *re.findall(r'FEATURES = "(.*)"', project.read(".github/security/update_notice.py"))[0].split(),
+    }
+    concerns = re.findall(r"\*\(concerns: ([a-z_, ]+)\)\*$", issue, re.MULTILINE)
+    number = sum(not on.isdisjoint(one.split(", ")) for one in concerns)
+    assert 2 <= number < len(concerns)
+    assert f" {number} of the security fixes below concern its answers." in issue
     assert "- Keys of a disabled account no longer open anything. *(concerns: api_keys)*" in issue
     assert "    uvx copier update --defaults\n" in issue
     assert "## 0.3.0" in issue
