@@ -45,6 +45,7 @@ def test_what_is_added_after_the_start_up_is_not_served(environment: Environment
         assert [client.get(path).status_code for path in ("/open", "/router/open")] == [200, 200]
 
 
+@pytest.mark.slow
 def test_a_late_route_does_not_answer_for_another(environment: Environment) -> None:
     environment()
     app = assemble(open_route)

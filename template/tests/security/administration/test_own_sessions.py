@@ -25,7 +25,8 @@ def test_correct_logins_from_many_new_addresses_are_no_failures(at: From) -> Non
     assert {log_in(at(f"203.0.113.{number}"), ALICE).status_code for number in range(1, 41)} == {200}
 
 
-@pytest.mark.parametrize("keep", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [True, False])
 def test_the_old_refresh_token_of_the_same_session_ends_with_the_password(as_person: AsPerson, keep: bool) -> None:
     alice = as_person()
     old, answer = alice.tokens["refresh_token"], change(alice, keep_other_sessions=keep)

@@ -58,6 +58,7 @@ def test_nobody_changes_their_own_roles(boss: Person) -> None:
     assert boss.get("/users").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_last_administrator_stays(boss: Person) -> None:
     assert boss.patch(f"/users/{boss.id}", json={"is_active": False}).status_code == 409
     assert boss.get("/users").status_code == 200

@@ -31,9 +31,8 @@ def test_a_created_person_logs_in_with_the_password_typed(users: Manage, client:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_a_password_as_an_argument_is_refused(users: Manage, database: Database) -> None:
+    for arguments in (
         ("create", ALICE, PASSWORD),
         ("create", ALICE, "--password", PASSWORD),
         ("create", ALICE, f"--password={PASSWORD}"),
@@ -41,14 +40,8 @@ def test_a_created_person_logs_in_with_the_password_typed(users: Manage, client:
         ("invite", ALICE, PASSWORD),
         ("create",),
         ("delete", ALICE, PASSWORD),
-    ],
-)
-def test_a_password_as_an_argument_is_refused(
-    users: Manage, client: TestClient, database: Database, arguments: tuple[str, ...]
-) -> None:
-    result = users(*arguments, typed=TWICE)
-
-    assert result.exit_code == 2
+    ):
+        assert users(*arguments, typed=TWICE).exit_code == 2, arguments
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
 
 

@@ -32,9 +32,9 @@ def test_a_foreign_host_is_refused(client: TestClient) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:1", "[::1]:8000"])
-def test_the_own_host_is_served_at_any_port(client: TestClient, host: str) -> None:
-    assert client.get("/things", headers={"Host": host}).status_code == 401
+def test_the_own_host_is_served_at_any_port(client: TestClient) -> None:
+    for host in ("localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:1", "[::1]:8000"):
+        assert client.get("/things", headers={"Host": host}).status_code == 401, host
 
 
 def test_a_header_that_may_stand_once_stands_once(client: TestClient) -> None:

@@ -81,6 +81,7 @@ def test_after_damage_a_new_chain_follows_the_old_rows(client: TestClient, audit
     assert_broken(audit, 5)
 
 
+@pytest.mark.slow
 def test_a_change_at_the_terminal_is_kept_without_the_name(
     client: TestClient, manage: Manage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,17 +62,9 @@ def test_a_page_is_filtered(boss: Person, as_person: AsPerson) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"limit": 101},
-        {"after": 2**63},
-        {"event": "user_created\n"},
-        {"actor": "x"},
-    ],
-)
-def test_an_invalid_filter_is_refused(boss: Person, query: dict[str, Any]) -> None:
-    assert boss.get("/audit-events", params=query).status_code == 422
+def test_an_invalid_filter_is_refused(boss: Person) -> None:
+    for query in ({"limit": 101}, {"after": 2**63}, {"event": "user_created\n"}, {"actor": "x"}):
+        assert boss.get("/audit-events", params=query).status_code == 422, query
 
 
 @pytest.mark.slow

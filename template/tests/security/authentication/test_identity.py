@@ -56,10 +56,10 @@ def test_a_token_with_another_signature_issuer_audience_or_time_is_refused(
         assert status(refused) == 401
 
 
-RARER = [pytest.param(end, marks=pytest.mark.slow) for end in (end_all, change_password)]
-ENDINGS = pytest.mark.parametrize("end", [log_out, *RARER])
+ENDINGS = pytest.mark.parametrize("end", [log_out, end_all, change_password])
 
 
+@pytest.mark.slow
 @ENDINGS
 def test_an_ending_holds_at_once_where_it_happens(as_person: AsPerson, end: Callable[[Person], None]) -> None:
     person = as_person()

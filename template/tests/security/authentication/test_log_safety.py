@@ -56,6 +56,7 @@ def use_everything(client: TestClient, text: str) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_no_input_is_logged_or_echoed(client: TestClient, capsys: Capture) -> None:
     answers = use_everything(client, CANARY)
 

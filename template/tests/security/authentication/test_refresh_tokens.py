@@ -75,6 +75,7 @@ def test_two_tabs_that_refresh_at_once_are_no_theft(alice: Person, recorded: lis
     assert [event["reason"] for event in recorded if event["event"] == "authn_token_reuse"] == ["leeway", "leeway"]
 
 
+@pytest.mark.slow
 def test_a_session_ends_after_seven_idle_days(uncached: TestClient, as_person: AsPerson) -> None:
     just_in_time, too_late = as_person(client=uncached), as_person(client=uncached)
 

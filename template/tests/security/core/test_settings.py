@@ -145,6 +145,7 @@ def test_your_own_settings_are_checked_with_ours(environment: Environment) -> No
     assert "hunter2" not in "".join(found)
 
 
+@pytest.mark.slow
 def test_a_running_service_reveals_no_secret(make_client: MakeClient, capfd: pytest.CaptureFixture[str]) -> None:
     client = make_client(SECRET_KEY=GOOD)
 

@@ -38,6 +38,7 @@ def test_the_page_loads_nothing_from_other_hosts(client: TestClient) -> None:
         assert client.get(asset).status_code == 200, asset
 
 
+@pytest.mark.slow
 def test_the_csp_of_the_page_allows_its_own_scripts_by_hash(client: TestClient) -> None:
     page = client.get("/docs")
     scripts = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
@@ -51,6 +52,7 @@ def test_the_csp_of_the_page_allows_its_own_scripts_by_hash(client: TestClient) 
     assert "default-src 'none'" in policy
 
 
+@pytest.mark.slow
 def test_every_guarded_operation_names_its_scopes(client: TestClient) -> None:
     paths = openapi(client)["paths"]
     credentials: Credentials = client.app.state.credentials  # type: ignore[attr-defined]

@@ -28,6 +28,7 @@ def test_only_a_trusted_proxy_sets_the_client_address(make_client: MakeClient, r
     assert addresses(recorded) == ["198.51.100.1"] * 2
 
 
+@pytest.mark.slow
 def test_the_client_is_the_last_address_that_is_not_a_trusted_proxy(
     make_client: MakeClient, recorded: list[dict[str, Any]]
 ) -> None:

@@ -97,6 +97,7 @@ ANSWERS: dict[int, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 def test_an_allowed_page_reads_every_refusal(client: TestClient) -> None:
     for status, (method, path, how) in ANSWERS.items():
         answer = client.request(method, path, **{**how, "headers": {**how.get("headers", {}), "Origin": ALLOWED}})

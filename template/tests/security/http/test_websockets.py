@@ -107,7 +107,8 @@ def test_an_authenticated_caller_opens_a_socket(sockets: TestClient, as_caller: 
         assert socket.receive_text() == "hello"
 
 
-@pytest.mark.parametrize("message", ["é" * 513, pytest.param("x" * 1025, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("message", ["é" * 513, "x" * 1025])
 def test_a_message_that_is_too_large_closes_the_socket(sockets: TestClient, as_caller: AsCaller, message: str) -> None:
     with as_caller(client=sockets).websocket_connect("/echo") as socket:
         socket.send_text("é" * 512)

@@ -21,6 +21,7 @@ def keys(client: TestClient, manage: Manage) -> Manage:
     return lambda *arguments: manage("keys", *arguments, load=app_with_a_vault)
 
 
+@pytest.mark.slow
 def test_a_key_is_printed_alone_and_calls_as_its_account(keys: Manage, client: TestClient) -> None:
     result = keys(*ISSUE, "--name", "nightly", "--days", "30")
 

@@ -49,15 +49,12 @@ def test_no_body_of_the_template_accepts_unknown_members_or_unbounded_strings(ma
     assert list(loose_bodies(app.openapi())) == []  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         (Loose, ['Loose accepts unknown members: add model_config = ConfigDict(extra="forbid")']),
-        pytest.param(
-            Unbounded,
-            [f"Unbounded.{name} has no max_length: add Field(max_length=…)" for name in ("text", "note")],
-            marks=pytest.mark.slow,
-        ),
+        (Unbounded, [f"Unbounded.{name} has no max_length: add Field(max_length=…)" for name in ("text", "note")]),
     ],
 )
 def test_your_bodies_that_do_are_named(make_client: MakeClient, body: type[BaseModel], expected: list[str]) -> None:

@@ -17,6 +17,7 @@ from tests.security.terminal import Manage
 Environment = Callable[..., None]
 
 
+@pytest.mark.slow
 def test_a_sound_configuration_has_no_problem(manage: Manage) -> None:
     result = manage("doctor")
 

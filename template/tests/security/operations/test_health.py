@@ -16,6 +16,7 @@ def test_both_respond_with_one_word(client: TestClient) -> None:
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
+@pytest.mark.slow
 def test_both_respond_to_any_host_and_without_https(make_client: MakeClient) -> None:
     client = make_client(production=True)
 
@@ -36,6 +37,7 @@ def test_without_its_database_the_service_is_alive_and_not_ready(
     assert (response.status_code, response.json()["detail"]) == (503, "Not ready.")
 
 
+@pytest.mark.slow
 def test_no_route_of_the_template_shows_details(make_client: MakeClient) -> None:
     client = make_client(build=assemble)
 
