@@ -23,7 +23,6 @@ def reset_token(client: TestClient, name: str = ALICE) -> str:
     return found.token
 
 
-@pytest.mark.slow
 def test_a_forgotten_password_is_replaced_once_and_every_session_ends(client: TestClient, as_person: AsPerson) -> None:
     alice = as_person()
     token = reset_token(client, alice.name)

@@ -46,7 +46,6 @@ def test_everything_that_is_not_goes(lived_in: TestClient) -> None:
     assert left(lived_in) == dict.fromkeys(TABLES, 0)
 
 
-@pytest.mark.slow
 def test_a_running_service_does_it_by_itself_every_day(
     lived_in: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
