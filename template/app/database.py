@@ -65,7 +65,8 @@ class DatabaseSettings(SecuritySettings):
 
     def _weakness(self, url: URL) -> str:
         if url.get_backend_name() == "sqlite":
-            return "" if self.allow_sqlite_in_production else "SQLite is for development (ALLOW_SQLITE_IN_PRODUCTION)"
+            reason = "SQLite is for development (ALLOW_SQLITE_IN_PRODUCTION=true)"
+            return "" if self.allow_sqlite_in_production else reason
         if url.host in (*LOOPBACK, *self.plaintext_hosts) or url.query.get("sslmode") == "verify-full":
             return ""
         return "needs sslmode=verify-full, or its host among PLAINTEXT_HOSTS"

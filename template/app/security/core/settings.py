@@ -189,7 +189,7 @@ class ServiceSettings(SecuritySettings):
     def weaknesses(self) -> list[str]:
         found = ["DEBUG: must be off in production"] if self.debug else []
         if "public_base_url" not in self.model_fields_set:
-            found.append("PUBLIC_BASE_URL: is missing; it is the address of this service, and the issuer of its tokens")
+            found.append("PUBLIC_BASE_URL: is missing; it is the address of this service")
         elif not self.public_base_url.startswith("https://"):
             found.append("PUBLIC_BASE_URL: must start with https://")
         return found

@@ -50,9 +50,7 @@ _TEMPORARY = re.compile(r"08|28|40|53|57P|58030|55000|55P03|25006")
 CONFLICTS = ("23503", "23505", "23P01")  # of a foreign key, a unique or an exclusion constraint
 _CONFLICT = re.compile(r"FOREIGN KEY|UNIQUE")  # in the words of SQLite, which has no SQLSTATE
 _NOT_OPENED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMFILE, errno.ENFILE)  # no route, no more open files
-ENDED_SESSION = (
-    "A DbSession ends with its commit. In a route: flush(). After it: Database.begin() of app.state.database"
-)
+ENDED_SESSION = "A DbSession ends with its commit. In a route: flush(). After it: app.state.database.begin()"
 log = logging.getLogger(__name__)
 
 
@@ -150,31 +148,32 @@ def report(error: BaseException, request_id: str) -> Problem:
         log.error("unhandled exception, request %s", request_id, exc_info=error)
         record(Event.CRASH, outcome="failure", reason=type(error).__name__)
     elif problem.status_code > 500:
-        log.error("not served: %s %s, request %s", type(error).__name__, _sqlstate(error), request_id)
+        log.error("not served: %s %s, request %s", type(error).__name__, _code(error), request_id)
     return problem
 
 
 def _problem_for(error: BaseException) -> Problem:
-    sqlstate = _sqlstate(error)
-    if sqlstate == "57014":  # query_canceled
+    code = _code(error)
+    if code == "57014":  # query_canceled
         return Problem(504, detail="The database took too long.")
     is_too_large = isinstance(error, OverflowError) and "SQLite INTEGER" in str(error)
-    if sqlstate.startswith("22") or is_too_large:  # a data exception, such as a NUL in a text
+    if code.startswith("22") or is_too_large:  # a data exception, such as a NUL in a text
         return Problem(422, detail="The request holds a value that cannot be stored.")
     if isinstance(error, StaleDataError):
         return Problem(409, detail="It was changed or removed at the same time.")
-    if sqlstate in CONFLICTS or (isinstance(error, IntegrityError) and _CONFLICT.search(str(error.orig))):
+    if code in CONFLICTS or (isinstance(error, IntegrityError) and _CONFLICT.search(str(error.orig))):
         return Problem(409, detail="It exists already, refers to what was removed, or is referred to.")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    temporary = _TEMPORARY.match(sqlstate) or getattr(error, "errno", None) in _NOT_OPENED
-    if lost or temporary or isinstance(error, _UNREACHABLE):
+    temporary = _TEMPORARY.match(code) or getattr(error, "errno", None) in _NOT_OPENED
+    if lost or temporary or (isinstance(error, _UNREACHABLE) and code != "SQLITE_ERROR"):  # such as: no such table
         return Problem(503, detail="The service is busy; try again.", headers={"Retry-After": "1"})
     return Problem(500, detail="Unexpected error. The log has details under this request's id.")
 
 
-def _sqlstate(error: BaseException) -> str:
-    """PostgreSQL's error code; while connecting, SQLAlchemy does not wrap the driver's errors."""
-    return str(getattr(getattr(error, "orig", None) or error, "sqlstate", ""))
+def _code(error: BaseException) -> str:
+    """The SQLSTATE, or SQLite's name of the error; while connecting, SQLAlchemy does not wrap the driver's errors."""
+    cause = getattr(error, "orig", None) or error
+    return str(getattr(cause, "sqlstate", getattr(cause, "sqlite_errorname", "")))
 
 
 def handle(app: Starlette) -> None:

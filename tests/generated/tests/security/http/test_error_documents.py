@@ -48,6 +48,10 @@ async def find(number: int, db: DbSession) -> None:
     await db.execute(text("SELECT 1 WHERE 1 = :number"), {"number": number})
 
 
+async def unmigrated(db: DbSession) -> None:
+    await db.execute(text("SELECT * FROM a_table_without_migration"))
+
+
 async def teapot() -> None:
     raise HTTPException(418, detail="short and stout")
 
@@ -78,6 +82,7 @@ async def shapes(shape: Annotated[Circle | Square, Field(discriminator="kind")])
 ROUTES = {
     "/stale": ("PATCH", stale),
     "/find/{number}": ("GET", find),
+    "/unmigrated": ("GET", unmigrated),
     "/unregistered": ("GET", unregistered),
     "/structured": ("GET", structured),
     "/shapes": ("POST", shapes),
@@ -119,6 +124,15 @@ def test_a_row_that_was_removed_meanwhile_is_a_conflict(failing: TestClient, rec
 
 def test_a_number_that_the_database_cannot_hold_is_no_crash(failing: TestClient) -> None:
     assert [failing.get(f"/find/{number}").status_code for number in (2**63 - 1, 2**63)] == [200, 422]
+
+
+def test_a_table_that_no_migration_made_is_a_crash_whose_trace_names_it(
+    failing: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = failing.get("/unmigrated")
+
+    assert (answer.status_code, "retry-after" in answer.headers) == (500, False)
+    assert "a_table_without_migration" in capsys.readouterr().out
 
 
 def test_a_mounted_app_sends_problem_documents(failing: TestClient) -> None:
