@@ -50,7 +50,7 @@ _TEMPORARY = re.compile(r"08|28|40|53|57P|58030|55000|55P03|25006")
 CONFLICTS = ("23503", "23505", "23P01")  # of a foreign key, a unique or an exclusion constraint
 _CONFLICT = re.compile(r"FOREIGN KEY|UNIQUE")  # in the words of SQLite, which has no SQLSTATE
 _NOT_OPENED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMFILE, errno.ENFILE)  # no route, no more open files
-ENDED_SESSION = "A DbSession ends with its commit. In a route: flush(). After it: app.state.database.begin()"
+ENDED_SESSION = "A DbSession ends with its commit. Before: flush(). After: Database.begin() of app.state.database"
 log = logging.getLogger(__name__)
 
 
@@ -148,12 +148,12 @@ def report(error: BaseException, request_id: str) -> Problem:
         log.error("unhandled exception, request %s", request_id, exc_info=error)
         record(Event.CRASH, outcome="failure", reason=type(error).__name__)
     elif problem.status_code > 500:
-        log.error("not served: %s %s, request %s", type(error).__name__, _code(error), request_id)
+        log.error("not served: %s %s, request %s", type(error).__name__, code_of(error), request_id)
     return problem
 
 
 def _problem_for(error: BaseException) -> Problem:
-    code = _code(error)
+    code = code_of(error)
     if code == "57014":  # query_canceled
         return Problem(504, detail="The database took too long.")
     is_too_large = isinstance(error, OverflowError) and "SQLite INTEGER" in str(error)
@@ -170,7 +170,7 @@ def _problem_for(error: BaseException) -> Problem:
     return Problem(500, detail="Unexpected error. The log has details under this request's id.")
 
 
-def _code(error: BaseException) -> str:
+def code_of(error: BaseException) -> str:
     """The SQLSTATE, or SQLite's name of the error; while connecting, SQLAlchemy does not wrap the driver's errors."""
     cause = getattr(error, "orig", None) or error
     return str(getattr(cause, "sqlstate", getattr(cause, "sqlite_errorname", "")))

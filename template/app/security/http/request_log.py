@@ -156,6 +156,8 @@ class RequestLog:
         }
         if context.reason:
             fields["reason"] = context.reason
+        if context.principal:
+            fields["credential"] = str(context.principal.credential.id)  # of the key or session
         if logs.Output.readable:
             fields["path"] = context.path  # in development alone: a path may hold what is private
         logs.write(fields, flush=False)

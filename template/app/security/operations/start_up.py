@@ -222,8 +222,7 @@ class Readiness:
 
     def _notice_unwritable(self, context: ExceptionContext) -> None:
         """Name a full disk, and be unready for a while: to try a write each time would cost every probe a commit."""
-        error, now = context.original_exception, time.monotonic()
-        code = str(getattr(error, "sqlstate", getattr(error, "sqlite_errorname", "")))
+        code, now = errors.code_of(context.original_exception), time.monotonic()
         if UNWRITABLE.match(code):
             if now > self._unwritable_until:
                 log.critical("the database cannot write (%s): its disk is full or broken, or it is read-only", code)

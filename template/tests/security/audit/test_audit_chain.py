@@ -40,6 +40,13 @@ def test_a_changed_row_is_found_and_named(chain: TestClient, audit: Audit) -> No
 
 
 @pytest.mark.slow
+def test_a_row_that_was_cut_off_the_end_is_missed(chain: TestClient, audit: Audit) -> None:
+    tamper(chain, f"DELETE FROM audit_events WHERE seq = {ROWS}")  # noqa: S608
+
+    assert_broken(audit, ROWS)
+
+
+@pytest.mark.slow
 def test_a_running_service_does_not_append_to_an_emptied_log(
     chain: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
