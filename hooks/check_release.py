@@ -56,15 +56,15 @@ def complaints(root: Path) -> Iterator[str]:
     told = re.findall(r"^### (\d+\.\d+\.\d+)$", upgrading, re.MULTILINE)
     if told != released:
         yield f"UPGRADING.md: tells of {', '.join(told)}, and CHANGELOG.md of {', '.join(released)}"
+    known = set(yaml.safe_load(re.sub(r"\{\{=.*?\}\}", "true", questions["features"]["default"])))
     for part in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
         for line in security_fixes(part):
-            if not CONCERNS.match(line):
+            found = CONCERNS.match(line)
+            if not found:
                 yield f"CHANGELOG.md: end this line with *(concerns: …)*: {line}"
-    known = set(yaml.safe_load(re.sub(r"\{\{=.*?\}\}", "true", questions["features"]["default"])))
+            elif unknown := set(found["features"].split(", ")) - known - {EVERY_PROJECT}:
+                yield f"CHANGELOG.md: no feature is called {', '.join(sorted(unknown))}: {line}"
     expected = list(notices(changelog))
-    unknown = sorted({name for notice in expected for name in notice["features"]} - known)
-    if unknown:
-        yield f"CHANGELOG.md: no feature is called {', '.join(unknown)}"
     if (yaml.safe_load(questions["security_notices"]["default"]) or []) != expected:
         yield "copier.yml: security_notices are not the security fixes of CHANGELOG.md"
 
