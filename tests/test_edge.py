@@ -278,3 +278,10 @@ def test_websockets_pass(edge: Edge) -> None:
 
     assert ("Connection", "upgrade") in edge.upstream.seen[-1]
     assert ("Upgrade", "websocket") in edge.upstream.seen[-1]
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket, h2c"])
+def test_no_other_upgrade_is_passed_on(edge: Edge, upgrade: str) -> None:
+    edge.get("/", headers={"Upgrade": upgrade, "Connection": "Upgrade"})
+
+    assert [name for name, _ in edge.upstream.seen[-1] if name.lower() in ("upgrade", "connection")] == []

@@ -51,7 +51,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "access/identity",
-        "access/test_callers",
+        "access/test_route_policy",
         "                await requirement.check(connection)\n",
         "                pass\n",
     ),

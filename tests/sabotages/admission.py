@@ -75,6 +75,13 @@ SABOTAGES = [
         "admission/request_body", "admission/test_request_body", "if body.startswith(NOT_UTF_8) or", "if False and"
     ),
     Sabotage("admission/request_body", "admission/test_request_guard", "if used >= self.per_client:", "if False:"),
+    Sabotage("admission/request_body", "admission/test_forms", 'or media_type.startswith("multipart/")', ""),
+    Sabotage(
+        "http/request_log",
+        "admission/test_on_the_wire",
+        'or any(name == b"upgrade" for name, _ in scope["headers"])',
+        "",
+    ),
     Sabotage("admission/request_body", "admission/test_request_guard", "if self._used >= self.total:", "if False:"),
     Sabotage("admission/request_guard", "admission/test_request_guard", "if allowed.internal:", "if False:"),
     Sabotage("admission/request_guard", "admission/test_capacity", "return work if late else None", "return None"),

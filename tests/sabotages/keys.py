@@ -7,8 +7,8 @@ SABOTAGES = [
     Sabotage(
         "keys/__init__",
         "keys/test_api_keys",
-        "            context_in(connection.scope).actor = str(row.account_id)\n",
-        "",
+        "        context.actor, context.credential = str(row.account_id), row.id",
+        "        context",
     ),
     Sabotage("keys/__init__", "keys/test_api_keys", "if mode != self.mode:", "if not mode:"),
     Sabotage("keys/__init__", "keys/test_api_keys", "row.revoked_at is not None or", "False or"),

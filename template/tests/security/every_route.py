@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
@@ -18,10 +18,10 @@ class Call(NamedTuple):
     method: str
     path: str
 
-    def status(self, client: TestClient) -> int:
+    def status(self, client: TestClient, **sent: Any) -> int:
         """What this client is answered."""
         if self.method != "WEBSOCKET":
-            return int(client.request(self.method, self.path).status_code)
+            return int(client.request(self.method, self.path, **sent).status_code)
         try:
             with client.websocket_connect(self.path):
                 return 101

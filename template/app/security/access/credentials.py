@@ -111,6 +111,7 @@ class RequestContext(EventContext):
     rate_limit: tuple[tuple[bytes, bytes], ...] = ()  # headers that tell what is left of it
     rate_limit_key: object = None  # an account, an account at its address, or an address
     principal: Principal | None = None
+    credential: UUID | None = None  # the key or session, also one that is refused
     verified_until: float = 0  # when `principal` is verified again, or after other than so many revocations
     revocations: int = 0
 

@@ -55,8 +55,7 @@ def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, er
 async def identify(connection: HTTPConnection) -> Principal:
     """The caller behind a request or a WebSocket. Raises: Problem 401 without a valid credential, 400 with two."""
     context, credentials = context_in(connection.scope), credentials_of(connection)
-    sent = _only_one(connection)
-    cache = credentials.cache
+    sent, cache = _only_one(connection), credentials.cache
     principal = cache.get(sent.key)
     if principal is None:
         begun = cache.revocations
@@ -69,7 +68,7 @@ async def identify(connection: HTTPConnection) -> Principal:
     if context.rate_limit_key != principal.actor:  # also where another request was verified meanwhile
         for tell in credentials.on_identified:
             await tell(connection, principal)
-    context.actor = principal.actor
+    context.actor, context.credential = principal.actor, principal.credential.id
     return principal
 
 

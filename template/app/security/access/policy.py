@@ -179,7 +179,7 @@ class Policies:
                 policy = _policy(context, path, pattern)
                 policy.dependant = context.dependant
                 policy.limits["max_body_size"] = getattr(context, "max_body_size", None)  # a WebSocket has none
-                yield policy.apply(_dependencies(context.dependant))
+                yield policy.apply([one.call for one in _tree(context.dependant)][1:])
             elif isinstance(route, Mount) and (type(route.app) not in WALKABLE or (path or "/") in self._declared):
                 yield self._mount(path or "/", pattern, mount or path or "/")
             elif isinstance(route, Mount):
@@ -222,10 +222,10 @@ def _pattern(path: str) -> str:
     return re.sub(r"\?P<\w+>", "", compile_path(path)[0].pattern[1:-1]) if path.startswith("/") else ""
 
 
-def _dependencies(dependant: Any) -> Iterator[Any]:
+def _tree(dependant: Any) -> Iterator[Any]:
+    yield dependant
     for dependency in dependant.dependencies:
-        yield dependency.call
-        yield from _dependencies(dependency)
+        yield from _tree(dependency)
 
 
 def _is_async(call: Any) -> bool:
@@ -234,10 +234,8 @@ def _is_async(call: Any) -> bool:
 
 
 def _fields(dependant: Any, kind: str) -> Iterator[Any]:
-    if dependant is not None:
-        yield from getattr(dependant, kind)
-        for dependency in dependant.dependencies:
-            yield from _fields(dependency, kind)
+    for one in _tree(dependant) if dependant is not None else ():
+        yield from getattr(one, kind)
 
 
 def members(dependant: Any, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -119,7 +119,8 @@ class RequestLog:
         if b"ratelimit" not in present:
             headers += context.rate_limit
         headers.append((b"x-request-id", context.request_id.encode()))
-        if self.values["readiness"].draining:  # or a proxy sends a request while the connection is closed
+        # While it drains, or a proxy sends the next request; after `Upgrade`, a server may read a body as the next one.
+        if self.values["readiness"].draining or any(name == b"upgrade" for name, _ in scope["headers"]):
             headers.append((b"connection", b"close"))
 
     def _context(self, scope: Scope) -> RequestContext:
@@ -148,7 +149,7 @@ class RequestLog:
             "event": _NAME,
             "actor": context.actor,
             "client_ip": context.client_ip,
-            "method": context.method,
+            "method": context.method[:32],
             "milliseconds": int(seconds * 10_000) / 10,
             "request_id": context.request_id,
             "route": context.route,
@@ -156,8 +157,8 @@ class RequestLog:
         }
         if context.reason:
             fields["reason"] = context.reason
-        if context.principal:
-            fields["credential"] = str(context.principal.credential.id)  # of the key or session
+        if context.credential:
+            fields["credential"] = str(context.credential)
         if logs.Output.readable:
             fields["path"] = context.path  # in development alone: a path may hold what is private
         logs.write(fields, flush=False)

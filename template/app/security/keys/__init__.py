@@ -59,7 +59,8 @@ class KeyInHeader:
         # Compare in constant time, with a dummy where there is no such key.
         if not hmac.compare_digest(token_hash(credential), row.key_hash if row else _DUMMY_HASH) or row is None:
             raise InvalidCredential("key_unknown")
-        context_in(connection.scope).actor = str(row.account_id)  # also where it is refused
+        context = context_in(connection.scope)
+        context.actor, context.credential = str(row.account_id), row.id  # also where it is refused
         if row.expires_at <= utc_now():
             reported = credentials_of(connection).reported_refusals
             reported.record(f"{row.id} expired", Event.KEY_EXPIRED_USE, subject=str(row.id))

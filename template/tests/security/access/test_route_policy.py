@@ -193,6 +193,8 @@ def test_every_route_of_this_project_that_is_not_public_requires_authentication(
 
     assert {made.policy for made in calls} == {policy for policy in policies if not policy.public}
     assert {made.path: made.status(client) for made in calls if made.status(client) not in (401, 403)} == {}
+    malformed = {"content": b"{", "headers": {"Content-Type": "application/json"}}
+    assert [made.path for made in calls if made.status(client, **malformed) in (400, 422)] == []  # it was read
 
 
 def test_a_public_path_opens_no_route_that_declares_dependencies(environment: Callable[..., None]) -> None:

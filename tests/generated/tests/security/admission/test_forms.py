@@ -39,6 +39,16 @@ def test_a_form_of_very_many_fields_is_refused_before_it_is_parsed(client: TestC
     assert (answer.status_code, answer.json()["detail"]) == (413, "The body has too many values.")
 
 
+def test_a_form_in_parts_is_in_utf_8(client: TestClient) -> None:
+    body = b'--B\r\nContent-Disposition: form-data; name="text"\r\n\r\na\r\n--B--\r\n'
+    parameters = {"": 200, "; charset=utf-8": 200, '; CHARSET="UTF-8"; x=y': 200, "; charset=punycode": 415}
+    parameters |= {"; charset=utf-8; charset=utf-7": 415, "; charset*=utf-8''punycode": 415, "; charset =utf-7": 415}
+
+    for more, status in parameters.items():
+        headers = {"Content-Type": f"multipart/form-data; boundary=B{more}"}
+        assert client.post("/forms", content=body, headers=headers).status_code == status, more
+
+
 # The name of a field counts with it.
 @pytest.mark.parametrize("in_parts", [False, True])
 @pytest.mark.parametrize(

@@ -34,12 +34,13 @@ class Server:
     parser: str
     log: Path
 
-    def send(self, *parts: bytes, wait: float = 5) -> bytes:
+    def send(self, *parts: bytes, wait: float = 5, pause: float = 0) -> bytes:
         """Everything that comes back until the connection is quiet or closed."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=wait) as connection:
             try:
                 for part in parts:
                     connection.sendall(part)
+                    time.sleep(pause)
             except ConnectionError:
                 pass  # it was refused before it was read to its end
             return _received(connection)
@@ -201,6 +202,31 @@ def test_a_trailer_does_not_say_where_a_request_comes_from(server: Server) -> No
     found = statuses(server.send(request(b"POST /things", HOST + JSON + CHUNKED + proxied, body)))
 
     assert found == [400 if server.parser == "httptools" else 401]  # the other keeps trailers apart
+
+
+PREFLIGHT = b"Origin: https://evil.example\r\nAccess-Control-Request-Method: POST\r\n"
+
+
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket", b"websocket, h2c"])
+@pytest.mark.parametrize(
+    ("line", "more", "status"),
+    [
+        (b"POST /things", JSON, 401),
+        (b"POST /nowhere", b"", 404),
+        (b"GET /health/live", JSON, 200),
+        (b"OPTIONS /things", PREFLIGHT, 400),
+    ],
+)
+def test_a_body_beside_an_upgrade_is_no_second_request(
+    server: Server, line: bytes, more: bytes, status: int, upgrade: bytes
+) -> None:
+    length = b"Content-Length: %d\r\n" % len(ALIVE)
+    begun = request(line, HOST + b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n" + more + length)
+
+    answer = server.send(begun, ALIVE, pause=0.2, wait=1)
+
+    assert statuses(answer) in ([status], [400], [])
+    assert statuses(server.send(ALIVE)) == [200]
 
 
 def test_two_requests_on_one_connection_are_two_answers(server: Server) -> None:
