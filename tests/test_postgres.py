@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from authlib.integrations.requests_client import OAuth2Session
@@ -53,9 +54,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, in_ci: bool) -> Iterator[st
 
 
 @pytest.fixture
-def database(server: str, runnable: object, project: Callable[..., Project], request: pytest.FixtureRequest) -> str:
+def database(server: str, runnable: object, project: Callable[..., Project]) -> str:
     """A new, empty database."""
-    name = request.node.name[:60].lower()
+    name = f"test_{uuid4().hex}"
     port = server.rpartition(":")[2]
     command = ["psql", "-q", "-h", "127.0.0.1", "-p", port, "-U", "service", "-d", "postgres"]
     subprocess.run([*command, "-c", f'CREATE DATABASE "{name}"'], check=True)
