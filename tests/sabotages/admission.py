@@ -79,9 +79,10 @@ SABOTAGES = [
     Sabotage(
         "http/request_log",
         "admission/test_on_the_wire",
-        'or any(name == b"upgrade" for name, _ in scope["headers"])',
-        "",
+        'b"upgrade" in dict(scope["headers"])',
+        "False",
     ),
+    Sabotage("http/request_log", "admission/test_on_the_wire", 'or context.method == "CONNECT"', ""),
     Sabotage("admission/request_body", "admission/test_request_guard", "if self._used >= self.total:", "if False:"),
     Sabotage("admission/request_guard", "admission/test_request_guard", "if allowed.internal:", "if False:"),
     Sabotage("admission/request_guard", "admission/test_capacity", "return work if late else None", "return None"),

@@ -18,7 +18,7 @@ SABOTAGES = [
     Sabotage("operations/start_up", "operations/test_unready", "if self.draining:", "if False:"),
     Sabotage("operations/start_up", "operations/test_unready", "if UNWRITABLE.match(code):", "if False:"),
     Sabotage("operations/start_up", "operations/test_unready", "if abs(seconds) > CLOCK_SECONDS", "if False"),
-    Sabotage("http/request_log", "operations/test_unready", '["readiness"].draining or', '["readiness"] is None or'),
+    Sabotage("http/request_log", "operations/test_unready", '["readiness"].draining:', '["readiness"] is None:'),
     Sabotage("operations/doctor", "operations/test_replaced_routes", "report.problems += app.state.replaced", "pass"),
     Sabotage("operations/doctor", "operations/test_project", "if not REACHABLE.match(address):", "if False:"),
     Sabotage("operations/start_up", "operations/test_start_up_hints", "() if in_production() else _conflicts()", "()"),

@@ -119,8 +119,8 @@ class RequestLog:
         if b"ratelimit" not in present:
             headers += context.rate_limit
         headers.append((b"x-request-id", context.request_id.encode()))
-        # While it drains, or a proxy sends the next request; after `Upgrade`, a server may read a body as the next one.
-        if self.values["readiness"].draining or any(name == b"upgrade" for name, _ in scope["headers"]):
+        # A server may read the body after these as a next request; while draining, a proxy would send another.
+        if b"upgrade" in dict(scope["headers"]) or context.method == "CONNECT" or self.values["readiness"].draining:
             headers.append((b"connection", b"close"))
 
     def _context(self, scope: Scope) -> RequestContext:

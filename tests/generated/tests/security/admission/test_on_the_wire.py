@@ -207,10 +207,12 @@ def test_a_trailer_does_not_say_where_a_request_comes_from(server: Server) -> No
 PREFLIGHT = b"Origin: https://evil.example\r\nAccess-Control-Request-Method: POST\r\n"
 
 
-@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket", b"websocket, h2c"])
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket", b"websocket, h2c", b""])
 @pytest.mark.parametrize(
     ("line", "more", "status"),
     [
+        (b"CONNECT /things", JSON, 405),
+        (b"CONNECT http://127.0.0.1/things", JSON, 405),
         (b"POST /things", JSON, 401),
         (b"POST /nowhere", b"", 404),
         (b"GET /health/live", JSON, 200),
@@ -221,7 +223,8 @@ def test_a_body_beside_an_upgrade_is_no_second_request(
     server: Server, line: bytes, more: bytes, status: int, upgrade: bytes
 ) -> None:
     length = b"Content-Length: %d\r\n" % len(ALIVE)
-    begun = request(line, HOST + b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n" + more + length)
+    asked = b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n" if upgrade else b""
+    begun = request(line, HOST + asked + more + length)
 
     answer = server.send(begun, ALIVE, pause=0.2, wait=1)
 
