@@ -199,3 +199,22 @@ def _public_names(tree: ast.Module) -> Iterator[str]:
 def test_the_limits_of_guessed_passwords_are_those_of_the_code(code: str, words: str) -> None:
     assert code in (ROOT / "template/app/security/authentication/throttle.py").read_text()
     assert words in (ROOT / "docs/explanation/sessions.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        ("brute force", "authentication/throttle.py"),
+        ("lockout", "authentication/throttle.py"),
+        ("tamper", "audit/chain.py"),
+        ("unauthenticated", "access/identity.py"),
+        ("connection pool", "../database.py"),
+        ("least privilege", "keys/__init__.py"),
+        ("slow client", "admission/request_guard.py"),
+    ],
+)
+def test_the_words_of_an_incident_lead_to_the_code_and_to_a_page(words: str, module: str) -> None:
+    found = re.compile(words, re.IGNORECASE)
+
+    assert found.search((ROOT / "template/app/security" / module).read_text())
+    assert [page for page in (ROOT / "template/docs/security").glob("*.md") if found.search(page.read_text())]

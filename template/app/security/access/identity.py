@@ -161,7 +161,7 @@ public: params.Depends = Depends(_Public())
 
 
 class Access:
-    """Admits a request to a route whose policy it meets, before its body is read; no route class can skip that."""
+    """Refuses what does not meet the policy of its route: the body of an unauthenticated request is never read."""
 
     def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
         self.app = app

@@ -3,7 +3,7 @@
 Counters are database rows, so they hold for every process. Their keys are HMACs, so the table holds neither names nor
 addresses, and names that do not exist are counted alike (ASVS 5.0 V6.3.1, NIST SP 800-63B-4 section 3.2.2). An
 attempt is counted before its password is verified, so parallel guesses cannot overrun a limit; a successful login
-takes its attempt back. An address with a recent successful login has counters of its own; a new one may have to wait.
+takes its attempt back. Against lockout by others, an address with a recent successful login has counters of its own.
 """
 
 import hashlib
