@@ -109,8 +109,8 @@ SABOTAGES = [
     Sabotage(
         "administration/people",
         "administration/test_people",
-        "    if ADMIN in await accounts.roles_of(db, account.id):\n        raise Problem(403",
-        "    if False:\n        raise Problem(403",
+        "    if ADMIN in await accounts.roles_of(db, account.id):\n        record(",
+        "    if False:\n        record(",
     ),
     Sabotage("access/accounts", "administration/test_people_details", "    if granted:\n", "    if False:\n"),
     Sabotage(
@@ -140,8 +140,8 @@ SABOTAGES = [
     Sabotage(
         "administration/people",
         "administration/test_deletion_by_administrators",
-        'if account.id == caller.id:\n        raise Problem(403, detail="Nobody deletes',
-        'if False:\n        raise Problem(403, detail="Nobody deletes',
+        "    if account.id == caller.id:\n        record(",
+        "    if False:\n        record(",
     ),
     Sabotage(
         "administration/people",

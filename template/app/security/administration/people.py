@@ -22,7 +22,7 @@ from app.security.administration.commands import Name, checked_roles, person_nam
 from app.security.administration.self_service import delete_account, invite
 from app.security.authentication.recent_login import ConfirmCaller
 from app.security.authentication.sessions import forget_on_commit
-from app.security.core.events import Event, record_change
+from app.security.core.events import Event, record, record_change
 from app.security.core.problems import Problem, conflict
 from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole, normalise_login
 
@@ -112,6 +112,7 @@ async def invite_person(person_id: UUID, caller: Caller, db: AdministratorSessio
     """A new invitation, for a forgotten password; earlier ones end. Not for administrators, oneself included."""
     account = await _person(db, person_id)
     if ADMIN in await accounts.roles_of(db, account.id):
+        record(Event.AUTHZ_FAIL, outcome="failure", subject=account.id, reason="invites_an_administrator")
         raise Problem(403, detail="Administrators are invited at the terminal: uv run manage users invite NAME")
     record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="invited")
     return InvitationOut(id=account.id, activation_token=await invite(db, account, caller.id))
@@ -125,6 +126,7 @@ async def change_person(
     account = await _person(db, person_id)
     if change.roles is not None:
         if account.id == caller.id:
+            record(Event.AUTHZ_FAIL, outcome="failure", subject=account.id, reason="own_roles")
             raise Problem(403, detail="Nobody changes their own roles.")
         await set_roles(db, account.id, {role.value for role in change.roles}, actor=caller.id)
     if change.is_active is not None and change.is_active != account.is_active:
@@ -139,6 +141,7 @@ async def delete_person(person_id: UUID, caller: Caller, db: AdministratorSessio
     """Erase a person and what belongs to them. Not oneself; the last administrator who can log in stays."""
     account = await _person(db, person_id)
     if account.id == caller.id:
+        record(Event.AUTHZ_FAIL, outcome="failure", subject=account.id, reason="own_account")
         raise Problem(403, detail="Nobody deletes their own account here.")
     record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="deleted")
     await delete_account(db, account)

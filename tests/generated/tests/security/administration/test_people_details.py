@@ -246,3 +246,21 @@ def test_a_role_given_to_a_new_person_is_a_change_of_roles(boss: Person, recorde
 
     changes = [(row["subject"], row["reason"]) for row in recorded if row["event"] == Event.AUTHZ_CHANGE]
     assert changes == [(made.json()["id"], f"->{ADMIN}")]
+
+
+def test_an_administrator_who_reaches_for_more_is_an_event(
+    boss: Person, as_person: AsPerson, recorded: list[dict[str, Any]]
+) -> None:
+    other = as_person(role=ADMIN)
+    recorded.clear()
+
+    answers = [
+        boss.post(f"/users/{other.id}/invite"),
+        boss.patch(f"/users/{boss.id}", json={"roles": []}),
+        boss.delete(f"/users/{boss.id}"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403] * 3
+    refused = [fields for fields in recorded if fields["event"] == Event.AUTHZ_FAIL]
+    assert [fields["reason"] for fields in refused] == ["invites_an_administrator", "own_roles", "own_account"]
+    assert {fields["actor"] for fields in refused} == {str(boss.id)}
