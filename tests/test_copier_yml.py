@@ -26,6 +26,7 @@ KNOWN_SETTINGS = {
     "_message_after_copy",
     "_message_before_update",
     "_message_after_update",
+    "_external_data",
 }
 KNOWN_KEYS = {"type", "help", "default", "validator", "when", "ask", "placeholder", "choices"}
 KNOWN_DELIMITERS = {
@@ -112,10 +113,18 @@ def test_four_questions_about_files_are_all_that_copier_looks_up() -> None:
 
 @pytest.mark.parametrize("reach", ["expandvars", "_external_data", "_copier_python", "include", "import"])
 def test_rendering_sees_nothing_but_the_answers(reach: str) -> None:
+    """Only the message after an update looks at what the project was before, by `updated_from`."""
     texts = _template_texts() | {path: path for path in _template_texts()} | {"copier.yml": TEXT}
-    users = [path for path, text in texts.items() for found in _expressions(text) if re.search(rf"\b{reach}\b", found)]
+    users = [found for text in texts.values() for found in _expressions(text) if re.search(rf"\b{reach}\b", found)]
 
-    assert users == []
+    assert users == ([QUESTIONS["updated_from"]["default"]] if reach == "_external_data" else [])
+
+
+def test_only_the_message_after_an_update_reads_what_the_project_was_before() -> None:
+    assert SETTINGS["_external_data"] == {"before": "{{= _copier_conf.answers_file }}"}
+    texts = [found for text in (*_template_texts().values(), TEXT) for found in _expressions(text)]
+    users = [found for found in texts if "updated_from" in found]
+    assert [found in SETTINGS["_message_after_update"] for found in users] == [True]
 
 
 def test_files_are_chosen_by_the_computed_features_and_never_by_a_raw_answer() -> None:

@@ -28,7 +28,7 @@ def render(name: str, **values: Any) -> str:
 def after_update(source: str) -> str:
     answers = {"_src_path": source, "_commit": "v0.9.0"}
     guides = render("guides", _copier_answers=answers)
-    return render("_message_after_update", _copier_answers=answers, guides=guides)
+    return render("_message_after_update", _copier_answers=answers, guides=guides, updated_from="v0.8.0")
 
 
 @pytest.mark.parametrize(

@@ -241,12 +241,13 @@ def test_resetting_begins_again_from_before_the_update(conflict: Project) -> Non
 
 
 NOTICES = (
-    "[{version: 0.2.0, fix: Keys close., features: [api_keys]}, {version: 0.2.0, fix: Rows hold., features: "
-    "[audit_log]}, {version: 0.2.0, fix: Answers say less., features: []}]"
+    "[{version: 9999.1.0, fix: Keys close., features: [api_keys]}, {version: 9999.1.0, fix: Rows hold., features: "
+    "[audit_log]}, {version: 9999.1.0, fix: Answers say less., features: []}, "
+    "{version: 9999.0.0, fix: This project has it., features: []}]"
 )
 
 
-def test_an_update_says_which_security_fixes_concern_these_answers(fork: Template, tmp_path: Path) -> None:
+def test_an_update_names_the_security_fixes_that_are_new_and_concern_these_answers(fork: Template, tmp_path: Path) -> None:
     project = fork.copy(tmp_path / "project", audit_log=False)
     project.commit()
     repository = Project(fork.path)
@@ -257,7 +258,7 @@ def test_an_update_says_which_security_fixes_concern_these_answers(fork: Templat
     said = project.run(sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", fork.version).stderr
 
     fixes = [line for line in said.splitlines() if line.startswith("Security fix")]
-    assert [line.partition("older than 0.2.0: ")[2] for line in fixes] == ["Keys close.", "Answers say less."]
+    assert fixes == ["Security fix of 9999.1.0: Keys close.", "Security fix of 9999.1.0: Answers say less."]
     assert "A feature that you switch off loses its files" in said
     assert "audit_log" not in project.read(".github/security/update_notice.py")
 
