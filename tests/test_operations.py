@@ -137,6 +137,8 @@ def _attack(client: Client, refresh: str) -> None:
     tokens = client.refresh(refresh).json()
     for path in ("/users", "/audit-events", f"/users/{uuid4()}"):
         assert client.ask("GET", path, tokens["access_token"]).status_code == 403
+    for _ in range(20):
+        assert client.ask("GET", f"/notes/{uuid4()}", tokens["access_token"]).status_code == 404
     for _ in range(5):
         assert client.refresh(refresh).status_code == 400
     for number in range(12):
@@ -520,7 +522,8 @@ def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
 
     assert with_key() == 200
     secret = site.secret("secret_key")
-    printed = site.run("incidents.md")
+    last = "## The audit log refuses a change"
+    printed = site.run("incidents.md", until=last)
     time.sleep(6)  # AUTH_CACHE_SECONDS
 
     assert with_key() == 401
@@ -531,3 +534,12 @@ def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
     assert '"event":"authn_login_success"' in printed  # what Alice's account did
     assert re.search(rf"^{root} +disabled +admin$", printed, re.MULTILINE)
     assert re.search(r"^second@example.com +invited +admin$", printed, re.MULTILINE)
+
+    owner = ["psql", site.secret("migration_database_url"), "--command", "UPDATE audit_chain SET mac = sha256(mac)"]
+    subprocess.run(owner, check=True, stdout=subprocess.DEVNULL)
+    with pytest.raises(AssertionError, match="audit log cannot record"):
+        site.manage("users disable second@example.com")
+    with pytest.raises(AssertionError, match="run it with the owner's address"):
+        site.manage("audit restart")
+    assert "A new chain starts after row" in site.run("incidents.md", after=last)
+    site.manage("users disable second@example.com")

@@ -5,6 +5,12 @@ from tests.sabotages.sabotage import Sabotage
 SABOTAGES = [
     Sabotage(
         "access/identity",
+        "administration/test_people",
+        'if status == 403 or error == "insufficient_user_authentication":',
+        "if status == 403:",
+    ),
+    Sabotage(
+        "access/identity",
         "access/test_below_mounts",
         "principal.scopes is not None and self.scope not in principal.scopes",
         "False",

@@ -3,6 +3,12 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage(
+        "authentication/tokens",
+        "authentication/test_sessions",
+        "        context.actor, context.credential = str(claims.sub), claims.sid",
+        "        context",
+    ),
     Sabotage("authentication/tokens", "authentication/test_identity", "[ALGORITHM])\n", "[ALGORITHM], verify=False)\n"),
     Sabotage("authentication/tokens", "authentication/test_identity", "if (claims.iss, claims.aud) !=", "if None and"),
     Sabotage("authentication/tokens", "authentication/test_identity", "claims.exp <= now - LEEWAY_SECONDS", "False"),

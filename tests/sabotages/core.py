@@ -3,7 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("core/events", "core/test_sentry", 'frame.pop("vars", None)', "pass"),
+    Sabotage("core/events", "core/test_sentry", 'options["include_local_variables"] = False', "pass"),
     Sabotage("operations/start_up", "core/test_sentry", "events.configure_sentry()", "pass"),
     Sabotage(
         "core/settings",
@@ -20,6 +20,12 @@ SABOTAGES = [
     Sabotage("access/policy", "limits/test_route_limits", "return cast(Hooks, app.state.hooks)", "return Hooks()"),
     Sabotage("core/tables", "core/test_database", ".casefold()", ""),
     Sabotage("core/tables", "core/test_database", " and not _INVISIBLE.search(name)", ""),
+    Sabotage(
+        "core/events",
+        "authentication/test_sessions",
+        "str(actor or (context.actor if context else",
+        "str((context.actor if context else",
+    ),
     Sabotage("core/events", "core/test_event_lines", "if now - written < EVERY_SECONDS:", "if False:"),
     Sabotage(
         "core/problems",

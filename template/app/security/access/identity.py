@@ -43,7 +43,7 @@ def refuse(connection: HTTPConnection, status: int, reason: str, detail: str, er
     """Log why a caller is refused. Returns what to raise; without a credential no error code (RFC 6750 section 3.1)."""
     context, credentials = context_in(connection.scope), credentials_of(connection)
     context.reason = reason
-    if status == 403:
+    if status == 403 or error == "insufficient_user_authentication":
         name = f"{context.actor} {context.route} {reason}"
         credentials.reported_refusals.record(name, Event.AUTHZ_FAIL, reason=reason)
     kind = context.sent[0].kind if context.sent else credentials.kinds[0]

@@ -23,7 +23,7 @@ from starlette.requests import HTTPConnection
 
 from app.database import Database
 from app.security.access.accounts import configured_roles
-from app.security.access.credentials import Credential, InvalidCredential, Principal
+from app.security.access.credentials import Credential, InvalidCredential, Principal, context_in
 from app.security.core.settings import SLUG, SecuritySettings, ServiceSettings, keys_for
 from app.security.core.tables import Account, AccountRole, Session
 
@@ -144,6 +144,8 @@ class BearerToken:
     async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
         """The account and session of a token, and when it expires. Raises: InvalidCredential."""
         claims = verify(credential)
+        context = context_in(connection.scope)
+        context.actor, context.credential = str(claims.sub), claims.sid  # also where it is refused
         database: Database = connection.state.database
         async with database.read() as db:
             rows = (await db.execute(_LIVE_SESSION, {"account": claims.sub, "session": claims.sid})).all()

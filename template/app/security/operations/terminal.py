@@ -13,7 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.database import Database, DatabaseSettings
 from app.security.access.accounts import AccountError
 from app.security.core import logs, settings
+from app.security.http.errors import code_of
 
+NOT_ALLOWED = "This role of the database may not do that: run it with the owner's address as DATABASE_URL."
+INSUFFICIENT_PRIVILEGE = "42501"  # SQLSTATE
 NOT_READY = "The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`."
 T = TypeVar("T")
 
@@ -49,7 +52,8 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
     except AccountError as error:
         fail(str(error))
     except (OperationalError, ProgrammingError, OSError) as error:  # most often: no such table
-        fail(getattr(error, "advice", NOT_READY))
+        denied = code_of(error) == INSUFFICIENT_PRIVILEGE
+        fail(NOT_ALLOWED if denied else getattr(error, "advice", NOT_READY))
 
 
 async def reach(engine: AsyncEngine) -> None:

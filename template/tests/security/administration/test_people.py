@@ -64,7 +64,9 @@ def test_the_last_administrator_stays(boss: Person) -> None:
     assert boss.get("/users").status_code == 200
 
 
-def test_power_over_people_needs_a_recent_login(make_client: MakeClient, as_person: AsPerson) -> None:
+def test_power_over_people_needs_a_recent_login(
+    make_client: MakeClient, as_person: AsPerson, recorded: list[dict[str, Any]]
+) -> None:
     client = make_client(AUTH_CACHE_SECONDS="0")
     boss, person = as_person(role=ADMIN, client=client), as_person(client=client)
     calls: list[tuple[str, str, dict[str, Any] | None]] = [
@@ -85,6 +87,8 @@ def test_power_over_people_needs_a_recent_login(make_client: MakeClient, as_pers
         assert 'error="insufficient_user_authentication", max_age="900"' in answer.headers["www-authenticate"]
         assert answer.json()["type"] == "recent-login-required"
     assert [answer.status_code for answer in allowed] == [201, 200, 200, 204]
+    tried = [(fields["actor"], fields["reason"]) for fields in recorded if fields["event"] == "authz_fail"]
+    assert tried == [(str(boss.id), "insufficient_user_authentication")] * len(calls)
 
 
 @pytest.mark.slow

@@ -43,6 +43,21 @@ def test_an_access_token_ends_after_ten_minutes(alice: Person) -> None:
         assert alice.get("/users/me").status_code == 401
 
 
+def test_the_log_names_who_logged_in_what_a_session_did_and_who_uses_it_once_it_has_ended(
+    alice: Person, recorded: list[dict[str, Any]]
+) -> None:
+    alice.log_in()
+    alice.get("/users/me")
+    alice.post("/auth/logout")
+    alice.get("/users/me")
+
+    (logged_in,) = [fields for fields in recorded if fields["event"] == "authn_login_success"]
+    _, used, ended, refused = [fields for fields in recorded if fields["event"] == "request"]
+    assert [fields["actor"] for fields in (logged_in, used, refused)] == [str(alice.id)] * 3
+    assert used["credential"] == ended["credential"] == refused["credential"]
+    assert (refused["status"], refused["reason"]) == (401, "session_ended")
+
+
 @pytest.mark.slow
 def test_the_eleventh_login_ends_the_first_at_once(
     client: TestClient, make_client: MakeClient, as_person: AsPerson
