@@ -1,4 +1,4 @@
-"""sentry-sdk | as is | request bodies stay here, and local variables but those of your functions in `app`"""
+"""sentry-sdk | as is | request bodies and local variables stay here"""
 
 import pytest
 import sentry_sdk

@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from app import database
-from app.security.access import accounts, identity
+from app.security.access import identity
 from app.security.access.credentials import Credentials
-from app.security.access.policy import Declared, Hooks, hooks_of
+from app.security.access.policy import Declared, Hooks
 from app.security.admission import request_guard
 from app.security.core import logs, settings
 from app.security.http import api_docs, client_address, errors, request_log
@@ -108,7 +108,6 @@ def _add_callers(app: FastAPI) -> None:
     # {% endif %}
     app.state.readiness = start_up.Readiness(app.state.database)
     app.routes.extend(start_up.router.routes)
-    hooks_of(app).hints.append(accounts.removed_roles)
     # {% if features.roles.enabled %}
     app.routes.extend(people.router.routes)
     # {% endif %}

@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.security.access.policy import Policies
-from app.security.core.events import Event, record_change
+from app.database import after_commit
+from app.security.access.credentials import RequestContext
+from app.security.core.events import Event, current, record_change
 from app.security.core.problems import Problem
 from app.security.core.tables import (
     UNUSABLE_PASSWORD,
@@ -125,6 +126,13 @@ async def by_name(db: AsyncSession, name: str) -> Account:
     return account
 
 
+def forget(db: AsyncSession, account: UUID) -> None:
+    """Drop what is cached of this account after the commit of this transaction, which revokes something of it."""
+    context = current.get()
+    if isinstance(context, RequestContext):  # a command has no cache
+        after_commit(db, lambda: context.app.state.credentials.cache.forget(account))
+
+
 async def lock(db: AsyncSession, account: UUID) -> None:
     """Lock an account until the transaction ends, so that a login or a grant under way commits first."""
     await db.execute(select(Account.id).where(Account.id == account).with_for_update())
@@ -146,6 +154,7 @@ async def end_sessions(db: AsyncSession, account: UUID, *, keep: UUID | None = N
     kept = () if keep is None else (Session.id != keep,)
     await db.execute(update(Session).where(*live, *kept).values(ended_at=utc_now()))
     await db.execute(delete(OneTimeToken).where(OneTimeToken.issuer_id == account))
+    forget(db, account)
 
 
 async def withdraw_invitations(db: AsyncSession, account: UUID) -> None:
@@ -161,6 +170,7 @@ async def revoke_keys(db: AsyncSession, account: UUID, *which: ColumnElement[boo
     keys = (await db.scalars(ended)).all()
     for key in keys:
         record_change(db, Event.KEY_REVOKED, subject=key)
+    forget(db, account)
     return len(keys)
 
 
@@ -172,11 +182,3 @@ async def set_active(db: AsyncSession, account: Account, active: bool) -> None:
         await withdraw_invitations(db, account.id)
     await db.flush()
     record_change(db, Event.USER_UPDATED, subject=account.id, reason="enabled" if active else "disabled")
-
-
-async def removed_roles(db: AsyncSession, policies: Policies) -> list[str]:
-    """For `manage doctor`: a removed role would grant again what it did if this project had it again."""
-    removed = select(AccountRole.role, func.count()).where(AccountRole.role.not_in(sorted(ROLES)))
-    found = await db.execute(removed.group_by(AccountRole.role).order_by(AccountRole.role).limit(20))
-    why = "is none of this project's: it grants nothing until it is"
-    return [f"the role {role!r} in the database (accounts: {number}) {why}" for role, number in found]

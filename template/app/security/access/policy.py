@@ -15,7 +15,6 @@ from fastapi import APIRouter, FastAPI, params
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 from starlette.routing import Mount, Route, Router, WebSocketRoute, compile_path
@@ -257,12 +256,12 @@ LifeHook = Callable[[FastAPI], Awaitable[None]]
 
 @dataclass
 class Hooks:
-    """What features add to an app: a finding of `checks` fails its start-up, `manage doctor` reports `hints`."""
+    """What features add to an app: a finding of `checks` fails its start-up."""
 
     at_start: list[LifeHook] = field(default_factory=list)
     at_end: list[LifeHook] = field(default_factory=list)  # run in the opposite order
+    background: list[LifeHook] = field(default_factory=list)  # run until the app ends, and cancelled before `at_end`
     checks: list[Callable[[FastAPI, Policies], list[str]]] = field(default_factory=list)
-    hints: list[Callable[[AsyncSession, Policies], Awaitable[list[str]]]] = field(default_factory=list)
 
 
 def hooks_of(app: FastAPI) -> Hooks:

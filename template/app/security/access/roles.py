@@ -72,6 +72,7 @@ async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, ac
     activated = select(Account.id).where(Account.id == account, Account.password_hash != UNUSABLE_PASSWORD)
     concerned = or_(OneTimeToken.issuer_id == account, OneTimeToken.account_id.in_(activated))
     await db.execute(delete(OneTimeToken).where(concerned))
+    accounts.forget(db, account)
     change = f"{','.join(before)}->{','.join(wanted)}"
     record_change(db, Event.AUTHZ_CHANGE, actor=actor, subject=account, reason=change)
     return change

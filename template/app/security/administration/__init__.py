@@ -8,6 +8,4 @@ from app.security.administration import pruning, self_service
 
 def install(app: FastAPI) -> None:
     app.routes.extend(self_service.router.routes)
-    hooks_of(app).hints.append(self_service.without_deletion)
-    hooks_of(app).at_start.append(pruning.start)
-    hooks_of(app).at_end.append(pruning.end)
+    hooks_of(app).background.append(pruning.prune_daily)

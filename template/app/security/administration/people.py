@@ -21,7 +21,6 @@ from app.security.access.roles import ADMIN, Role, first_role, require_role, set
 from app.security.administration.commands import Name, checked_roles, person_named
 from app.security.administration.self_service import delete_account, invite
 from app.security.authentication.recent_login import ConfirmCaller
-from app.security.authentication.sessions import forget_on_commit
 from app.security.core.events import Event, record, record_change
 from app.security.core.problems import Problem, conflict
 from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole, normalise_login
@@ -119,9 +118,7 @@ async def invite_person(person_id: UUID, caller: Caller, db: AdministratorSessio
 
 
 @router.patch("/{person_id:uuid}", responses=last_administrator)
-async def change_person(
-    request: Request, person_id: UUID, change: PersonChange, caller: Caller, db: AdministratorSession
-) -> PersonOut:
+async def change_person(person_id: UUID, change: PersonChange, caller: Caller, db: AdministratorSession) -> PersonOut:
     """Change roles, disable or enable. The last administrator who can log in stays."""
     account = await _person(db, person_id)
     if change.roles is not None:
@@ -132,7 +129,6 @@ async def change_person(
     if change.is_active is not None and change.is_active != account.is_active:
         await accounts.set_active(db, account, change.is_active)
     await _keep_an_administrator(db)
-    forget_on_commit(request, db, account.id)
     return _shown(account, await accounts.roles_of(db, account.id))
 
 
@@ -149,13 +145,12 @@ async def delete_person(person_id: UUID, caller: Caller, db: AdministratorSessio
 
 
 @router.delete("/{person_id:uuid}/sessions", status_code=204)
-async def end_sessions(request: Request, person_id: UUID, caller: Caller, db: AdministratorSession) -> None:
+async def end_sessions(person_id: UUID, caller: Caller, db: AdministratorSession) -> None:
     """End every session of a person."""
     account = await _person(db, person_id)
     await accounts.end_sessions(db, account.id)
     record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="sessions_ended")
     record_change(db, Event.SESSION_ENDED, actor=caller.id, subject=account.id, reason="by_administrator")
-    forget_on_commit(request, db, account.id)
 
 
 async def replace_roles(

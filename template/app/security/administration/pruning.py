@@ -4,7 +4,6 @@ Every process does so at a random time; the second one finds nothing left (ASVS 
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from datetime import timedelta
@@ -51,21 +50,11 @@ async def prune(database: Database) -> int:
     return removed
 
 
-async def _prune_daily(database: Database) -> None:
+async def prune_daily(app: FastAPI) -> None:
     await asyncio.sleep(secrets.randbelow(FIRST_WITHIN_SECONDS))
     while True:
         try:
-            log.info("removed %s expired rows", await prune(database))
+            log.info("removed %s expired rows", await prune(app.state.database))
         except (SQLAlchemyError, OSError) as error:  # tomorrow is soon enough
             log.warning("could not remove expired rows: %s", type(error).__name__)
         await asyncio.sleep(EVERY.total_seconds())
-
-
-async def start(app: FastAPI) -> None:
-    app.state.pruning = asyncio.create_task(_prune_daily(app.state.database))
-
-
-async def end(app: FastAPI) -> None:
-    app.state.pruning.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await app.state.pruning

@@ -16,23 +16,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from app.database import Base, Database, after_commit, changed_rows
+from app.database import Database, changed_rows
 from app.security.access import accounts
-from app.security.access.credentials import RequestContext
 from app.security.access.identity import Caller, invalid, public
-from app.security.access.policy import Policies
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle
 from app.security.authentication.login import PasswordLogin
 from app.security.authentication.passwords import PasswordHasher, WeakPassword
 from app.security.authentication.recent_login import GrantingSession
 from app.security.authentication.routes import TokenOut, known_scopes, token_response
-from app.security.authentication.sessions import forget_on_commit
 from app.security.authentication.throttle import ClientInfo
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem, conflict
-from app.security.core.tables import SECURITY_TABLES, Account, OneTimeToken, utc_now
+from app.security.core.tables import Account, OneTimeToken, utc_now
 
 router = APIRouter()
 
@@ -98,7 +95,6 @@ async def change_password(request: Request, change: PasswordChange, caller: Call
             await accounts.revoke_keys(db, caller.id)
         grant = await sessions.renew(db, changed, caller.credential.id, client)
         events.record_change(db, Event.PASSWORD_CHANGE, actor=caller.id)
-        forget_on_commit(request, db, caller.id)
     return token_response(grant, known_scopes(request))
 
 
@@ -130,7 +126,6 @@ async def activate(request: Request, activation: Activation, client: ClientInfo)
         await accounts.revoke_keys(db, account.id)
         await throttle.unlock(db, account.login)
         events.record_change(db, Event.INVITATION_USED, actor=account.id)
-        forget_on_commit(request, db, account.id)
 
 
 async def invite(db: AsyncSession, account: Account, issuer: UUID | None = None) -> str:
@@ -173,23 +168,9 @@ async def delete_account(db: AsyncSession, account: Account) -> None:
             if await changed_rows(db, delete(Account).where(Account.id == person)) != 1:
                 raise accounts.UnknownAccount("No such account.")
     except IntegrityError:
-        raise accounts.AccountError("Rows that must be kept reference it: see `manage doctor`.") from None
+        raise accounts.AccountError("Rows that must be kept reference it: foreign keys without ondelete.") from None
     events.record_change(db, Event.USER_DELETED, subject=person)
-    context = events.current.get()
-    if isinstance(context, RequestContext):
-        after_commit(db, lambda: context.app.state.credentials.cache.forget(person))
-
-
-async def without_deletion(db: AsyncSession, policies: Policies) -> list[str]:
-    """For `manage doctor`: foreign keys that keep a person from being erased, without a decision on it."""
-    columns = [column for table in Base.metadata.tables.values() for column in table.columns]
-    return [
-        f"{column} references {key.target_fullname} without ondelete, so a person with such a row cannot be erased: "
-        f'ForeignKey("{key.target_fullname}", ondelete="CASCADE"), or "SET NULL", or "RESTRICT" if that is meant'
-        for column in columns
-        for key in column.foreign_keys
-        if key.column.table.name in SECURITY_TABLES and key.ondelete is None
-    ]
+    accounts.forget(db, person)
 
 
 async def _use(db: AsyncSession, token: str) -> Account | None:
@@ -243,4 +224,5 @@ async def _set_password(db: AsyncSession, account: Account, new_hash: str) -> Ac
     values = {"password_hash": new_hash, "token_version": Account.token_version + 1}
     if await changed_rows(db, update(Account).where(*unchanged).values(**values)) != 1:
         raise Problem(409, detail="The password was changed in the meantime.")
+    accounts.forget(db, account.id)
     return await db.get_one(Account, account.id)

@@ -83,17 +83,14 @@ class Writer:
         self._waiting: deque[Row] = deque()
         self._lost = 0
 
-    async def start(self, app: FastAPI) -> None:
-        self._task = asyncio.create_task(self._run())
-        writers.append(self)
-
     def add(self, row: Row) -> None:
         if len(self._waiting) < (MAX_WAITING // 2 if row["outcome"] == "failure" else MAX_WAITING):
             self._waiting.append(row)
         else:
             self._lost += 1
 
-    async def _run(self) -> None:
+    async def run(self, app: FastAPI) -> None:
+        writers.append(self)
         pause = WRITE_EVERY_SECONDS
         while True:
             await asyncio.sleep(pause)
@@ -120,9 +117,6 @@ class Writer:
         return True
 
     async def end(self, app: FastAPI) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 while self._waiting and await self.write():
@@ -136,5 +130,5 @@ writers: list[Writer] = []  # of the apps that run in this process; usually one
 def install(app: FastAPI) -> None:
     listen(keep)
     writer = Writer(app.state.database)
-    hooks_of(app).at_start.append(writer.start)
+    hooks_of(app).background.append(writer.run)
     hooks_of(app).at_end.append(writer.end)

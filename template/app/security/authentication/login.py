@@ -7,20 +7,19 @@ work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashe
 import hashlib
 import hmac
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from app.database import Database
-from app.security.access.accounts import LONGEST_LOGIN, lock
+from app.security.access.accounts import LONGEST_LOGIN, find_account, lock
 from app.security.authentication import sessions, throttle
 from app.security.authentication.passwords import PasswordHasher
 from app.security.authentication.sessions import Grant
-from app.security.authentication.throttle import Attempt, Client, Throttled
+from app.security.authentication.throttle import Client, Throttled
 from app.security.core.events import Event, OnceAMinute, record, record_change
 from app.security.core.settings import keys_for
 from app.security.core.tables import Account, normalise_login
 
 LOCKS_A_MINUTE = 200  # names whose refusal is an event, in one process
-_BY_LOGIN = select(Account.__table__).where(Account.login == bindparam("login"))
 
 
 class LoginFailed(Exception):
@@ -37,9 +36,10 @@ class PasswordLogin:
 
     async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
         """A new session. Raises: LoginFailed, Throttled, Problem 503."""
-        account = await self._find(name)
+        async with self._database.begin() as db:
+            account = await find_account(db, name)
         login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes quadratic time
-        attempt = await self._count(login, account, client)
+        known = await self._count(login, account, client)
         verified = await self._passwords.verify(password, account.password_hash if account else None)
         if account is None or verified is None or not account.is_active or account.kind != "person":
             record(Event.LOGIN_FAIL, outcome="failure", subject=_subject(account, login))
@@ -52,28 +52,21 @@ class PasswordLogin:
                 record(Event.LOGIN_FAIL, outcome="failure", subject=account.id)
                 raise LoginFailed
             person.password_hash = verified
-            await throttle.record_success(db, attempt, person.id)
+            await throttle.record_success(db, person, client, known)
             record_change(db, Event.LOGIN_SUCCESS, actor=person.id)
             return await sessions.start(db, person, client, scopes)
 
     async def check(self, account: Account, password: str, client: Client) -> bool:
         """Whether this is the account's password; counted like a login. Raises: Throttled, Problem 503."""
-        attempt = await self._count(account.login, account, client)
+        known = await self._count(account.login, account, client)
         if await self._passwords.verify(password, account.password_hash) is None:
             return False
         async with self._database.begin() as db:
             await lock(db, account.id)  # before the throttle's rows, as activation and erasure do
-            await throttle.record_success(db, attempt, account.id)
+            await throttle.record_success(db, account, client, known)
         return True
 
-    async def _find(self, name: str) -> Account | None:
-        if len(name) > LONGEST_LOGIN or not name.isprintable():  # a database refuses NUL and unpaired surrogates
-            return None
-        async with self._database.read() as connection:
-            row = (await connection.execute(_BY_LOGIN, {"login": normalise_login(name)})).one_or_none()
-        return Account(**row._mapping) if row else None
-
-    async def _count(self, login: str, account: Account | None, client: Client) -> Attempt:
+    async def _count(self, login: str, account: Account | None, client: Client) -> bool:
         try:
             return await throttle.count_attempt(self._database, login, client, account.id if account else None)
         except Throttled as refusal:

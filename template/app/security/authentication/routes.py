@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, DbSession
 from app.security.access import accounts
-from app.security.access.credentials import InvalidCredential, context_in, credentials_of
+from app.security.access.credentials import InvalidCredential, context_in
 from app.security.access.identity import Caller, public
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle, tokens
 from app.security.authentication.login import LoginFailed, PasswordLogin
-from app.security.authentication.sessions import Grant, forget_on_commit
+from app.security.authentication.sessions import Grant
 from app.security.authentication.throttle import ClientInfo, client_of
 from app.security.core.events import Event, record, record_change
 from app.security.core.problems import Problem
@@ -140,7 +140,6 @@ async def token(request: Request, form: Form, client: ClientInfo) -> TokenOut:
             grant = await login.log_in(username, password, client, requested)
         except LoginFailed:
             raise OAuthError("invalid_grant", "The name or the password is wrong.") from None
-        credentials_of(request).cache.forget(grant.account.id)  # its oldest session may have ended
         return token_response(grant, known_scopes(request))
     if grant_type == "refresh_token":
         presented = _required(form, "refresh_token")
@@ -150,9 +149,7 @@ async def token(request: Request, form: Form, client: ClientInfo) -> TokenOut:
             outcome = await sessions.refresh(db, presented, client)
             if isinstance(outcome, Grant):  # a scope too many rolls back: the refresh token stays unused
                 return token_response(outcome, known_scopes(request), requested)
-            if outcome.ended is not None:
-                forget_on_commit(request, db, outcome.ended)
-        context_in(request.scope).reason = outcome.reason
+        context_in(request.scope).reason = outcome
         raise OAuthError("invalid_grant", "The refresh token is invalid or has expired.")
     raise OAuthError("unsupported_grant_type", "Use password or refresh_token.")
 
@@ -175,7 +172,6 @@ async def issue_tokens(request: Request, db: AsyncSession, account: UUID) -> Tok
         await accounts.withdraw_invitations(db, person.id)  # a token would set a password
     record_change(db, Event.LOGIN_SUCCESS, actor=person.id, reason="external")
     grant = await sessions.start(db, person, await client_of(request), None)
-    forget_on_commit(request, db, person.id)  # its oldest session may have ended
     return token_response(grant, known_scopes(request))
 
 
@@ -196,16 +192,15 @@ async def revoke(request: Request, form: Form, client: ClientInfo) -> Response:
             found: tuple[UUID, UUID] | None = (claims.sub, claims.sid)
         except InvalidCredential:
             found = await sessions.by_refresh_token(db, presented)
-        if found is not None and await sessions.end(db, *found):
-            forget_on_commit(request, db, found[0])
+        if found is not None:
+            await sessions.end(db, *found)
     return Response()
 
 
 @router.post("/logout", status_code=204)
-async def logout(request: Request, caller: Caller, db: DbSession) -> None:
+async def logout(caller: Caller, db: DbSession) -> None:
     """End the session of this token."""
     await sessions.end(db, caller.id, caller.credential.id)
-    forget_on_commit(request, db, caller.id)
 
 
 @router.get("/sessions")
@@ -216,18 +211,16 @@ async def list_sessions(caller: Caller, db: DbSession) -> list[SessionOut]:
 
 
 @router.delete("/sessions", status_code=204)
-async def end_sessions(request: Request, caller: Caller, db: DbSession) -> None:
+async def end_sessions(caller: Caller, db: DbSession) -> None:
     """End every session of the caller, this one included."""
     for session in await sessions.live_sessions(db, caller.id):
         await sessions.end(db, caller.id, session.id)
     await accounts.withdraw_invitations(db, caller.id)
-    forget_on_commit(request, db, caller.id)
 
 
 @router.delete("/sessions/{session_id}", status_code=204)
-async def end_session(request: Request, session_id: UUID, caller: Caller, db: DbSession) -> None:
+async def end_session(session_id: UUID, caller: Caller, db: DbSession) -> None:
     """End one of the caller's sessions, and the caller's invitations: a thief may have issued them."""
     if not await sessions.end(db, caller.id, session_id):
         raise Problem(404)
     await accounts.withdraw_invitations(db, caller.id)
-    forget_on_commit(request, db, caller.id)

@@ -12,11 +12,9 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.requests import HTTPConnection
 
-from app.database import after_commit, changed_rows
-from app.security.access.accounts import base62, lock, roles_of, token_hash, withdraw_invitations
-from app.security.access.credentials import credentials_of
+from app.database import changed_rows
+from app.security.access.accounts import base62, forget, lock, roles_of, token_hash, withdraw_invitations
 from app.security.authentication.throttle import Client
 from app.security.authentication.tokens import CLIENT_ID
 from app.security.core.events import Event, record_change
@@ -43,14 +41,6 @@ class Grant:
     refresh_token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a refresh was refused. `ended` is the account whose session ended by it."""
-
-    reason: str
-    ended: UUID | None = None
-
-
 async def start(db: AsyncSession, account: Account, client: Client, scopes: frozenset[str] | None) -> Grant:
     """A new session. The oldest ones end when the account has too many."""
     settings, now = SessionSettings.current(), utc_now()
@@ -58,6 +48,7 @@ async def start(db: AsyncSession, account: Account, client: Client, scopes: froz
     for surplus in (await live_sessions(db, account.id))[settings.sessions_per_account - 1 :]:
         surplus.ended_at = now
         record_change(db, Event.SESSION_ENDED, actor=account.id, subject=surplus.id, reason="too_many")
+        forget(db, account.id)
     session = Session(
         account_id=account.id,
         client_id=CLIENT_ID,
@@ -74,19 +65,20 @@ async def start(db: AsyncSession, account: Account, client: Client, scopes: froz
     return await _grant(db, account, session)
 
 
-async def refresh(db: AsyncSession, token: str, client: Client) -> Grant | Refused:
-    """Exchange a refresh token for a new one. A refusal is returned, not raised: what it changed is committed."""
+async def refresh(db: AsyncSession, token: str, client: Client) -> Grant | str:
+    """Exchange a refresh token for a new one. A refusal returns its reason, so that what it changed is committed."""
     row = (await db.execute(_lookup(token))).one_or_none()
     if row is None:
-        return Refused("unknown_token")
+        return "unknown_token"
     used, session, account = row
     now = utc_now()
     if session.ended_at is not None or not account.is_active:
-        return Refused("session_ended")
+        return "session_ended"
     if min(session.expires_at, _idle_end(session)) <= now:
         session.ended_at = now
         record_change(db, Event.SESSION_EXPIRED, actor=account.id, subject=session.id)
-        return Refused("session_expired", ended=account.id)
+        forget(db, account.id)
+        return "session_expired"
     if await _consume(db, client, RefreshToken.id == used.id) != 1:
         await db.refresh(used)
         return await _reused(db, used, session, client, now)
@@ -123,13 +115,8 @@ async def end(db: AsyncSession, account: UUID, session: UUID) -> bool:
     if await changed_rows(db, update(Session).where(*own).values(ended_at=utc_now())) != 1:
         return False
     record_change(db, Event.SESSION_ENDED, actor=account, subject=session)
+    forget(db, account)
     return True
-
-
-def forget_on_commit(connection: HTTPConnection, db: AsyncSession, account: UUID) -> None:
-    """Drop what is cached of this account after the commit of this transaction, which revokes something of it."""
-    cache = credentials_of(connection).cache
-    after_commit(db, lambda: cache.forget(account))
 
 
 def random_token(prefix: str) -> str:
@@ -158,7 +145,7 @@ def _leeway() -> timedelta:
     return timedelta(seconds=SessionSettings.current().refresh_reuse_leeway_seconds)
 
 
-async def _reused(db: AsyncSession, used: RefreshToken, session: Session, client: Client, now: datetime) -> Refused:
+async def _reused(db: AsyncSession, used: RefreshToken, session: Session, client: Client, now: datetime) -> str:
     just_now = used.used_at is not None and now - used.used_at <= _leeway() and used.used_from == client.place
     session.reuse_refusals += 1
     tolerated = just_now and session.reuse_refusals < REUSES_REFUSED
@@ -166,10 +153,11 @@ async def _reused(db: AsyncSession, used: RefreshToken, session: Session, client
     reason = "leeway" if tolerated else "session_ended"
     record_change(db, Event.TOKEN_REUSE, outcome="failure", reason=reason, **found)
     if tolerated:
-        return Refused("token_reuse_within_leeway")
+        return "token_reuse_within_leeway"
     session.ended_at = now
     await withdraw_invitations(db, session.account_id)
-    return Refused("token_reuse", ended=session.account_id)
+    forget(db, session.account_id)
+    return "token_reuse"
 
 
 async def _grant(db: AsyncSession, account: Account, session: Session) -> Grant:

@@ -25,7 +25,7 @@ from app.database import Database
 from app.security.access.credentials import context_in
 from app.security.core.problems import Problem
 from app.security.core.settings import keys_for
-from app.security.core.tables import KnownAddress, ThrottleBucket, utc_now
+from app.security.core.tables import Account, KnownAddress, ThrottleBucket, utc_now
 from app.security.http.client_address import UNKNOWN, ProxySettings, client_ip, client_prefix, contains, parse_network
 
 
@@ -101,39 +101,31 @@ class Throttled(Problem):
         super().__init__(429, detail="Too many attempts.", headers={"Retry-After": str(retry_after)})
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt at the password of one account that was counted; `record_success` takes it back."""
-
-    login: str
-    client: Client
-    from_unknown_source: bool
-
-
 async def count_source(database: Database, client: Client, purpose: Purpose) -> None:
     """Count one attempt of this source, over all accounts. Raises: Throttled, and nothing is counted."""
     async with database.begin() as db:
         await _count(db, _source_limits(client, purpose), {})
 
 
-async def count_attempt(database: Database, login: str, client: Client, account: UUID | None) -> Attempt:
+async def count_attempt(database: Database, login: str, client: Client, account: UUID | None) -> bool:
     """Count one attempt at the password of a normalised `login`, which need not exist, for its source and for itself.
 
-    Committed at once, so that a refusal later does not undo it. Raises: Throttled, and nothing is counted.
+    Committed at once, so that a refusal later does not undo it. Returns whether the address is a known one of the
+    account. Raises: Throttled, and nothing is counted.
     """
     async with database.begin() as db:
         # The same statement for a name that does not exist: it must take as long.
         known = await _is_known(db, account or UUID(int=0), client)
         limits = _account_limits(login, client, known)
         await _count(db, _source_limits(client, "token"), limits, limits if account else ())
-        return Attempt(login, client, not known)
+        return known
 
 
-async def record_success(db: AsyncSession, attempt: Attempt, account: UUID) -> None:
+async def record_success(db: AsyncSession, account: Account, client: Client, known: bool) -> None:
     """The password was right: take the attempt back, end the run of failures, and remember the address."""
-    login, client = attempt.login, attempt.client
+    login = account.login
     runs = (*_keys("streak", login, ""), *_keys("streak", login, client.prefix))
-    refunded = _keys("account", login) if attempt.from_unknown_source else []
+    refunded = _keys("account", login) if not known else []
     found = await _locked(db, (*_keys("pair", login, client.prefix), *runs, *refunded))
     left = {row.key_hash: row.attempts.rpartition(" ")[0] if row.key_hash in refunded else "" for row in found}
     rows = [{"key": key, "attempts": attempts, "failures_in_a_row": 0} for key, attempts in left.items()]
@@ -142,7 +134,7 @@ async def record_success(db: AsyncSession, attempt: Attempt, account: UUID) -> N
     proxies = [parse_network(item) for item in ProxySettings.current().trusted_proxies]
     if client.prefix != UNKNOWN and not contains(proxies, client.address):  # from a proxy, anyone may come
         newest = _keys("address", client.prefix)[0]
-        await db.merge(KnownAddress(account_id=account, address_hash=newest, last_login_at=utc_now()))
+        await db.merge(KnownAddress(account_id=account.id, address_hash=newest, last_login_at=utc_now()))
 
 
 async def unlock(db: AsyncSession, login: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -91,21 +91,11 @@ def listen(listener: Listener) -> None:
         _listeners.append(listener)
 
 
-def strip_sentry_event(event: dict[str, Any], hint: object) -> dict[str, Any]:
-    """Leave local variables of your functions alone: others hold passwords, under names that Sentry does not scrub."""
-    for trace in (*event.get("exception", {}).get("values", ()), *event.get("threads", {}).get("values", ())):
-        for frame in (trace.get("stacktrace") or {}).get("frames", ()):
-            module = str(frame.get("module"))
-            if module.startswith("app.security.") or not module.startswith("app."):
-                frame.pop("vars", None)
-    return event
-
-
 def configure_sentry() -> None:
     """Keep credentials out of Sentry, where it is in use: by default it sends request bodies and local variables."""
     if sentry := sys.modules.get("sentry_sdk"):
-        sentry.get_global_scope().add_event_processor(strip_sentry_event)
         options = sentry.get_client().options
+        options["include_local_variables"] = False
         if options.get("max_request_body_size") == "medium":  # the default
             options["max_request_body_size"] = "never"
 

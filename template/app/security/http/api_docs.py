@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Match
@@ -41,19 +40,10 @@ document.addEventListener("click", event => event.target.closest(".authorize, .a
 REQUEST_ID = "1f6c0b7d9a3e4c58b2d1e0f9a8b7c6d5"  # of examples
 PROBLEM_TYPE, PROBLEM = Problem.media_type, {"schema": {"$ref": "#/components/schemas/Problem"}}
 EXAMPLE = problems.document(Problem(401, PROBLEM_TYPES[""], "Authentication required."), REQUEST_ID)
-
-
-class ProblemDocument(BaseModel):
-    """RFC 9457, section 3.1"""
-
-    model_config = ConfigDict(title="Problem", json_schema_extra={"examples": [EXAMPLE]})
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    errors: list[dict[str, str]] = Field(default_factory=list)  # left out elsewhere than in a 422
+TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
+MEMBERS = {"type": TEXT, "title": TEXT, "status": NUMBER, "detail": TEXT, "instance": TEXT}  # RFC 9457, section 3.1
+ERRORS = {"errors": {"type": "array", "items": {"type": "object", "additionalProperties": TEXT}}}  # of a 422
+SCHEMA = {"title": "Problem", "type": "object", "properties": MEMBERS | ERRORS, "required": [*MEMBERS]}
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
@@ -71,7 +61,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     schemas = document["components"].setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which never occur here
         schemas.pop(name, None)
-    schemas["Problem"] = ProblemDocument.model_json_schema()
+    schemas["Problem"] = SCHEMA | {"examples": [EXAMPLE]}
     schemas["ScopeName"] = {"type": "string", **({"enum": list(scopes)} if scopes else {})}
     for policy in policies.all:
         path = re.sub(r"{(\w+):\w+}", r"{\1}", policy.path)  # without convertors

@@ -141,10 +141,4 @@ def warn_of_proxy() -> None:
 def client_ip(scope: Scope) -> str:
     """The client's address in its canonical form, or "unknown"."""
     client = scope.get("client")
-    return _canonical(client[0]) if client else UNKNOWN
-
-
-@lru_cache(maxsize=4096)
-def _canonical(text: str) -> str:
-    address = parse_address(text)
-    return UNKNOWN if address is None else str(address)
+    return str(parse_address(client[0]) or UNKNOWN) if client else UNKNOWN

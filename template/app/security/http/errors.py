@@ -31,17 +31,9 @@ from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem
 LONGEST_POINTER = 500
 _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,32}\Z")  # of an unknown member; a longer one may be a secret
 # Kinds of validation errors whose message quotes a piece of the input.
-_QUOTES_INPUT = (
-    "uuid_parsing",
-    "json_invalid",
-    "value_error",
-    "assertion_error",
-    "url_parsing",
-    "date_from_datetime_parsing",
-    "union_tag_invalid",
-    "zoneinfo_str",
-    "byte_size_unit",
-    "import_error",
+_QUOTES_INPUT = re.compile(
+    r"(uuid|url|date_from_datetime)_parsing|(value|assertion|import)_error|json_invalid|union_tag_invalid|zoneinfo_str"
+    r"|byte_size_unit"
 )
 # How the database's driver and the operating system report a server that does not respond.
 _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError, socket.gaierror)
@@ -106,7 +98,7 @@ def _explain(problem: dict[str, Any]) -> dict[str, str]:
     kind, location = str(problem["type"]), problem["loc"]
     if kind == "extra_forbidden" and not _PLAIN_NAME.match(str(location[-1])):
         location = location[:-1]
-    detail = "is not valid" if kind in _QUOTES_INPUT else str(problem["msg"])
+    detail = "is not valid" if _QUOTES_INPUT.fullmatch(kind) else str(problem["msg"])
     return {"pointer": f"/{'/'.join(map(str, location))}"[:LONGEST_POINTER], "detail": detail, "code": kind}
 
 

@@ -6,14 +6,14 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.security.access import accounts
 from app.security.core.tables import Account, ApiKey, is_displayable
 from app.security.keys import store
 from app.security.keys.store import DEFAULT_DAYS, LONGEST_DAYS, LONGEST_KEY_NAME, NewKey, is_live
-from app.security.operations.terminal import command, fail, run
+from app.security.operations.terminal import command, fail
 
 NO_LIVE_KEY = "This account has no live key with this id."
 AccountName = Annotated[str, typer.Option(help="The service account, such as billing.")]
@@ -24,59 +24,54 @@ def commands(known_scopes: Callable[[], list[str]]) -> typer.Typer:
     """The commands of an app whose routes require these scopes."""
     keys = typer.Typer(no_args_is_help=True)
 
-    @keys.command()
-    def issue(
+    async def issue(
+        db: AsyncSession,
         account: AccountName,
         scope: Annotated[list[str], typer.Option(help="A scope of the key; may be repeated.")],
         name: Annotated[str, typer.Option(help="What the key is for.")] = "key",
         days: Annotated[
             int, typer.Option(min=1, max=LONGEST_DAYS, help="After how many days it expires.")
         ] = DEFAULT_DAYS,
-    ) -> None:
+    ) -> str:
         """Print a new key of a service account. An account that does not exist yet is created."""
         if not 0 < len(name) <= LONGEST_KEY_NAME or not is_displayable(name):
             fail(f"A key's name has 1 to {LONGEST_KEY_NAME} visible characters.")
         known = known_scopes()
         if unknown := sorted(set(scope) - set(known)):
             fail(f"No route requires {', '.join(unknown)}. The scopes of this service: {', '.join(known) or 'none'}.")
-        _print(run(lambda db: _issue(db, account, name, scope, timedelta(days=days))))
+        owner = await accounts.find_account(db, account) or await accounts.create(db, account, kind="service")
+        if owner.kind != "service":
+            fail("This account is a person's. People issue their keys over HTTP.")
+        return _shown(await store.issue(db, owner.id, name, scope, timedelta(days=days)))
 
-    keys.command()(rotate)
     keys.command("list")(command(list_keys))
-    for work in (revoke, disable, enable):
+    for work in (issue, rotate, revoke, disable, enable):
         keys.command()(command(work))
     return keys
 
 
-def rotate(
+async def rotate(
+    db: AsyncSession,
     account: AccountName,
     key: KeyId,
     overlap_hours: Annotated[int, typer.Option(min=0, max=24, help="How long the old key stays valid.")] = 24,
-) -> None:
+) -> str:
     """Print the successor of a key. The old key ends after the overlap."""
-
-    async def work(db: AsyncSession) -> NewKey:
-        owner = await accounts.by_name(db, account)
-        live = await store.live_key(db, owner.id, key) or fail(NO_LIVE_KEY)
-        return await store.rotate(db, live, overlap_hours)
-
-    _print(run(work))
+    owner = await accounts.by_name(db, account)
+    live = await store.live_key(db, owner.id, key) or fail(NO_LIVE_KEY)
+    return _shown(await store.rotate(db, live, overlap_hours))
 
 
 async def list_keys(
     db: AsyncSession,
-    account: Annotated[str | None, typer.Option(help="An account; without one, every service account.")] = None,
+    account: Annotated[str | None, typer.Option(help="An account; without one, every account.")] = None,
 ) -> str:
-    """The live keys of an account. Without one: every service account, with the number of its live keys."""
+    """The live keys of an account, or of every account."""
+    live = select(Account.name, Account.is_active, ApiKey).join(Account, ApiKey.account_id == Account.id)
+    found = live.where(*is_live()).order_by(Account.login, ApiKey.created_at.desc())
     if account is not None:
-        owner = await accounts.by_name(db, account)
-        return "\n".join(map(_line, await store.live_keys(db, owner.id)))
-    live = select(func.count()).where(ApiKey.account_id == Account.id, *is_live()).scalar_subquery()
-    services = select(Account.name, Account.is_active, live).where(Account.kind == "service").order_by(Account.login)
-    return "\n".join(
-        f"{name:<40} {_count(number)}{'' if is_active else ', disabled'}"
-        for name, is_active, number in await db.execute(services)
-    )
+        found = found.where(Account.id == (await accounts.by_name(db, account)).id)
+    return "\n".join(_line(*row) for row in await db.execute(found))
 
 
 async def revoke(
@@ -108,27 +103,18 @@ async def enable(db: AsyncSession, account: AccountName) -> str:
     return f"Enabled {account}."
 
 
-async def _issue(db: AsyncSession, account: str, name: str, scopes: list[str], life: timedelta) -> NewKey:
-    try:
-        owner = await accounts.by_name(db, account)
-    except accounts.UnknownAccount:
-        owner = await accounts.create(db, account, kind="service")
-    if owner.kind != "service":
-        fail("This account is a person's. People issue their keys over HTTP.")
-    return await store.issue(db, owner.id, name, scopes, life)
-
-
-def _print(new: NewKey) -> None:
-    typer.echo(new.text)
+def _shown(new: NewKey) -> str:
     shown = f"Shown once. It expires on {new.row.expires_at:%Y-%m-%d}. Its id is {new.row.id}."
     typer.echo(f"{shown} Production refuses keys with _test_, development those with _live_.", err=True)
+    return new.text
 
 
 def _count(number: int) -> str:
     return f"{number} key" if number == 1 else f"{number} keys"
 
 
-def _line(key: ApiKey) -> str:
+def _line(owner: str, is_active: bool, key: ApiKey) -> str:
     used = f"used {key.last_used_at:%Y-%m-%d}" if key.last_used_at else "never used"
     expires = f"expires {key.expires_at:%Y-%m-%d %H:%M}"
-    return f"{key.id}  {key.name:<20} …{key.last_four}  {expires}  {used:<15}  {key.scopes}"
+    whose = owner if is_active else f"{owner} (disabled)"
+    return f"{key.id}  {key.name:<20} …{key.last_four}  {expires}  {used:<15}  {key.scopes}  {whose}"

@@ -12,7 +12,6 @@ from app.security.access import accounts
 from app.security.access.credentials import context_in
 from app.security.access.identity import Caller
 from app.security.authentication.recent_login import GrantingSession
-from app.security.authentication.sessions import forget_on_commit
 from app.security.core.problems import Problem, conflict
 from app.security.core.tables import ApiKey, is_displayable
 from app.security.keys import store
@@ -113,13 +112,11 @@ async def rotate_key(
         raise Problem(404)  # also for another account's key
     new = await store.rotate(db, key, (rotation or KeyRotate()).overlap_hours)
     response.headers["Location"] = request.url.path.removesuffix(f"{key_id}/rotate") + str(new.row.id)
-    forget_on_commit(request, db, caller.id)
     return _new(new)
 
 
 @router.delete("/{key_id}", status_code=204)
-async def revoke_key(request: Request, key_id: UUID, caller: Caller, db: DbSession) -> None:
+async def revoke_key(key_id: UUID, caller: Caller, db: DbSession) -> None:
     """End a key immediately."""
     if not await accounts.revoke_keys(db, caller.id, ApiKey.id == key_id):
         raise Problem(404)  # also for another account's key
-    forget_on_commit(request, db, caller.id)

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
-from app.security.access.accounts import BASE62, AccountError, base62, lock, token_hash
+from app.security.access.accounts import BASE62, AccountError, base62, forget, lock, token_hash
 from app.security.core.events import Event, record_change
 from app.security.core.settings import SLUG, SecuritySettings, environment, problems
 from app.security.core.tables import ApiKey, utc_now
@@ -123,4 +123,5 @@ async def rotate(db: AsyncSession, key: ApiKey, overlap_hours: int) -> NewKey:
         raise AccountError("This key was rotated or revoked before.")
     successor = await issue(db, key.account_id, key.name, key.scopes.split(), life)
     record_change(db, Event.KEY_ROTATED, subject=key.id)
+    forget(db, key.account_id)
     return successor

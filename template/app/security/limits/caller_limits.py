@@ -177,18 +177,12 @@ class RateLimits:
         """Count a request against the limit of a route. Raises: Problem 429; 503 if `critical` and Redis is down."""
         key = rate_limit_key(caller)
         if wait := await self.counters.hit(limit, key, cost):
-            raise self._exceeded(context, key, "route", limit, wait)
+            raise self._exceeded(context, key, "route", limit, wait, None)
         if critical and self.counters.redis_is_down:
             raise Problem(503, detail="Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
 
     def _exceeded(
-        self,
-        context: RequestContext,
-        key: str,
-        name: str,
-        limit: RateLimitItem,
-        wait: int,
-        principal: Principal | None = None,
+        self, context: RequestContext, key: str, name: str, limit: RateLimitItem, wait: int, principal: Principal | None
     ) -> Problem:
         """429 with the headers of RFC 6585 and draft-ietf-httpapi-ratelimit-headers."""
         context.reason = "rate_limit"

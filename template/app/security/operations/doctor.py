@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app.database import Database, DatabaseSettings, database_url, sqlite_files
-from app.security.access.policy import Policies, Policy, hooks_of
+from app.security.access.policy import Policy
 from app.security.conflicts import conflicts, project_files
 from app.security.core import logs, settings
 from app.security.core.settings import ROOT, environment, in_production, problems
@@ -53,18 +53,18 @@ class Report:
 async def examine(load_app: Callable[[], FastAPI]) -> Report:
     settings.looking_only = True
     report = Report(environment(), list(conflicts(project_files())))
-    checked = _check_app(load_app, report)
+    app = _check_app(load_app, report)
     report.problems += problems()
-    has_tables = await _check_database(report)
-    if checked and has_tables and not report.problems:
-        await _add_hints(*checked, report)
+    if await _check_database(report) and app and not report.problems:
+        report.hints += loose_bodies(app.openapi())
+        await _check_clock(report)
     if in_production() and not report.problems and not ProxySettings.current().trusted_proxies:
         report.hints.append("TRUSTED_PROXIES is empty: what comes through a proxy is refused with `Use https.`")
     report.hints += [*_file_hints(), *_missing_files(), *_unreachable_template()]
     return report
 
 
-def _check_app(load_app: Callable[[], FastAPI], report: Report) -> tuple[FastAPI, Policies] | None:
+def _check_app(load_app: Callable[[], FastAPI], report: Report) -> FastAPI | None:
     try:
         import_module("app.security.compose")  # defines the template's settings, even if your code fails
         app = load_app()
@@ -78,7 +78,7 @@ def _check_app(load_app: Callable[[], FastAPI], report: Report) -> tuple[FastAPI
         return None
     report.problems += app.state.replaced
     report.public_routes = sorted(policy.name for policy in policies.all if policy.public)
-    return app, policies
+    return app
 
 
 def _missing_package(error: Exception) -> str:
@@ -110,15 +110,12 @@ async def _check_database(report: Report) -> bool:
     return not behind
 
 
-async def _add_hints(app: FastAPI, policies: Policies, report: Report) -> None:
-    report.hints += loose_bodies(app.openapi())
+async def _check_clock(report: Report) -> None:
+    """With the service's own address, which may be another one than that of migrations."""
     database = Database()
     try:
         async with database.read() as connection:
             report.problems += await start_up.clock_problems(connection)
-        for hint in hooks_of(app).hints:
-            async with database.begin() as db:
-                report.hints += await hint(db, policies)
     except Exception as error:
         report.problems.append(f"the database cannot be used ({await kind_of(error)})")
     finally:

@@ -148,6 +148,7 @@ class StartUp:
         except BaseException as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        tasks = [asyncio.ensure_future(work(self.shared)) for work in hooks_of(self.shared).background]
         await self.shared.state.readiness.check()  # names a clock that is off, where nothing asks for readiness
         self.started = True
         events.record(Event.STARTUP)
@@ -156,6 +157,9 @@ class StartUp:
             """Run the hooks before the last message: the server ends with it, and cancels what still runs."""
             if message["type"] != "lifespan.startup.complete":
                 events.record(Event.SHUTDOWN)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 for hook in reversed(hooks_of(self.shared).at_end):
                     await hook(self.shared)
             await send(message)
