@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -26,6 +26,10 @@ class Served:
     process: "subprocess.Popen[str]"
     address: str
     session: requests.Session
+
+    @property
+    def listening(self) -> tuple[str, int]:
+        return "127.0.0.1", int(self.address.rpartition(":")[2])
 
     def get(self, path: str) -> requests.Response:
         return self.session.get(self.address + path, timeout=60)
@@ -178,3 +182,41 @@ def test_without_redis_all_processes_of_all_instances_allow_the_limit_once(servi
 
     assert set(statuses) == {401, 429}
     assert 20 < statuses.count(401) <= 40
+
+
+SOCKET = """
+from fastapi import APIRouter, WebSocket
+
+from app.security.identity import public
+
+router = APIRouter()
+
+
+@router.websocket("/socket", dependencies=[public])
+async def echo(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.receive_text()
+"""
+PING = b"\x89\xfd" + b"\0" * 4 + b"x" * 125  # masked with nothing
+FLOOD = 64 * 1024 * 1024  # bytes, more than the buffers of both ends
+
+
+def test_who_sends_pings_and_reads_nothing_is_not_read_any_more(service: Project) -> None:
+    """Else the responses wait in the memory of the server, without a bound."""
+    service.write("app/api/echo.py", SOCKET)
+    service.replace("app/main.py", "from app.api import ", "from app.api import echo, ")
+    service.replace("app/main.py", "    # Your routers", "    app.include_router(echo.router)\n    # Your routers")
+    asked = (
+        "GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    with serving(service) as served, socket.create_connection(served.listening, timeout=3) as client:
+        client.sendall(asked.encode())
+        assert client.recv(1024).startswith(b"HTTP/1.1 101 ")
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < FLOOD:
+                sent += client.send(PING * 1000)
+
+        assert sent < FLOOD
+        assert served.get("/health/ready").status_code == 200

@@ -247,7 +247,9 @@ NOTICES = (
 )
 
 
-def test_an_update_names_the_security_fixes_that_are_new_and_concern_these_answers(fork: Template, tmp_path: Path) -> None:
+def test_an_update_names_the_security_fixes_that_are_new_and_concern_these_answers(
+    fork: Template, tmp_path: Path
+) -> None:
     project = fork.copy(tmp_path / "project", audit_log=False)
     project.commit()
     repository = Project(fork.path)

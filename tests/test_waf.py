@@ -71,6 +71,8 @@ def test_no_harmless_request_is_refused_and_only_attacks_in_free_text_and_two_ot
 
     assert refused(engine, harmless()) == []
     assert [engine.status(sent) for sent in REFUSED_BY_THE_APP] == [415, 415, 415, 405, 404]
+    assert engine.status(get("the exemptions of another path", "/users/me%3Fx")) == 400
+    assert engine.status(get("a question mark in a parameter", "/notes?after=%3f")) == 0
     others = ["Java deserialisation", "prototype pollution"]  # CRS 4 stops the last
     assert passed == [sent.kind for sent in IN_FREE_TEXT] + others
 

@@ -5,6 +5,15 @@ from tests.sabotages.sabotage import Sabotage
 SABOTAGES = [
     Sabotage(
         "access/identity",
+        "http/test_streams",
+        "            await asyncio.sleep(0)  # as below",
+        "            pass  # as below",
+    ),
+    Sabotage("access/identity", "access/test_misused_requirements", "if current.get() is not None:", "if False:"),
+    Sabotage("access/policy", "access/test_misused_requirements", 'isclass(one) and "__call__" in', "False and 0 in"),
+    Sabotage("access/policy", "access/test_misused_requirements", 'if one.scope != "function"]', "if False]"),
+    Sabotage(
+        "access/identity",
         "administration/test_people",
         'if status == 403 or error == "insufficient_user_authentication":',
         "if status == 403:",

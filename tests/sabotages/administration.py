@@ -4,6 +4,12 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage(
+        "administration/pruning",
+        "administration/test_pruning",
+        "(ApiKey.id, ApiKey.revoked_at < ended)",
+        "(ApiKey.id, ApiKey.revoked_at < ended - ended.resolution * 10**15)",
+    ),
+    Sabotage(
         "authentication/sessions",
         "administration/test_people_details",
         "    await withdraw_invitations(db, session.account_id)\n",

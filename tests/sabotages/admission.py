@@ -3,6 +3,13 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("admission/request_body", "admission/test_json_forms", ", parse_constant=_no_number", ""),
+    Sabotage(
+        "admission/request_body",
+        "admission/test_json_forms",
+        'raise Problem(400, detail="The body is nested too deeply.") from None',
+        "return",
+    ),
     Sabotage("admission/request_body", "admission/test_forms", 'b"&" if', 'b"" if'),
     Sabotage("admission/request_guard", "http/test_socket_ends", 'scope.get("method") != WEBSOCKET', "True"),
     Sabotage("admission/request_guard", "admission/test_internal_routes", "if forwarded or named", "if named"),

@@ -4,6 +4,18 @@ from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
     Sabotage(
+        "authentication/sessions",
+        "keys/test_key_routes",
+        "await revoke_keys(db, session.account_id, ApiKey.created_at >= session.created_at)",
+        "pass",
+    ),
+    Sabotage(
+        "authentication/routes",
+        "access/test_misused_requirements",
+        "scopes if narrowed else frozenset()",
+        "scopes",
+    ),
+    Sabotage(
         "authentication/tokens",
         "authentication/test_sessions",
         "        context.actor, context.credential = str(claims.sub), claims.sid",

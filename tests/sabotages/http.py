@@ -3,6 +3,8 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("http/request_log", "http/test_streams", "            if more:  #", "            if False:  #"),
+    Sabotage("http/request_log", "http/test_streams", "headers.append(VARY)", "pass"),
     Sabotage("http/errors", "http/test_pointers", 'if kind == "extra_forbidden" and', "if False and"),
     Sabotage(
         "http/request_log",

@@ -5,6 +5,7 @@
 manages people, sessions or other credentials (ASVS 5.0 V8.2.1, V8.3.1).
 """
 
+import asyncio
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from app.security.access.credentials import (
     credentials_of,
 )
 from app.security.access.policy import Declaration, InsecureApp, Policy, Requirement
-from app.security.core.events import Event, OnceAMinute
+from app.security.core.events import Event, OnceAMinute, current
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
 
@@ -146,7 +147,14 @@ class RequireScope(Authenticate):
 
 def require_scope(scope: str) -> Any:
     """This route requires a permission, named `resource:action`. It stands in `dependencies=[…]`."""
-    return Depends(RequireScope(scope))
+    return declared(RequireScope(scope))
+
+
+def declared(requirement: Requirement) -> Any:
+    """A requirement as a dependency. Raises: InsecureApp in a request, where nothing would check it any more."""
+    if current.get() is not None:
+        raise InsecureApp("require_scope(…) and require_role(…) check nothing in a function: write dependencies=[…]")
+    return Depends(requirement)
 
 
 class _Public(Declaration):
@@ -224,6 +232,8 @@ def _without_body(send: Send) -> Send:
         if message["type"] == "http.response.start":
             await send(message)
             await send({"type": "http.response.body"})
+        else:
+            await asyncio.sleep(0)  # as below in `http/request_log.py`
 
     return headers_alone
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from inspect import isasyncgenfunction, iscoroutinefunction, isfunction, isroutine, unwrap
+from inspect import isasyncgenfunction, isclass, iscoroutinefunction, isfunction, isroutine, unwrap
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, params
@@ -70,6 +70,7 @@ class Policy:
     roles: set[frozenset[str]] = field(default_factory=set)  # one of each group is required
     limits: dict[str, Any] = field(default_factory=dict)  # by accepts(…), deadline(…) and FastAPI's own max_body_size
     calls: list[Any] = field(default_factory=list)  # its dependencies, at any depth
+    late: list[Any] = field(default_factory=list)  # those whose code after `yield` runs after the response
     requirements: list[Requirement] = field(default_factory=list)
     dependant: Any = None  # FastAPI's own description of the route; read, never changed
 
@@ -147,7 +148,8 @@ class Policies:
         for policy in self.all:
             ours = [one for one in policy.calls if isfunction(one) and one.__module__.startswith("app.security.access")]
             uncalled = [one.__name__ for one in ours if one.__name__ in MADE_BY_CALLS]
-            found += [f"{policy.name} never calls {name}: write {name}(…), without Depends" for name in uncalled]
+            uncalled += [one.__name__ for one in policy.calls if isclass(one) and "__call__" in vars(one)]
+            found += [f"{policy.name} never calls {name}: write {name}(…) in its place" for name in uncalled]
             others = [one for one in policy.calls if one not in policy.requirements and policy.dependant is None]
             skipped = [one for one in others if isinstance(one, Requirement) or not isinstance(one, Declaration)]
             found += [NEVER_CALLED.format(policy.path, getattr(one, "__name__", type(one).__name__)) for one in skipped]
@@ -178,6 +180,7 @@ class Policies:
                 policy = _policy(context, path, pattern)
                 policy.dependant = context.dependant
                 policy.limits["max_body_size"] = getattr(context, "max_body_size", None)  # a WebSocket has none
+                policy.late = [one.call for one in _tree(context.dependant) if one.scope != "function"]
                 yield policy.apply([one.call for one in _tree(context.dependant)][1:])
             elif isinstance(route, Mount) and (type(route.app) not in WALKABLE or (path or "/") in self._declared):
                 yield self._mount(path or "/", pattern, mount or path or "/")

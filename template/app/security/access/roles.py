@@ -8,14 +8,13 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from fastapi import Depends
 from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
 from app.security.access import accounts
 from app.security.access.credentials import Principal
-from app.security.access.identity import Authenticate, forbidden
+from app.security.access.identity import Authenticate, declared, forbidden
 from app.security.access.policy import Policy
 from app.security.core.events import Event, record_change
 from app.security.core.tables import UNUSABLE_PASSWORD, Account, AccountRole, OneTimeToken
@@ -57,7 +56,7 @@ class RequireRole(Authenticate):
 
 def require_role(*roles: Role) -> Any:
     """This route is for people with one of these roles. It stands in `dependencies=[…]`."""
-    return Depends(RequireRole(*roles))
+    return declared(RequireRole(*roles))
 
 
 async def set_roles(db: AsyncSession, account: UUID, roles: Iterable[str], *, actor: UUID | None = None) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import Database, changed_rows
 from app.security.authentication import sessions, throttle
-from app.security.core.tables import KnownAddress, OneTimeToken, Session, ThrottleBucket, utc_now
+from app.security.core.tables import ApiKey, KnownAddress, OneTimeToken, Session, ThrottleBucket, utc_now
 
 EVERY = timedelta(days=1)
 FIRST_WITHIN_SECONDS = 600  # at random, so that processes that start together do not prune together
@@ -32,6 +32,7 @@ def _expired() -> list[tuple[InstrumentedAttribute[Any], ColumnElement[bool]]]:
     return [
         (Session.id, or_(Session.ended_at < ended, Session.expires_at < ended, Session.last_used_at < ended - idle)),
         (OneTimeToken.id, OneTimeToken.expires_at < ended),
+        (ApiKey.id, ApiKey.revoked_at < ended),
         (KnownAddress.address_hash, KnownAddress.last_login_at < now - throttle.KNOWN_ADDRESS_LIFE),
         (ThrottleBucket.key_hash, throttle.is_stale()),
     ]

@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -185,14 +185,21 @@ def check_json(body: bytes) -> None:
     if body.startswith(NOT_UTF_8) or body[1:2] == b"\0":
         raise Problem(400, detail="Send UTF-8.")
     try:
-        value = json.loads(body, object_pairs_hook=_unique_members)
-    except (ValueError, RecursionError):
+        value = json.loads(body, object_pairs_hook=_unique_members, parse_constant=_no_number)
+    except RecursionError:
+        raise Problem(400, detail="The body is nested too deeply.") from None
+    except ValueError:
         return
     if _SURROGATE.search(body):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise Problem(422, detail="The body contains an unpaired surrogate.") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    """NaN is neither more nor less than any limit (RFC 8259 section 6: not permitted)."""
+    raise Problem(400, detail=f"The body holds {name}, which is no number.")
 
 
 def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:

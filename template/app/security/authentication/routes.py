@@ -117,7 +117,8 @@ def token_response(grant: Grant, known: frozenset[str], requested: frozenset[str
         raise OAuthError("invalid_scope", "The login was not granted this scope.")
     scopes = scopes if requested is None else requested
     narrowed = granted is not None or requested is not None
-    access_token = tokens.issue(session, grant.account.token_version, grant.roles, scopes, narrowed=narrowed)
+    claimed = scopes if narrowed else frozenset()  # all scopes of a large service would not fit into a header
+    access_token = tokens.issue(session, grant.account.token_version, grant.roles, claimed, narrowed=narrowed)
     lifetime, scope = 60 * tokens.TokenSettings.current().access_token_minutes, " ".join(sorted(scopes))
     return TokenOut(access_token=access_token, expires_in=lifetime, scope=scope, refresh_token=grant.refresh_token)
 

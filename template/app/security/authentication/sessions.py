@@ -14,12 +14,20 @@ from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
-from app.security.access.accounts import base62, forget, lock, roles_of, token_hash, withdraw_invitations
+from app.security.access.accounts import (
+    base62,
+    forget,
+    lock,
+    revoke_keys,
+    roles_of,
+    token_hash,
+    withdraw_invitations,
+)
 from app.security.authentication.throttle import Client
 from app.security.authentication.tokens import CLIENT_ID
 from app.security.core.events import Event, record_change
 from app.security.core.settings import SecuritySettings
-from app.security.core.tables import Account, RefreshToken, Session, utc_now
+from app.security.core.tables import Account, ApiKey, RefreshToken, Session, utc_now
 
 REUSES_REFUSED = 3  # the session ends at this many refusals without a refresh outside the leeway between them
 
@@ -156,6 +164,7 @@ async def _reused(db: AsyncSession, used: RefreshToken, session: Session, client
         return "token_reuse_within_leeway"
     session.ended_at = now
     await withdraw_invitations(db, session.account_id)
+    await revoke_keys(db, session.account_id, ApiKey.created_at >= session.created_at)  # the thief may have issued them
     forget(db, session.account_id)
     return "token_reuse"
 

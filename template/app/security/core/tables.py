@@ -7,8 +7,10 @@ import re
 import unicodedata
 import uuid
 from datetime import UTC, datetime
+from typing import NoReturn
 from uuid import UUID
 
+from fastapi.encoders import ENCODERS_BY_TYPE
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -198,3 +200,10 @@ class AuditChain(Base):
 _OURS = (Account, AccountRole, OneTimeToken, Session, RefreshToken, ApiKey, KnownAddress, ThrottleBucket)
 SECURITY_TABLES = frozenset(model.__tablename__ for model in (*_OURS, AuditEvent, AuditChain))
 SECURITY_VERSIONS = "alembic_version_security"  # which of our revisions the database has
+
+
+def _encode(row: object) -> NoReturn:
+    raise TypeError(f"{type(row).__name__} may hold a hash: respond with a model of your own")
+
+
+ENCODERS_BY_TYPE.update(dict.fromkeys((*_OURS, AuditEvent, AuditChain), _encode))  # of a route without response model

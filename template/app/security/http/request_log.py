@@ -22,6 +22,7 @@ from app.security.http.headers import security_headers
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}  # what servers send for them
 CSP = b"content-security-policy"
+VARY = (b"vary", b"Authorization, X-API-Key")  # where a route allows caching: a shared cache must keep callers apart
 AGENT_BYTES, AGENT_CHARACTERS = 1024, 200  # read of a User-Agent, and kept of it
 _NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as long
 FLUSH_SECONDS = 0.1  # that an access line may stay in the buffer of stdout
@@ -88,7 +89,10 @@ class RequestLog:
             elif not context.status:
                 context.status = SOCKET_STATUS.get(kind, 0)
             await send(message)
-            context.answered = kind.endswith(".body") and not message.get("more_body", False)
+            more = message.get("more_body", False)
+            context.answered = kind.endswith(".body") and not more
+            if more:  # a stream that never waits would keep this process to itself, also once its client has left
+                await asyncio.sleep(0)
 
         token = events.current.set(context)
         try:
@@ -118,6 +122,8 @@ class RequestLog:
         headers += [item for item in security if item[0] not in present]
         if b"ratelimit" not in present:
             headers += context.rate_limit
+        if b"cache-control" in present and context.policy and context.policy.guarded:
+            headers.append(VARY)
         headers.append((b"x-request-id", context.request_id.encode()))
         # A server may read the body after these as a next request; while draining, a proxy would send another.
         if b"upgrade" in dict(scope["headers"]) or context.method == "CONNECT" or self.values["readiness"].draining:

@@ -19,6 +19,7 @@ import typer
 from fastapi import FastAPI
 from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
 from app.security.access.policy import InsecureApp
@@ -31,6 +32,7 @@ APP = "app.main:app"  # workers import it
 MOST_FILES, FILES_PER_SLOT, SPARE_FILES = 65_536, 3, 200  # MAX_IN_FLIGHT counts `async`, `def` and sockets apart
 OPTIONS: dict[str, Any] = {
     **{"access_log": False, "proxy_headers": False, "server_header": False},  # ours
+    "ws": "app.security.operations.serve:WebSocketProtocol",
     "ws_per_message_deflate": False,  # uvicorn would unpack a message before it can be refused
     "timeout_keep_alive": 75,  # longer than a proxy's (60), which would send a request to a connection just closed
     "timeout_notify": 5,
@@ -51,6 +53,18 @@ class ServerConfig(Config):
         """In every process before it imports the app, so that all lines are JSON."""
         logs.configure()
         logging.captureWarnings(True)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Reads nothing while its client reads nothing: the responses to a flood of pings would fill the memory."""
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.transport.resume_reading()
 
 
 class Supervisor(Multiprocess):

@@ -25,6 +25,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, Mount, Route, Router, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import database
 from app.database import Database
 from app.security.access.credentials import context_in
 from app.security.access.identity import public
@@ -50,6 +51,7 @@ STALE_WAF = "the web application firewall has rules of another version and may r
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
 NOT_STARTED = "events would be lost without lifespan: start without `--lifespan off`, and mount this app nowhere"
+LATE_COMMIT = "Depends(session) commits after the response, which may say 200 and store nothing: declare DbSession"
 NOT_SECURED = "app/main.py never calls secure(app), so nothing protects this app: call it last in create_app()"
 
 
@@ -62,6 +64,7 @@ def check_app(app: FastAPI) -> Policies:
     reasons = policies.problems()
     if not app.state.has_options and NO_OPTIONS.format("/") not in reasons:
         reasons.append(NO_OPTIONS.format("/"))
+    reasons += [f"{policy.name}: {LATE_COMMIT}" for policy in policies.all if database.session in policy.late]
     for look in hooks_of(app).checks:
         reasons += look(app, policies)
     if app.user_middleware[: len(app.state.layers)] != app.state.layers:

@@ -54,3 +54,15 @@ def test_many_rows_go_part_by_part(lived_in: TestClient, monkeypatch: pytest.Mon
         prune(lived_in)
 
     assert left(lived_in) == dict.fromkeys(TABLES, 0)
+
+
+def test_a_revoked_key_is_kept_for_thirty_days(lived_in: TestClient) -> None:
+    """Whoever issues and revokes keys all day must not fill the table."""
+    key = """INSERT INTO api_keys (id, account_id, name, public_id, key_hash, last_four, scopes, created_at, expires_at,
+        revoked_at) SELECT id, id, 'k', 'k', :hash, 'four', 's', created_at, created_at, created_at FROM accounts"""
+    Database(lived_in).rows(key, hash=b"\1" * 32)
+
+    for days, number in ((29, 1), (31, 0)):
+        with later(days=days):
+            prune(lived_in)
+            assert Database(lived_in).rows("SELECT count(*) FROM api_keys")[0][0] == number

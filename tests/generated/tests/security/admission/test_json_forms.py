@@ -125,3 +125,19 @@ def test_a_large_body_that_is_no_json_is_refused_like_a_small_one(client: TestCl
     bodies = ["[" * 20_000 + " " * 80_000, "[" + "1,     " * 15_000, '{"a": 1, "a": 1, "b": "' + "b" * 100_000 + '"}']
 
     assert {client.post("/parsed", content=body, headers=JSON).status_code for body in bodies} == {400}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_refused(client: TestClient, number: str) -> None:
+    """NaN passes each comparison of a route, such as `amount > balance`."""
+    response = client.post("/parsed", content=f'{{"amount": {number}}}', headers=JSON)
+
+    assert (response.status_code, response.json()["detail"]) == (400, f"The body holds {number}, which is no number.")
+
+
+def test_no_depth_hides_a_repeated_member(client: TestClient) -> None:
+    """Where the check gives up, FastAPI's own parser might not."""
+    depths = range(600, 1000, 5)
+    bodies = [f'{"[" * depth}{{"a": 1, "a": 2}}{"]" * depth}' for depth in depths]
+
+    assert {client.post("/by-hand", content=body, headers=JSON).status_code for body in bodies} == {400}

@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 from tests.security.fixtures import MakeClient
 from tests.security.keys.key_resource import app_with_a_vault
 from tests.security.keys.test_key_routes import WANTED, AsPerson, alice, client_of_the_vault, issue, rotate, status  # noqa: F401
-from tests.security.persons import PASSWORD, Person
+from tests.security.persons import PASSWORD, Person, refresh
 from tests.security.terminal import Manage
 from tests.security.timing import later
 
@@ -124,3 +124,16 @@ def test_the_document_lists_the_conflicts_of_keys(client: TestClient, path: str)
     content = conflict["content"]["application/problem+json"]
     assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
     assert (content["example"]["status"], content["example"]["title"]) == (409, "Conflict")
+
+
+def test_a_key_that_was_issued_in_a_stolen_session_ends_with_it(client: TestClient, alice: Person) -> None:
+    older = issue(alice)
+    with later(minutes=30):
+        alice.log_in()
+        used, stolen = alice.tokens["refresh_token"], issue(alice)
+        refresh(alice, used)
+        assert (status(client, older), status(client, stolen)) == (200, 200)
+
+    with later(minutes=31):
+        assert refresh(alice, used).status_code == 400
+        assert (status(client, older), status(client, stolen)) == (200, 401)
