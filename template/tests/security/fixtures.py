@@ -82,11 +82,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_runtest_teardown() -> None:
-    """What an app has still to write belongs to its test, and not below the last line of pytest."""
-    logs.Output.stream().flush()
-
-
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run this to its end, in a thread: an `async def` test has an event loop already."""
     with ThreadPoolExecutor(1) as thread:
@@ -223,9 +218,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     write = logs.write
 
-    def keep(fields: dict[str, Any], *, flush: bool = True) -> None:
+    def keep(fields: dict[str, Any]) -> None:
         found.append(dict(fields))
-        write(fields, flush=flush)
+        write(fields)
 
     monkeypatch.setattr(logs, "write", keep)
     return found

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from app.main import create_app
 from app.security import cli
 from app.security.cli import command_line
-from app.security.core import logs, settings
+from app.security.core import settings
 
 Manage = Callable[..., Result]
 
@@ -23,7 +23,6 @@ def manage(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(settings, "looking_only", False)
 
     def run(*arguments: str, load: Callable[[], FastAPI] = create_app, typed: str = "") -> Result:
-        logs.Output.stream().flush()  # what an app in this process has still to write is not of the command
         return CliRunner().invoke(command_line(load), arguments, input=typed)
 
     return run

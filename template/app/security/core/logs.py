@@ -41,18 +41,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def write(fields: MutableMapping[str, Any], *, flush: bool = True) -> None:
-    """Write one event as one line; control characters and line separators are escaped.
-
-    Access lines are not flushed one by one: that would cost more than making them.
-    """
+def write(fields: MutableMapping[str, Any]) -> None:
+    """Write one event as one line; control characters and line separators are escaped."""
     if Output.silent:
         return
     line = _readable(fields) if Output.readable else _one_line({**fields, "time": now(), "app_version": version()})
     stream = Output.stream()
     stream.write(f"{line}\n")
-    if flush:
-        stream.flush()
+    stream.flush()
 
 
 def to_stderr() -> None:

@@ -25,7 +25,6 @@ CSP = b"content-security-policy"
 VARY = (b"vary", b"Authorization, X-API-Key")  # where a route allows caching: a shared cache must keep callers apart
 AGENT_BYTES, AGENT_CHARACTERS = 1024, 200  # read of a User-Agent, and kept of it
 _NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as long
-FLUSH_SECONDS = 0.1  # that an access line may stay in the buffer of stdout
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", WEBSOCKET}
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,6 @@ class RequestLog:
         self.shared = shared
         self.headers, self.over_https, self.of_documents = security_headers()
         self.values: dict[str, Any] = {}
-        self.flushing_in: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -167,15 +165,7 @@ class RequestLog:
             fields["credential"] = str(context.credential)
         if logs.Output.readable:
             fields["path"] = context.path  # in development alone: a path may hold what is private
-        logs.write(fields, flush=False)
-        loop = asyncio.get_running_loop()
-        if self.flushing_in is not loop:
-            self.flushing_in = loop
-            loop.call_later(FLUSH_SECONDS, self._flush)
-
-    def _flush(self) -> None:
-        self.flushing_in = None
-        logs.Output.stream().flush()
+        logs.write(fields)
 
 
 def _observe(context: RequestContext, seconds: float) -> None:

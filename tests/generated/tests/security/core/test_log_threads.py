@@ -44,7 +44,7 @@ def test_no_line_is_lost_or_repeated_when_threads_write(capsys: Capture) -> None
 
     def write(thread: int) -> None:
         for number in range(500):
-            logs.write({"event": f"<{thread}-{number}>"}, flush=number % 3 == 0)
+            logs.write({"event": f"<{thread}-{number}>"})
 
     threads = [Thread(target=write, args=[number]) for number in range(4)]
     for thread in threads:

@@ -29,3 +29,18 @@ def test_an_odd_name_of_a_request_is_dropped(make_client: MakeClient, recorded: 
 
     assert re.fullmatch("[0-9a-f]{32}", shown)
     assert odd not in map(str, event.values())
+
+
+def test_a_trusted_proxy_names_the_request(make_client: MakeClient, recorded: Recorded) -> None:
+    client = make_client(TRUSTED_PROXIES="127.0.0.1")
+
+    shown, event = ask(client, recorded, GIVEN)
+
+    assert (shown, event["request_id"]) == (GIVEN, GIVEN)
+
+
+def test_any_other_client_only_adds_its_own_request_id(client: TestClient, recorded: Recorded) -> None:
+    shown, event = ask(client, recorded, GIVEN)
+
+    assert shown == event["request_id"] != GIVEN
+    assert re.fullmatch("[0-9a-f]{32}", shown)
