@@ -73,7 +73,7 @@ async def list_people(db: AsyncSession) -> str:
 
 
 async def disable(db: AsyncSession, name: Name) -> str:
-    """Disable an account and end its sessions."""
+    """Disable an account and end its sessions. It may take the last administrator."""
     account = await accounts.by_name(db, name)
     await accounts.set_active(db, account, False)
     return f"Disabled {account.name}."
