@@ -188,8 +188,10 @@ async def verify(db: AsyncSession, checkpoint: Position = ORIGIN) -> tuple[int, 
     await _snapshot(db)
     keys = audit_keys()
     here, age = ORIGIN, len(keys)  # the age of the key that signed the last row; it never grows
+    head, signer = ORIGIN, ""
     try:
-        head, signer = await read_head(db)
+        with suppress(BrokenChain):  # named below, after the rows, which may be as they were written
+            head, signer = await read_head(db)
         start, may_follow_others = await start_of(db)
         here = start
         async for row in await db.stream(select(EVENTS).order_by(EVENTS.c.seq)):
@@ -201,6 +203,8 @@ async def verify(db: AsyncSession, checkpoint: Position = ORIGIN) -> tuple[int, 
         raise BrokenChain(here.seq + 1, "or one soon after it cannot be read") from None
     if here.seq < max(head.seq, checkpoint.seq):
         raise BrokenChain(here.seq + 1, "is missing: the head or the checkpoint comes after it")
+    if not signer:
+        raise BrokenChain(here.seq, f"and all from {start.seq + 1} on verify, but no current key has signed the head")
     if here != head or list(keys).index(signer) > age:
         raise BrokenChain(here.seq, "is the last one, but the head of the chain does not say so")
     return here.seq - start.seq, here

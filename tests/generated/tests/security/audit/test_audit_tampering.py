@@ -53,7 +53,7 @@ TAMPERING: dict[str, tuple[list[str], int]] = {
         3,
     ),
     "room made": ([*SHIFT], 5),
-    "no head": (["DELETE FROM audit_chain"], 1),
+    "no head": (["DELETE FROM audit_chain"], ROWS),
     "the tail cut and the head moved": (
         [
             "DELETE FROM audit_events WHERE seq > 6",
@@ -109,6 +109,15 @@ def test_the_first_broken_row_is_named(chain: TestClient, audit: Audit, statemen
     tamper(chain, *statements)
 
     assert_broken(audit, seq)
+
+
+def test_with_a_head_that_nobody_signed_the_rows_are_verified_all_the_same(chain: TestClient, audit: Audit) -> None:
+    """An attacker who spoils the head must not hide whether the rows are as they were written."""
+    tamper(chain, "UPDATE audit_chain SET seq = 5")
+    assert "Row 9 and all from 1 on verify, but no current key has signed the head." in audit("verify").stderr
+
+    tamper(chain, "UPDATE audit_events SET actor = 'x' WHERE seq = 3")
+    assert_broken(audit, 3)
 
 
 @pytest.mark.parametrize(("shift", "seq"), [((), ROWS + 1), (SHIFT, 5)], ids=["at the end", "between"])
