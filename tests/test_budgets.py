@@ -9,9 +9,9 @@ from tests.variants import ALL, SMALLEST, Answers
 
 # Lines of Python below a folder: of which project, how many at most.
 LINES: dict[str, tuple[str, Answers, int]] = {
-    "everything on": ("app/security", ALL, 8_076),
-    "logins alone": ("app/security", SMALLEST["logins alone"], 5_956),
-    "keys alone": ("app/security", SMALLEST["keys alone"], 4_607),
+    "everything on": ("app/security", ALL, 8_086),
+    "logins alone": ("app/security", SMALLEST["logins alone"], 5_970),
+    "keys alone": ("app/security", SMALLEST["keys alone"], 4_611),
     "scans": (".github/security", ALL, 900),
     "tests": ("tests", ALL, 6_205),
 }

@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("access/identity", "access/test_late_bodies", "monotonic() + 1  # a", "monotonic() + cache.seconds  # a"),
     Sabotage(
         "access/identity",
         "http/test_streams",
@@ -10,7 +11,13 @@ SABOTAGES = [
         "            pass  # as below",
     ),
     Sabotage("access/identity", "access/test_misused_requirements", "if current.get() is not None:", "if False:"),
-    Sabotage("access/policy", "access/test_misused_requirements", 'isclass(one) and "__call__" in', "False and 0 in"),
+    Sabotage(
+        "access/policy",
+        "access/test_misused_requirements",
+        "made = [one for one in policy.calls if isclass(one)]",
+        "made = []",
+    ),
+    Sabotage("access/policy", "access/test_misused_requirements", "and one.own_oauth_scopes", "and False"),
     Sabotage("access/policy", "access/test_misused_requirements", 'if one.scope != "function"]', "if False]"),
     Sabotage(
         "access/identity",

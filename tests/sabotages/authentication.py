@@ -6,8 +6,17 @@ SABOTAGES = [
     Sabotage(
         "authentication/sessions",
         "keys/test_key_routes",
-        "await revoke_keys(db, session.account_id, ApiKey.created_at >= session.created_at)",
+        "await revoke_keys(db, session.account_id, made, actor=session.account_id)",
         "pass",
+    ),
+    Sabotage(
+        "authentication/sessions", "keys/test_key_routes", "if session.ended_at is not None and used", "if 0 and used"
+    ),
+    Sabotage(
+        "authentication/sessions",
+        "keys/test_key_routes",
+        "ApiKey.created_at.between(session.created_at, session.ended_at)",
+        "ApiKey.created_at >= session.created_at",
     ),
     Sabotage(
         "authentication/routes",

@@ -3,7 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("core/tables", "access/test_misused_requirements", "ENCODERS_BY_TYPE.update(", "print("),
+    Sabotage("core/tables", "access/test_misused_requirements", "encoders_by_class_tuples[_encode] = (", "print("),
     Sabotage("core/events", "core/test_sentry", 'options["include_local_variables"] = False', "pass"),
     Sabotage("operations/start_up", "core/test_sentry", "events.configure_sentry()", "pass"),
     Sabotage(

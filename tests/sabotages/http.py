@@ -3,7 +3,19 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("http/request_log", "http/test_streams", "            if more:  #", "            if False:  #"),
+    Sabotage(
+        "http/websockets",
+        "http/test_socket_ends",
+        "                route.cancel()  # first",
+        "                pass  # first",
+    ),
+    Sabotage("http/request_log", "http/test_socket_ends", 'if more or kind == "websocket.send":', "if more:"),
+    Sabotage(
+        "http/request_log",
+        "http/test_streams",
+        '            if more or kind == "websocket.send":  #',
+        "            if False:  #",
+    ),
     Sabotage("http/request_log", "http/test_streams", "headers.append(VARY)", "pass"),
     Sabotage("http/errors", "http/test_pointers", 'if kind == "extra_forbidden" and', "if False and"),
     Sabotage(

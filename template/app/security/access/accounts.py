@@ -163,13 +163,13 @@ async def withdraw_invitations(db: AsyncSession, account: UUID) -> None:
     await db.execute(delete(OneTimeToken).where(concerned))
 
 
-async def revoke_keys(db: AsyncSession, account: UUID, *which: ColumnElement[bool]) -> int:
+async def revoke_keys(db: AsyncSession, account: UUID, *which: ColumnElement[bool], actor: UUID | None = None) -> int:
     """Revoke the API keys of an account, also in a project that has no keys any more. Returns their number."""
     live = (ApiKey.account_id == account, ApiKey.revoked_at.is_(None), ApiKey.expires_at > utc_now())
     ended = update(ApiKey).where(*live, *which).values(revoked_at=utc_now()).returning(ApiKey.id)
     keys = (await db.scalars(ended)).all()
     for key in keys:
-        record_change(db, Event.KEY_REVOKED, subject=key)
+        record_change(db, Event.KEY_REVOKED, actor=actor, subject=key)
     forget(db, account)
     return len(keys)
 

@@ -109,7 +109,7 @@ class Authenticate(Requirement):
         # Again after a body that came slowly: the credential may have been revoked meanwhile.
         late = cache.revocations != context.revocations or time.monotonic() > context.verified_until
         if principal is None or late:
-            context.revocations, context.verified_until = cache.revocations, time.monotonic() + max(cache.seconds, 1)
+            context.revocations, context.verified_until = cache.revocations, time.monotonic() + 1  # a cached one ages
             principal = context.principal = await identify(connection)
         if principal.scopes is not None:
             needed = context.policy.scopes if context.policy else set()

@@ -148,11 +148,15 @@ class Policies:
         for policy in self.all:
             ours = [one for one in policy.calls if isfunction(one) and one.__module__.startswith("app.security.access")]
             uncalled = [one.__name__ for one in ours if one.__name__ in MADE_BY_CALLS]
-            uncalled += [one.__name__ for one in policy.calls if isclass(one) and "__call__" in vars(one)]
+            made = [one for one in policy.calls if isclass(one)]  # by FastAPI, and not called
+            uncalled += [one.__name__ for one in made if any("__call__" in vars(base) for base in one.__mro__)]
             found += [f"{policy.name} never calls {name}: write {name}(…) in its place" for name in uncalled]
             others = [one for one in policy.calls if one not in policy.requirements and policy.dependant is None]
             skipped = [one for one in others if isinstance(one, Requirement) or not isinstance(one, Declaration)]
             found += [NEVER_CALLED.format(policy.path, getattr(one, "__name__", type(one).__name__)) for one in skipped]
+            scoped = [one.call for one in _fields(policy.dependant, "dependencies") if one.own_oauth_scopes]
+            if any(isinstance(one, Requirement) for one in scoped):
+                found.append(f"{policy.name}: Security(…, scopes=…) checks no scope: write require_scope(…)")
         for policy in (one for one in self.all if one.endpoint is None):
             first = self.find("GET", f"{policy.path.rstrip('/')}/.") or policy
             if policy.guarded and first is not policy:

@@ -58,7 +58,7 @@ class ConfirmCaller:
         locked = select(Account).where((Account.id == caller.id) | Account.id.in_(peers)).order_by(Account.id)
         fresh = locked.with_for_update().execution_options(populate_existing=True)
         found = {account.id: account for account in await db.scalars(fresh)}
-        account, session = found.get(caller.id), await db.get(Session, caller.credential.id)
+        account, session = found.get(caller.id), await db.get(Session, caller.credential.id, with_for_update=True)
         active = account is not None and account.is_active and account.token_version == caller.credential.version
         if not active or session is None or session.ended_at is not None or session.expires_at <= datetime.now(UTC):
             raise invalid(connection, "session_ended")

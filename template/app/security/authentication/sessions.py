@@ -80,6 +80,8 @@ async def refresh(db: AsyncSession, token: str, client: Client) -> Grant | str:
         return "unknown_token"
     used, session, account = row
     now = utc_now()
+    if session.ended_at is not None and used.used_at is not None and not _just_now(used, client, now):
+        return await _reused(db, used, session, client, now)  # a thief may have ended it, to keep what was made in it
     if session.ended_at is not None or not account.is_active:
         return "session_ended"
     if min(session.expires_at, _idle_end(session)) <= now:
@@ -153,18 +155,22 @@ def _leeway() -> timedelta:
     return timedelta(seconds=SessionSettings.current().refresh_reuse_leeway_seconds)
 
 
+def _just_now(used: RefreshToken, client: Client, now: datetime) -> bool:
+    return used.used_at is not None and now - used.used_at <= _leeway() and used.used_from == client.place
+
+
 async def _reused(db: AsyncSession, used: RefreshToken, session: Session, client: Client, now: datetime) -> str:
-    just_now = used.used_at is not None and now - used.used_at <= _leeway() and used.used_from == client.place
     session.reuse_refusals += 1
-    tolerated = just_now and session.reuse_refusals < REUSES_REFUSED
+    tolerated = _just_now(used, client, now) and session.reuse_refusals < REUSES_REFUSED
     found = {"actor": session.account_id, "subject": session.id}
     reason = "leeway" if tolerated else "session_ended"
     record_change(db, Event.TOKEN_REUSE, outcome="failure", reason=reason, **found)
     if tolerated:
         return "token_reuse_within_leeway"
-    session.ended_at = now
+    session.ended_at = session.ended_at or now
     await withdraw_invitations(db, session.account_id)
-    await revoke_keys(db, session.account_id, ApiKey.created_at >= session.created_at)  # the thief may have issued them
+    made = ApiKey.created_at.between(session.created_at, session.ended_at)  # the thief may have issued them
+    await revoke_keys(db, session.account_id, made, actor=session.account_id)
     forget(db, session.account_id)
     return "token_reuse"
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NoReturn
 from uuid import UUID
 
-from fastapi.encoders import ENCODERS_BY_TYPE
+from fastapi.encoders import encoders_by_class_tuples
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -206,4 +206,4 @@ def _encode(row: object) -> NoReturn:
     raise TypeError(f"{type(row).__name__} may hold a hash: respond with a model of your own")
 
 
-ENCODERS_BY_TYPE.update(dict.fromkeys((*_OURS, AuditEvent, AuditChain), _encode))  # of a route without response model
+encoders_by_class_tuples[_encode] = (*_OURS, AuditEvent, AuditChain)  # where a route has no response model

@@ -22,6 +22,7 @@ from app.security.http.headers import security_headers
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}  # what servers send for them
 CSP = b"content-security-policy"
+CACHING = {b"cache-control", b"cdn-cache-control", b"surrogate-control", b"x-accel-expires"}
 VARY = (b"vary", b"Authorization, X-API-Key")  # where a route allows caching: a shared cache must keep callers apart
 AGENT_BYTES, AGENT_CHARACTERS = 1024, 200  # read of a User-Agent, and kept of it
 _NAME = Event.REQUEST.value  # to serialise an enumeration takes four times as long
@@ -89,7 +90,7 @@ class RequestLog:
             await send(message)
             more = message.get("more_body", False)
             context.answered = kind.endswith(".body") and not more
-            if more:  # a stream that never waits would keep this process to itself, also once its client has left
+            if more or kind == "websocket.send":  # a stream that never waits would keep this process to itself
                 await asyncio.sleep(0)
 
         token = events.current.set(context)
@@ -120,7 +121,7 @@ class RequestLog:
         headers += [item for item in security if item[0] not in present]
         if b"ratelimit" not in present:
             headers += context.rate_limit
-        if b"cache-control" in present and context.policy and context.policy.guarded:
+        if not CACHING.isdisjoint(present) and context.policy and context.policy.guarded:
             headers.append(VARY)
         headers.append((b"x-request-id", context.request_id.encode()))
         # A server may read the body after these as a next request; while draining, a proxy would send another.

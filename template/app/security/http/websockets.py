@@ -8,6 +8,7 @@ query string, which proxies log, is not read.
 """
 
 import asyncio
+import contextlib
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -22,7 +23,7 @@ from app.security.core.problems import POLICY_VIOLATION, Problem
 from app.security.http.errors import respond
 
 MESSAGE_TOO_BIG = 1009  # RFC 6455 section 7.4.1
-SHORTEST_INTERVAL = 1.0
+SHORTEST_INTERVAL = CLOSE_SECONDS = 1.0
 SUBPROTOCOL = "bearer"
 _OFFERED = b"sec-websocket-protocol"
 
@@ -60,8 +61,9 @@ class WebSocketGuard:
         try:
             await asyncio.wait({route, revoked}, return_when=asyncio.FIRST_COMPLETED)
             if not route.done():
-                await socket.close(POLICY_VIOLATION)
-                route.cancel()
+                route.cancel()  # first: a client that reads nothing never takes the close frame
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(socket.close(POLICY_VIOLATION), CLOSE_SECONDS)
             await route
         except (asyncio.CancelledError, WebSocketDisconnect):
             if not socket.closed:
@@ -108,6 +110,8 @@ class _Socket:
 
     async def receive(self) -> Message:
         message = await self._receive()
+        if self.closed:
+            return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
         text = message.get("text") or ""
         if len(message.get("bytes") or text.encode("utf-8", "surrogatepass")) > self._max_bytes:
             await self.close(MESSAGE_TOO_BIG)

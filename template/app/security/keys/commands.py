@@ -88,7 +88,7 @@ async def revoke(
     revoked = await accounts.revoke_keys(db, owner.id, *which)
     if not revoked and key is not None:
         fail(NO_LIVE_KEY)
-    return f"Revoked {_count(revoked)} of {owner.name}."
+    return f"Revoked {revoked} {'key' if revoked == 1 else 'keys'} of {owner.name}."
 
 
 async def disable(db: AsyncSession, account: AccountName) -> str:
@@ -107,10 +107,6 @@ def _shown(new: NewKey) -> str:
     shown = f"Shown once. It expires on {new.row.expires_at:%Y-%m-%d}. Its id is {new.row.id}."
     typer.echo(f"{shown} Production refuses keys with _test_, development those with _live_.", err=True)
     return new.text
-
-
-def _count(number: int) -> str:
-    return f"{number} key" if number == 1 else f"{number} keys"
 
 
 def _line(owner: str, is_active: bool, key: ApiKey) -> str:

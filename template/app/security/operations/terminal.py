@@ -16,7 +16,6 @@ from app.security.core import logs, settings
 from app.security.http.errors import code_of
 
 NOT_ALLOWED = "This role of the database may not do that: run it with the owner's address as DATABASE_URL."
-INSUFFICIENT_PRIVILEGE = "42501"  # SQLSTATE
 NOT_READY = "The database is not ready: run `uv run manage migrate`, or see `uv run manage doctor`."
 T = TypeVar("T")
 
@@ -52,7 +51,7 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
     except AccountError as error:
         fail(str(error))
     except (OperationalError, ProgrammingError, OSError) as error:  # most often: no such table
-        denied = code_of(error) == INSUFFICIENT_PRIVILEGE
+        denied = code_of(error) == "42501"  # insufficient_privilege
         fail(NOT_ALLOWED if denied else getattr(error, "advice", NOT_READY))
 
 

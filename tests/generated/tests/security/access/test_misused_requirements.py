@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Security
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
 from app import database
 from app.database import DbSession
-from app.security.access.identity import Caller, public, require_scope
+from app.security.access.identity import Caller, authenticate, public, require_scope
 from app.security.access.policy import InsecureApp
 from app.security.core.tables import Account
 from app.security.operations.start_up import check_app
@@ -24,6 +24,12 @@ Environment = Callable[..., None]
 class Check:
     async def __call__(self, caller: Caller) -> None:
         raise AssertionError
+
+
+class StricterCheck(Check): ...
+
+
+class Person(Account): ...
 
 
 def test_a_requirement_in_the_body_of_a_route_fails_the_request(make_client: MakeClient, as_caller: AsCaller) -> None:
@@ -42,13 +48,26 @@ def test_a_requirement_in_the_body_of_a_route_fails_the_request(make_client: Mak
     assert [caller.get(path).status_code for path in ("/in-body", "/in-lambda")] == [500, 500]
 
 
-def test_a_class_that_is_made_and_never_called_fails_at_start_up(environment: Environment) -> None:
+@pytest.mark.parametrize("kind", [Check, StricterCheck])
+def test_a_class_that_is_made_and_never_called_fails_at_start_up(environment: Environment, kind: type[Check]) -> None:
     environment()
 
     def add(app: FastAPI) -> None:
-        app.get("/reports", dependencies=[public, Depends(Check)])(lambda: "secret")
+        app.get("/reports", dependencies=[public, Depends(kind)])(lambda: "secret")
 
-    with pytest.raises(InsecureApp, match=r"GET /reports never calls Check: write Check\(…\)"):
+    with pytest.raises(InsecureApp, match=rf"GET /reports never calls {kind.__name__}: write {kind.__name__}\(…\)"):
+        check_app(assemble(add))
+
+
+def test_scopes_of_fastapis_security_fail_at_start_up(environment: Environment) -> None:
+    """A key with another scope of the same route would pass."""
+    environment()
+    scoped = Security(authenticate, scopes=["reports:secret"])
+
+    def add(app: FastAPI) -> None:
+        app.get("/reports", dependencies=[require_scope("reports:read"), scoped])(lambda: "secret")
+
+    with pytest.raises(InsecureApp, match="GET /reports: Security"):
         check_app(assemble(add))
 
 
@@ -69,10 +88,14 @@ def test_a_row_of_an_account_is_no_response(make_client: MakeClient, as_caller: 
         async def row(caller: Caller, db: DbSession):  # type: ignore[no-untyped-def]
             return await db.get(Account, caller.id)
 
-    caller: Any = as_caller(client=make_client(build=lambda: assemble(add)))
-    response = caller.get("/row")
+        @app.get("/subclass")
+        async def subclass(caller: Caller):  # type: ignore[no-untyped-def]
+            return Person(id=caller.id, password_hash="the hash")
 
-    assert (response.status_code, "hash" in response.text) == (500, False)
+    caller: Any = as_caller(client=make_client(build=lambda: assemble(add)))
+    responses = [caller.get(path) for path in ("/row", "/subclass")]
+
+    assert [(response.status_code, "hash" in response.text) for response in responses] == [(500, False)] * 2
 
 
 def test_a_hundred_scopes_lock_nobody_out(make_client: MakeClient, as_person: Callable[..., TestClient]) -> None:

@@ -58,10 +58,30 @@ async def slow(socket: WebSocket, caller: Caller, then: str) -> None:
         raise Problem(409)
 
 
+worked: list[str] = []
+
+
+async def disabled_at_work(socket: WebSocket, caller: Caller) -> None:
+    """Its caller is disabled, and goes on sending commands."""
+    await socket.accept()
+    async with socket.app.state.database.begin() as session:
+        await session.execute(update(Account).where(Account.id == caller.id).values(is_active=False))
+    while True:
+        worked.append(await socket.receive_text())
+
+
+async def ticker(socket: WebSocket) -> None:
+    """Sends without ever waiting."""
+    await socket.accept()
+    for _ in range(5000):
+        await socket.send_text("tick")
+
+
 def add_routes(app: FastAPI) -> None:
-    for endpoint in (forgotten, refused, closed, closed_and_refused, accepted):
+    for endpoint in (forgotten, refused, closed, closed_and_refused, accepted, ticker):
         app.websocket(f"/{endpoint.__name__}", dependencies=[public])(endpoint)
     app.websocket("/slow", dependencies=[require_scope("slow:open")])(slow)
+    app.websocket("/work", dependencies=[require_scope("slow:open")])(disabled_at_work)
 
 
 @pytest.fixture
@@ -123,6 +143,47 @@ def test_a_reset_connection_is_no_crash(
 
     assert crashes(recorded) == []
     assert len(sent) == len(set(sent)) <= 2
+
+
+def test_a_client_that_takes_no_close_frame_is_not_served_until_it_does(
+    sockets: TestClient, as_caller: AsCaller
+) -> None:
+    worked.clear()
+    messages = iter([{"type": "websocket.connect"}])
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.02)
+        return next(messages, {"type": "websocket.receive", "text": "work"})
+
+    async def send(message: Message) -> None:
+        if message["type"] == "websocket.close":
+            await asyncio.sleep(3)  # the client reads nothing
+
+    names = as_caller(scope="slow:open", client=sockets).headers
+    said = {name.replace("-", "_"): names[name] for name in ("authorization", "x-api-key") if name in names}
+    scope = scope_of(sockets, "/work", "GET", **said) | {"type": "websocket", "scheme": "ws", "extensions": {}}
+    assert sockets.portal is not None
+    sockets.portal.call(sockets.app, scope, receive, send)
+
+    assert len(worked) < 30
+
+
+def test_a_socket_that_sends_without_waiting_leaves_the_process_to_others(sockets: TestClient) -> None:
+    async def send(message: Message) -> None: ...
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def turns_of_others() -> int:
+        scope = scope_of(sockets, "/ticker", "GET") | {"type": "websocket", "scheme": "ws", "extensions": {}}
+        socket, turns = asyncio.ensure_future(sockets.app(scope, receive, send)), 0  # type: ignore[arg-type]
+        while not socket.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert sockets.portal is not None
+    assert sockets.portal.call(turns_of_others) > 1000
 
 
 @pytest.mark.parametrize("then", ["accept", "deny", "refuse", "return"])

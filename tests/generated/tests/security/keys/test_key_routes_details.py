@@ -137,3 +137,16 @@ def test_a_key_that_was_issued_in_a_stolen_session_ends_with_it(client: TestClie
     with later(minutes=31):
         assert refresh(alice, used).status_code == 400
         assert (status(client, older), status(client, stolen)) == (200, 401)
+
+
+def test_a_thief_who_ends_the_session_keeps_no_key_of_it(client: TestClient, alice: Person) -> None:
+    used, stolen = alice.tokens["refresh_token"], issue(alice)
+    newest = refresh(alice, used).json()["refresh_token"]
+    alice.post("/auth/revoke", data={"token": newest})
+    assert status(client, stolen) == 200
+
+    with later(minutes=1):
+        alice.log_in()
+        later_key = issue(alice)
+        assert refresh(alice, used).status_code == 400
+        assert (status(client, stolen), status(client, later_key)) == (401, 200)
