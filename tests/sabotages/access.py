@@ -17,7 +17,7 @@ SABOTAGES = [
         "made = [one for one in policy.calls if isclass(one)]",
         "made = []",
     ),
-    Sabotage("access/policy", "access/test_misused_requirements", "and one.own_oauth_scopes", "and False"),
+    Sabotage("access/policy", "access/test_misused_requirements", "if one.own_oauth_scopes]", "if False]"),
     Sabotage("access/policy", "access/test_misused_requirements", 'if one.scope != "function"]', "if False]"),
     Sabotage(
         "access/identity",

@@ -128,8 +128,8 @@ SABOTAGES = [
     Sabotage(
         "access/roles",
         "administration/test_people",
-        "    await db.execute(delete(OneTimeToken).where(concerned))\n    change",
-        "    change",
+        "    await db.execute(delete(OneTimeToken).where(concerned))\n",
+        "",
     ),
     Sabotage(
         "access/accounts",
@@ -164,9 +164,19 @@ SABOTAGES = [
     Sabotage(
         "administration/self_service",
         "administration/test_deletion",
-        "context.app.state.credentials.cache.forget(person)",
-        "None",
+        "accounts.forget(db, person)",
+        "pass",
     ),
+    Sabotage("administration/self_service", "keys/test_revoked_at_once", "accounts.forget(db, account.id)", "pass"),
+    Sabotage("access/roles", "keys/test_revoked_at_once", "accounts.forget(db, account)", "pass"),
+    Sabotage("access/accounts", "keys/test_revoked_at_once", "isinstance(context, RequestContext):", "False:"),
+    Sabotage(
+        "authentication/sessions",
+        "authentication/test_sessions",
+        "subject=session)\n    forget(db, account)",
+        "subject=session)",
+    ),
+    Sabotage("keys/store", "keys/test_revoked_at_once", "    forget(db, key.account_id)\n", ""),
     Sabotage("accounts", "administration/test_accounts", "PasswordReset(account.name, ", "PasswordReset(name, "),
     Sabotage(
         "accounts",

@@ -119,7 +119,7 @@ SABOTAGES = [
     Sabotage(
         "authentication/throttle",
         "administration/test_own_sessions",
-        'refunded = _keys("account", login) if attempt.from_unknown_source else []',
+        'refunded = _keys("account", login) if not known else []',
         "refunded: list[bytes] = []",
     ),
     Sabotage(

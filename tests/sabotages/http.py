@@ -35,7 +35,7 @@ SABOTAGES = [
     Sabotage("http/errors", "core/test_database_faults", '"FOREIGN KEY|UNIQUE"', '"FOREIGN KEY"'),
     Sabotage("http/errors", "core/test_crashes", "task is not None and task.cancelling():", "True:"),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
-    Sabotage("http/errors", "http/test_pointers", '    "zoneinfo_str",\n', ""),
+    Sabotage("http/errors", "http/test_pointers", '|zoneinfo_str"', '"'),
     Sabotage(
         "http/request_log",
         "authentication/test_log_safety_details",
@@ -79,7 +79,7 @@ SABOTAGES = [
         'names"] if False',
     ),
     Sabotage("http/errors", "http/test_error_documents", " or is_too_large", ""),
-    Sabotage("http/errors", "http/test_error_documents", "if kind in _QUOTES_INPUT else", "if False else"),
+    Sabotage("http/errors", "http/test_error_documents", "if _QUOTES_INPUT.fullmatch(kind) else", "if False else"),
     Sabotage(
         "http/errors",
         "http/test_errors",
