@@ -7,8 +7,8 @@ SABOTAGES = [
     Sabotage(
         "access/identity",
         "http/test_streams",
-        "            await asyncio.sleep(0)  # as below",
-        "            pass  # as below",
+        "            await asyncio.sleep(0)  # a stream",
+        "            pass  # a stream",
     ),
     Sabotage("access/identity", "access/test_misused_requirements", "if current.get() is not None:", "if False:"),
     Sabotage(

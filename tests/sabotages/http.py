@@ -49,7 +49,7 @@ SABOTAGES = [
         'ProxyHeadersMiddleware(app, "*")',
     ),
     Sabotage("http/client_address", "http/test_client_address", "name not in dropped and ", ""),
-    Sabotage("http/client_address", "http/test_proxy_lines", "if trusted and client_ip(", "if False and client_ip("),
+    Sabotage("http/client_address", "http/test_proxy_lines", "if trusted and client.", "if False and client."),
     Sabotage("http/client_address", "http/test_client_address", '"x-real-ip", ', ""),
     Sabotage(
         "http/api_docs",

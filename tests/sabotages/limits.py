@@ -43,7 +43,7 @@ SABOTAGES = [
     Sabotage("limits/caller_limits", "limits/test_redis", "self.instances * max", "max"),
     Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "if plain else []", "if False else []"),
     Sabotage("limits/caller_limits", "limits/test_rate_limit_settings", "parse_qsl(url.query", 'parse_qsl(""'),
-    Sabotage("limits/route_limits", "limits/test_route_limits", "client_prefix(client_ip(request.scope))", '""'),
+    Sabotage("limits/route_limits", "limits/test_route_limits", "client_prefix(context.client_ip)", '""'),
     Sabotage("limits/route_limits", "limits/test_route_limits", "not in (None, *policy.calls):", "in ():"),
     Sabotage("limits/route_limits", "limits/test_route_limits", "map(_is_foreign, (pol", "map(str, () and (pol"),
     Sabotage("limits/route_limits", "limits/test_route_limit_forms", '.startswith("slowapi")', '.startswith("!")'),

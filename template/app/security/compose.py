@@ -103,8 +103,8 @@ def _add_callers(app: FastAPI) -> None:
     """How callers authenticate; each feature adds its own routes, the busiest first."""
     app.state.credentials = Credentials()
     # {% if features.jwt.enabled %}
+    administration.install(app)  # GET /users/me
     authentication.install(app)
-    administration.install(app)
     # {% endif %}
     app.state.readiness = start_up.Readiness(app.state.database)
     app.routes.extend(start_up.router.routes)

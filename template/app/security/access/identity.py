@@ -233,7 +233,7 @@ def _without_body(send: Send) -> Send:
             await send(message)
             await send({"type": "http.response.body"})
         else:
-            await asyncio.sleep(0)  # as below in `http/request_log.py`
+            await asyncio.sleep(0)  # a stream that never waits would keep this process to itself
 
     return headers_alone
 

@@ -222,7 +222,7 @@ class RequestGuard:
             raise Problem(400, detail="Send a Host header.", headers=CLOSE)  # RFC 9112 section 3.2
         if allowed.internal:
             self._check_internal(scope, headers)
-        strip_untrusted_headers(scope)
+        strip_untrusted_headers(scope, context.client_ip)
         check_body(headers, allowed)
         return headers, allowed
 

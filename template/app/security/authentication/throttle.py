@@ -26,7 +26,7 @@ from app.security.access.credentials import context_in
 from app.security.core.problems import Problem
 from app.security.core.settings import keys_for
 from app.security.core.tables import Account, KnownAddress, ThrottleBucket, utc_now
-from app.security.http.client_address import UNKNOWN, ProxySettings, client_ip, client_prefix, contains, parse_network
+from app.security.http.client_address import UNKNOWN, ProxySettings, client_prefix, contains, parse_network
 
 
 class Limit(NamedTuple):
@@ -87,7 +87,8 @@ class Client:
 
 
 async def client_of(request: Request) -> Client:
-    return Client(client_ip(request.scope), context_in(request.scope).user_agent)
+    context = context_in(request.scope)
+    return Client(context.client_ip, context.user_agent)
 
 
 ClientInfo = Annotated[Client, Depends(client_of)]

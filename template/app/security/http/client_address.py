@@ -114,10 +114,10 @@ class ClientAddress:
 _PROXY_HEADERS, _IDENTITY_HEADERS = ({name.encode() for name in names} for names in (PROXY_HEADERS, IDENTITY_HEADERS))
 
 
-def strip_untrusted_headers(scope: Scope) -> None:
+def strip_untrusted_headers(scope: Scope, client: str) -> None:
     """Remove identity headers, and those of proxies from all but trusted proxies. `_` counts as `-`, as in WSGI."""
     trusted = scope["state"]["trusted_peer"]
-    if trusted and client_ip(scope).startswith(TEST_NET):
+    if trusted and client.startswith(TEST_NET):
         warn_of_proxy()
     dropped = _IDENTITY_HEADERS if trusted else _IDENTITY_HEADERS | _PROXY_HEADERS
     names = [name for name, _ in scope["headers"]]
@@ -136,9 +136,3 @@ def strip_untrusted_headers(scope: Scope) -> None:
 def warn_of_proxy() -> None:
     """Once for each process."""
     log.warning(PASSED_ON)
-
-
-def client_ip(scope: Scope) -> str:
-    """The client's address in its canonical form, or "unknown"."""
-    client = scope.get("client")
-    return str(parse_address(client[0]) or UNKNOWN) if client else UNKNOWN

@@ -16,7 +16,7 @@ from app.security.access.credentials import RequestContext
 from app.security.access.policy import WEBSOCKET
 from app.security.core import events, logs
 from app.security.core.events import Event
-from app.security.http.client_address import client_ip
+from app.security.http.client_address import UNKNOWN, parse_address
 from app.security.http.headers import security_headers
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
@@ -135,12 +135,13 @@ class RequestLog:
                 agent = value[:AGENT_BYTES]
             elif name == b"x-request-id" and _INBOUND_ID.match(value):
                 inbound = value
+        client = scope.get("client")
         context = RequestContext(
             request_id=secrets.token_hex(16),
             method=WEBSOCKET if scope["type"] == "websocket" else scope["method"],
             app=self.shared,
             path=_path(scope),
-            client_ip=client_ip(scope),
+            client_ip=str(parse_address(client and client[0]) or UNKNOWN),
             user_agent=_shown(agent),
         )
         if inbound and scope["state"]["trusted_peer"]:
@@ -163,7 +164,7 @@ class RequestLog:
         if context.reason:
             fields["reason"] = context.reason
         if context.credential:
-            fields["credential"] = str(context.credential)
+            fields["credential"] = context.credential
         if logs.Output.readable:
             fields["path"] = context.path  # in development alone: a path may hold what is private
         logs.write(fields)

@@ -14,7 +14,7 @@ from slowapi.wrappers import LimitGroup
 
 from app.security.access.credentials import context_in
 from app.security.access.policy import Declaration, Policies, Policy
-from app.security.http.client_address import client_ip, client_prefix
+from app.security.http.client_address import client_prefix
 
 Function = Callable[..., Any]
 OPTIONS = ("per_method", "methods", "error_message", "exempt_when", "override_defaults")  # of slowapi
@@ -22,8 +22,8 @@ OPTIONS = ("per_method", "methods", "error_message", "exempt_when", "override_de
 
 def caller_key(request: Request) -> str:
     """The account of the caller, or else the client address."""
-    principal = context_in(request.scope).principal
-    return principal.actor if principal else client_prefix(client_ip(request.scope))
+    context = context_in(request.scope)
+    return context.principal.actor if context.principal else client_prefix(context.client_ip)
 
 
 class RouteLimit(Declaration):
