@@ -521,6 +521,8 @@ def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
     key = site.manage("keys issue --account billing --scope notes:read").strip()
     old = client.log_in().json()
     other = client.log_in(name=root).json()
+    granted = {"name": "a thief's", "scopes": ["notes:read"]}
+    assert client.ask("POST", "/api-keys", other["access_token"], json=granted).status_code == 201
 
     def with_key() -> int:
         return client.get(f"{client.address}/notes", headers={"X-API-Key": key}).status_code
@@ -538,6 +540,7 @@ def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
     assert client.refresh(other["refresh_token"]).status_code == 400
     assert site.secret("secret_key") != secret
     assert '"event":"authn_login_success"' in printed  # what Alice's account did
+    assert re.search(r"\|api_key_created\|[0-9a-f-]{36}\|[0-9a-f-]{36}\|", printed)  # what callers granted
     assert re.search(rf"^{root} +disabled +admin$", printed, re.MULTILINE)
     assert re.search(r"^second@example.com +invited +admin$", printed, re.MULTILINE)
 

@@ -22,6 +22,12 @@ SABOTAGES = [
         "        raise Problem(404)\n",
     ),
     Sabotage(
+        "administration/self_service",
+        "administration/test_user_commands_details",
+        "        account.password_hash = UNUSABLE_PASSWORD",
+        "        pass",
+    ),
+    Sabotage(
         "authentication/recent_login",
         "keys/test_key_routes",
         "datetime.now(UTC) - authenticated_at <= RECENT",

@@ -111,8 +111,8 @@ async def invite_person(person_id: UUID, caller: Caller, db: AdministratorSessio
     """A new invitation, for a forgotten password; earlier ones end. Not for administrators, oneself included."""
     account = await _person(db, person_id)
     if ADMIN in await accounts.roles_of(db, account.id):
-        detail = "Administrators are invited at the terminal: uv run manage users invite NAME"
-        raise _refused(account, "invites_an_administrator", detail)
+        record(Event.AUTHZ_FAIL, outcome="failure", subject=account.id, reason="invites_an_administrator")
+        raise Problem(403, detail="Administrators are invited at the terminal: uv run manage users invite NAME")
     record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="invited")
     return InvitationOut(id=account.id, activation_token=await invite(db, account, caller.id))
 
@@ -123,7 +123,8 @@ async def change_person(person_id: UUID, change: PersonChange, caller: Caller, d
     account = await _person(db, person_id)
     if change.roles is not None:
         if account.id == caller.id:
-            raise _refused(account, "own_roles", "Nobody changes their own roles.")
+            record(Event.AUTHZ_FAIL, outcome="failure", subject=account.id, reason="own_roles")
+            raise Problem(403, detail="Nobody changes their own roles.")
         await set_roles(db, account.id, {role.value for role in change.roles}, actor=caller.id)
     if change.is_active is not None and change.is_active != account.is_active:
         await accounts.set_active(db, account, change.is_active)
@@ -136,7 +137,8 @@ async def delete_person(person_id: UUID, caller: Caller, db: AdministratorSessio
     """Erase a person and what belongs to them. Not oneself; the last administrator who can log in stays."""
     account = await _person(db, person_id)
     if account.id == caller.id:
-        raise _refused(account, "own_account", "Nobody deletes their own account here.")
+        record(Event.AUTHZ_FAIL, outcome="failure", subject=account.id, reason="own_account")
+        raise Problem(403, detail="Nobody deletes their own account here.")
     record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="deleted")
     await delete_account(db, account)
     await _keep_an_administrator(db)
@@ -186,9 +188,3 @@ def _shown(account: Account, roles: Iterable[str]) -> PersonOut:
         is_activated=account.password_hash != UNUSABLE_PASSWORD,
         created_at=account.created_at,
     )
-
-
-def _refused(account: Account, reason: str, detail: str) -> Problem:
-    """What no administrator may do to this person."""
-    record(Event.AUTHZ_FAIL, outcome="failure", subject=account.id, reason=reason)
-    return Problem(403, detail=detail)

@@ -29,7 +29,7 @@ from app.security.authentication.throttle import ClientInfo
 from app.security.core import events
 from app.security.core.events import Event
 from app.security.core.problems import Problem, conflict
-from app.security.core.tables import Account, OneTimeToken, utc_now
+from app.security.core.tables import UNUSABLE_PASSWORD, Account, OneTimeToken, utc_now
 
 router = APIRouter()
 
@@ -129,7 +129,9 @@ async def activate(request: Request, activation: Activation, client: ClientInfo)
 
 
 async def invite(db: AsyncSession, account: Account, issuer: UUID | None = None) -> str:
-    """A token for 24 hours; earlier invitations are withdrawn."""
+    """A token for 24 hours; earlier invitations are withdrawn. A disabled person's password ends: it may be stolen."""
+    if not account.is_active:
+        account.password_hash = UNUSABLE_PASSWORD
     await accounts.withdraw_invitations(db, account.id)
     issued = None if issuer is None else await db.get_one(Account, issuer)
     return new_token(db, account, issued, INVITATION_LIFE)

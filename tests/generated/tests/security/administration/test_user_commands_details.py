@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from app.security.access import accounts
 from app.security.core.settings import NAME, ROOT
+from tests.security.administration.test_invitations import NEW, activate
 from tests.security.administration.test_user_commands import (
     ALICE,
     TWICE,
@@ -130,6 +131,28 @@ def test_unlocking_lets_somebody_in_again(users: Manage, client: TestClient, mak
     assert log_in(client, ALICE).status_code == 429
 
     assert users("unlock", ALICE).stdout.startswith(f"Unlocked {ALICE}. An address with five failures waits")
+
+    assert log_in(client, ALICE).status_code == 200
+
+
+def test_an_invitation_for_a_disabled_person_ends_the_password_before_they_are_enabled(
+    users: Manage, client: TestClient
+) -> None:
+    create_person(client, ALICE)
+
+    assert users("disable", ALICE).exit_code == 0
+    token = users("invite", ALICE).stdout.strip()
+    assert users("enable", ALICE).exit_code == 0
+
+    assert log_in(client, ALICE).status_code == 400
+    assert activate(client, token, NEW).status_code == 204
+    assert log_in(client, ALICE, NEW).status_code == 200
+
+
+def test_an_invitation_for_a_person_who_is_enabled_leaves_the_password(users: Manage, client: TestClient) -> None:
+    create_person(client, ALICE)
+
+    assert users("invite", ALICE).exit_code == 0
 
     assert log_in(client, ALICE).status_code == 200
 
