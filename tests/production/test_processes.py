@@ -100,6 +100,7 @@ def test_worker_killed_during_refresh(production: Production, seen: Seen) -> Non
         running = [pool.submit(person.run, ended) for person in people]
         try:
             kill_workers(production, 5, hanging=True)
+            until(lambda: sum(one.refreshes for one in people) > 50 or any(one.done() for one in running), 55)
         finally:
             ended.set()
     for one in running:
