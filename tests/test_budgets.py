@@ -9,7 +9,7 @@ from tests.variants import ALL, SMALLEST, Answers
 
 # Lines of Python below a folder: of which project, how many at most.
 LINES: dict[str, tuple[str, Answers, int]] = {
-    "everything on": ("app/security", ALL, 8_084),
+    "everything on": ("app/security", ALL, 8_079),
     "logins alone": ("app/security", SMALLEST["logins alone"], 5_968),
     "keys alone": ("app/security", SMALLEST["keys alone"], 4_606),
     "scans": (".github/security", ALL, 900),

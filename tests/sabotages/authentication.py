@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("authentication/sessions", "keys/test_key_routes_details", ", made, actor=session.account_id)", ", made)"),
     Sabotage(
         "authentication/sessions",
         "keys/test_key_routes",

@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("http/request_log", "http/test_streams", ', b"cdn-cache-control", b"surrogate-control"', ""),
     Sabotage(
         "http/websockets",
         "http/test_socket_ends",

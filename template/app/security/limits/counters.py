@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from functools import lru_cache
 from typing import Any
 
 from limits import RateLimitItem
@@ -101,7 +100,8 @@ class Counters:
 
 
 async def _hit(storage: Memory | Redis, limit: RateLimitItem, key: str, amount: int, cost: int) -> Counted:
-    key, seconds = _counter_key(limit, key), limit.get_expiry()
+    seconds = limit.get_expiry()
+    key = f"{key}/{limit.amount}/{seconds}"
     window, passed = divmod(time.time(), seconds)
     left = seconds - passed
     previous, current = await storage.add(key, int(window), seconds, cost)
@@ -115,8 +115,3 @@ async def _hit(storage: Memory | Redis, limit: RateLimitItem, key: str, amount: 
     else:  # until this window is the previous one, and enough of it has slid out
         wait = left + max(0.0, seconds - (amount - cost) * seconds / max(1, current - cost))
     return max(1, math.floor(wait) + 1), 0, math.ceil(left)
-
-
-@lru_cache(maxsize=20_000)
-def _counter_key(limit: RateLimitItem, key: str) -> str:
-    return limit.key_for(key)

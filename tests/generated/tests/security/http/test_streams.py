@@ -56,11 +56,14 @@ def test_an_export_ends_soon_after_its_client_has_left(client: TestClient, metho
     assert len(made) < 100
 
 
-def test_a_route_that_allows_caching_keeps_callers_apart(make_client: MakeClient, as_caller: AsCaller) -> None:
+@pytest.mark.parametrize("name", ["Cache-Control", "CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires"])
+def test_a_route_that_allows_caching_keeps_callers_apart(
+    make_client: MakeClient, as_caller: AsCaller, name: str
+) -> None:
     def add_cached(app: FastAPI) -> None:
         @app.get("/mine", dependencies=[require_scope("mine:read")])
         async def mine(caller: Caller) -> Response:
-            return Response(caller.name, headers={"Cache-Control": "max-age=60"})
+            return Response(caller.name, headers={name: "max-age=60"})
 
     caller = as_caller(scope="mine:read", client=make_client(build=lambda: assemble(add_cached)))
 

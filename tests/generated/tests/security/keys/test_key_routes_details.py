@@ -1,5 +1,7 @@
 """API keys of people over HTTP: issued for at most their own scopes, shown once, rotated and revoked."""
 
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -126,8 +128,10 @@ def test_the_document_lists_the_conflicts_of_keys(client: TestClient, path: str)
     assert (content["example"]["status"], content["example"]["title"]) == (409, "Conflict")
 
 
-def test_a_key_that_was_issued_in_a_stolen_session_ends_with_it(client: TestClient, alice: Person) -> None:
-    older = issue(alice)
+def test_a_key_that_was_issued_in_a_stolen_session_ends_with_it(
+    client: TestClient, alice: Person, recorded: list[dict[str, Any]]
+) -> None:
+    older, account = issue(alice), alice.get("/users/me").json()["id"]
     with later(minutes=30):
         alice.log_in()
         used, stolen = alice.tokens["refresh_token"], issue(alice)
@@ -137,6 +141,7 @@ def test_a_key_that_was_issued_in_a_stolen_session_ends_with_it(client: TestClie
     with later(minutes=31):
         assert refresh(alice, used).status_code == 400
         assert (status(client, older), status(client, stolen)) == (200, 401)
+    assert [fields["actor"] for fields in recorded if fields["event"] == "api_key_revoked"] == [account]
 
 
 def test_a_thief_who_ends_the_session_keeps_no_key_of_it(client: TestClient, alice: Person) -> None:
