@@ -243,7 +243,8 @@ def test_disk_full(installed: None, runnable: Template, seen: Seen) -> None:
         project = runnable.copy_of(runnable.render(**ALL), folder / "project")
         with Production(project, folder, instances=1) as production:
             one = production.instances[0]
-            client, ready = production.program(), production.at_instance(one)
+            client = production.program()
+            ready = production.at_instance(one, Connection="close")  # each worker says it once it could not write
             with production.under_load(10) as load:
                 time.sleep(2)
                 with full(folder / "data"):
