@@ -26,7 +26,7 @@ SABOTAGES = [
     Sabotage("audit/chain", "audit/test_audit_chain", "and checkpoint.hash != row.hash:", "and False:"),
     Sabotage("audit/chain", "audit/test_audit_tampering", "if here != head or", "if here.seq != head.seq or"),
     Sabotage("audit/chain", "audit/test_audit_tampering", "if start.seq >= row.seq:", "if False:"),
-    Sabotage("audit/chain", "audit/test_audit_tampering", "select(exists(select(EVENTS.c.seq)))", "select(False)"),
+    Sabotage("audit/chain", "audit/test_audit_unavailable", "select(exists(select(EVENTS.c.seq)))", "select(False)"),
     Sabotage("audit/chain", "audit/test_audit_keys", "if not (roots and settings.in_production()):", "if True:"),
     Sabotage("audit/chain", "audit/test_audit_keys", "if key_age > age:", "if False:"),
     Sabotage("audit/chain", "audit/test_audit_keys", " or list(keys).index(signer) > age:", ":"),

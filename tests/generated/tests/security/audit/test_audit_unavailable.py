@@ -52,15 +52,22 @@ def test_a_batch_whose_commit_lost_its_response_is_written_once_and_stops_no_lat
     assert not writers[-1]._waiting
 
 
-def test_a_service_with_a_forged_head_refuses_changes_and_logs_why(
-    client: TestClient, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("UPDATE audit_chain SET seq = 7", "Row 7 is named by a head that no current key has signed"),
+        ("DELETE FROM audit_chain", "Row 1 exists, but no head of the chain"),
+    ],
+)
+def test_a_service_with_a_forged_or_removed_head_refuses_changes_and_logs_why(
+    client: TestClient, capsys: pytest.CaptureFixture[str], statement: str, why: str
 ) -> None:
     change(client)
-    tamper(client, "UPDATE audit_chain SET seq = 7")
+    tamper(client, statement)
 
     assert change(client) == 503
 
-    assert "Row 7 is named by a head that no current key has signed" in capsys.readouterr().out
+    assert why in capsys.readouterr().out
 
 
 def test_a_command_that_a_broken_chain_stops_names_the_command_to_run(client: TestClient, manage: Manage) -> None:
