@@ -496,12 +496,15 @@ def test_a_restored_backup_verifies_and_is_as_old_as_it_is(site: Site) -> None:
     site.run("backup.md", until="## Restore it")
     newer = client.ask("POST", "/notes", tokens["access_token"], json={"title": "After it"})
     assert newer.status_code == 201
+    changed = {"current_password": PASSWORD, "new_password": "seven quiet lamps behind"}
+    assert client.ask("POST", "/users/me/password", tokens["access_token"], json=changed).status_code == 200
     site.manage("users create carol@example.com --role user", text=f"{PASSWORD}\n{PASSWORD}\n")
     head = re.findall(r"The last one is (\S+)", site.manage("audit verify"))[0]
 
     printed = site.run("backup.md", after="## Restore it")
 
     assert "rows verify" in printed
+    assert re.search(r"authn_password_change +\| [0-9a-f-]{36} ", printed)  # the old one is back
     assert "No problem found." in printed
     assert client.refresh(tokens["refresh_token"]).status_code == 400  # ended
     again = client.log_in(name="bob@example.com").json()
@@ -515,7 +518,7 @@ def test_a_restored_backup_verifies_and_is_as_old_as_it_is(site: Site) -> None:
 @marked
 def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
     root, client = "root@example.com", site.client()
-    for name, role in ((ALICE, "user"), (root, "admin")):
+    for name, role in ((ALICE, "user"), ("dave@example.com", "user"), (root, "admin")):
         with suppress(AssertionError):  # another test made it
             site.manage(f"users create {name} --role {role}", text=f"{PASSWORD}\n{PASSWORD}\n")
     key = site.manage("keys issue --account billing --scope notes:read").strip()
@@ -536,6 +539,7 @@ def test_each_incident_is_stopped_by_its_commands(site: Site) -> None:
 
     assert with_key() == 401
     assert client.log_in().status_code == 400
+    assert client.log_in(name="dave@example.com").status_code == 400  # whose password somebody may have written
     assert client.ask("GET", "/notes", old["access_token"]).status_code == 401
     assert client.refresh(other["refresh_token"]).status_code == 400
     assert site.secret("secret_key") != secret
