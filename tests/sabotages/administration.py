@@ -183,6 +183,12 @@ SABOTAGES = [
         "subject=session)",
     ),
     Sabotage("keys/store", "keys/test_revoked_at_once", "    forget(db, key.account_id)\n", ""),
+    Sabotage(
+        "access/accounts",
+        "administration/test_accounts_details",
+        "if await find_account(db, name):  # a",
+        "if False:  # a",
+    ),
     Sabotage("accounts", "administration/test_accounts", "PasswordReset(account.name, ", "PasswordReset(name, "),
     Sabotage(
         "accounts",

@@ -91,6 +91,8 @@ async def create(
 ) -> Account:
     """A new account. A person without a password hash needs an invitation. Raises: AccountExists, BadName."""
     check_name(name)
+    if await find_account(db, name):  # a database writes the values of a duplicate into its log
+        raise AccountExists("That name is taken.")
     stored = None if kind == "service" else (password_hash or UNUSABLE_PASSWORD)
     account = Account(kind=kind, name=name, login=normalise_login(name), password_hash=stored)
     try:

@@ -29,7 +29,7 @@ def commands(known_roles: Sequence[str] = (), first_roles: frozenset[str] = froz
         _create_person(name, checked_roles(role, known_roles, first_roles))
 
     async def invite(db: AsyncSession, name: Name, role: Role = None) -> str:
-        """Print a one-time token that sets a first or forgotten password. It ends the password of a disabled person."""
+        """Print a one-time token that sets a password. The old password of a disabled person ends at once."""
         roles = checked_roles(role, known_roles, first_roles)
         try:
             account = await person_named(db, name)

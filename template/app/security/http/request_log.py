@@ -164,7 +164,7 @@ class RequestLog:
         if context.reason:
             fields["reason"] = context.reason
         if context.credential:
-            fields["credential"] = context.credential
+            fields["credential"] = str(context.credential)
         if logs.Output.readable:
             fields["path"] = context.path  # in development alone: a path may hold what is private
         logs.write(fields)

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
@@ -77,6 +78,16 @@ def test_a_taken_name_is_409_and_changes_nothing(client: TestClient, name: str) 
 
     assert (answer.status_code, answer.json()["detail"]) == (409, "That name is taken.")
     assert log_in(client, ALICE).status_code == 200
+
+
+def test_a_taken_name_causes_no_error_of_the_database_whose_log_would_quote_it(client: TestClient) -> None:
+    create_person(client, ALICE)
+    errors: list[Any] = []
+    event.listen(client.app.state.database.engine.sync_engine, "handle_error", errors.append)  # type: ignore[attr-defined]
+
+    assert sign_up(client, ALICE, NEW).status_code == 409
+
+    assert errors == []
 
 
 @pytest.mark.parametrize(
