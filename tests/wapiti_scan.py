@@ -18,7 +18,7 @@ MODULES = (
     "cookieflags,crlf,csp,csrf,exec,file,htaccess,http_headers,methods,permanentxss,redirect,shellshock,sql,timesql,"
     "upload,xss"
 )
-SECONDS = 20  # of exploring, and of each module
+EXPLORING, ATTACKING = 120, 20  # seconds at most: of all operations, and of each module
 # What it reports, and why it is no fault.
 EXPLAINED = {
     "Cross Site Request Forgery": "forms without a token of their own: no cookie authenticates, so none is needed"
@@ -65,8 +65,9 @@ def main() -> int:
     Path("defaults.json").write_text(json.dumps(document))
     site = document["servers"][0]["url"]
     command = ["wapiti", "--url", f"{site}/", "--swagger", "defaults.json", "--module", MODULES, "--scope", "folder"]
-    command += ["--level", "2", "--max-scan-time", str(SECONDS), "--max-attack-time", str(SECONDS), "--no-bugreport"]
+    command += ["--max-scan-time", str(EXPLORING), "--max-attack-time", str(ATTACKING), "--level", "2"]
     command += ["--store-session", "session", "--store-config", "config", "--format", "json", "--output", "found.json"]
+    command += ["--no-bugreport"]
     subprocess.run(command, check=True)
     found = json.loads(Path("found.json").read_text())
     Path(chosen["-J"]).write_text(json.dumps({"site": [{"@name": site, "alerts": list(alerts(found))}]}))

@@ -197,8 +197,9 @@ def test_audit_lock_held(production: Production, seen: Seen) -> None:
         time.sleep(2)
 
     only_unavailable(load)
+    causes = [line for one in production.instances for line in one.lines() if "not served" in line]
     for what in ("read", "write", "me"):
-        assert load.statuses(what).keys() <= {200, 201}, load.statuses(what)
+        assert load.statuses(what).keys() <= {200, 201}, (load.statuses(what), causes)
     assert load.statuses("change", held + 1, free).keys() <= {503, 504}
     seen(
         f"{refused(load)}, all of them changes of keys; a change again {took:.1f} s after it was free; "

@@ -80,9 +80,10 @@ SABOTAGES = [
     Sabotage(
         "access/identity",
         "access/test_access",
-        "if policy.endpoint is not None and endpoint is not policy.endpoint:",
-        "if False:",
+        "if policy.endpoint is not None and endpoint is not policy.endpoint and",
+        "if False and",
     ),
+    Sabotage("http/request_log", "access/test_access", "context.start(message)", "pass"),
     Sabotage(
         "access/identity",
         "access/test_access",

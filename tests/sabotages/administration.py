@@ -5,9 +5,15 @@ from tests.sabotages.sabotage import Sabotage
 SABOTAGES = [
     Sabotage(
         "administration/pruning",
-        "administration/test_pruning",
-        "(ApiKey.id, ApiKey.revoked_at < ended)",
-        "(ApiKey.id, ApiKey.revoked_at < ended - ended.resolution * 10**15)",
+        "administration/test_pruning_details",
+        "or_(ApiKey.revoked_at < ended, ApiKey.expires_at < ended)",
+        "ApiKey.expires_at < ended",
+    ),
+    Sabotage(
+        "administration/pruning",
+        "administration/test_pruning_details",
+        "or_(ApiKey.revoked_at < ended, ApiKey.expires_at < ended)",
+        "ApiKey.revoked_at < ended",
     ),
     Sabotage(
         "authentication/sessions",

@@ -96,7 +96,13 @@ SABOTAGES = [
     Sabotage(
         "admission/request_guard",
         "admission/test_request_guard",
-        "asyncio.timeout(seconds) as limit",
-        "asyncio.timeout(None) as limit",
+        "asyncio.timeout(seconds) as context.timeout",
+        "asyncio.timeout(None) as context.timeout",
+    ),
+    Sabotage(
+        "access/credentials",
+        "admission/test_request_guard_details",
+        "            self.timeout.reschedule(None)",
+        "            pass",
     ),
 ]

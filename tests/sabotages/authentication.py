@@ -6,16 +6,19 @@ SABOTAGES = [
     Sabotage("authentication/sessions", "keys/test_key_routes_details", ", made, actor=session.account_id)", ", made)"),
     Sabotage(
         "authentication/sessions",
-        "keys/test_key_routes",
+        "keys/test_key_routes_details",
         "await revoke_keys(db, session.account_id, made, actor=session.account_id)",
         "pass",
     ),
     Sabotage(
-        "authentication/sessions", "keys/test_key_routes", "if session.ended_at is not None and used", "if 0 and used"
+        "authentication/sessions",
+        "keys/test_key_routes_details",
+        "if session.ended_at is not None and used",
+        "if 0 and used",
     ),
     Sabotage(
         "authentication/sessions",
-        "keys/test_key_routes",
+        "keys/test_key_routes_details",
         "ApiKey.created_at.between(session.created_at, session.ended_at)",
         "ApiKey.created_at >= session.created_at",
     ),

@@ -104,7 +104,10 @@ SABOTAGES = [
     Sabotage("http/errors", "http/test_websockets", " and not respondable", ""),
     Sabotage("http/request_log", "http/test_websockets", '"websocket.accept": 101, ', ""),
     Sabotage(
-        "http/request_log", "core/test_request_ids", 'if inbound and scope["state"]["trusted_peer"]', "if inbound"
+        "http/request_log",
+        "core/test_request_ids",
+        ' and scope["state"]["trusted_peer"]:',
+        ":",
     ),
     Sabotage(
         "http/websockets",

@@ -21,7 +21,7 @@ from uuid import UUID
 from fastapi import FastAPI
 from pydantic import Field
 from starlette.requests import HTTPConnection
-from starlette.types import Scope
+from starlette.types import Message, Scope
 
 from app.security.access.policy import Policies, Policy
 from app.security.core.events import EventContext, OnceAMinute
@@ -114,6 +114,14 @@ class RequestContext(EventContext):
     credential: UUID | None = None  # the key or session, also one that is refused
     verified_until: float = 0  # when `principal` is verified again, or after other than so many revocations
     revocations: int = 0
+    on_start: list[Callable[[Message], None]] = field(default_factory=list)  # called before a response starts
+    timeout: asyncio.Timeout | None = None  # until a response starts
+
+    def start(self, message: Message) -> None:
+        for call in self.on_start:
+            call(message)
+        if self.timeout is not None and not self.timeout.expired():
+            self.timeout.reschedule(None)
 
 
 def context_in(scope: Scope) -> RequestContext:

@@ -30,7 +30,6 @@ from app.security.core.events import Event, OnceAMinute, current
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
 
-RESPONSE_STARTS = ("http.response.start", "websocket.accept")
 # The problem type for each error code of a challenge, so that a page can tell which login helps.
 PROBLEM_TYPES = {
     "": "authentication-required",
@@ -187,15 +186,14 @@ class Access:
         if context.method == "HEAD" and "HEAD" not in policy.methods and policy.methods:
             scope, send = {**scope, "method": "GET"}, _without_body(send)
 
-        async def from_that_route(message: Message) -> None:
+        def check_route(message: Message) -> None:
             """Routing must have chosen the route whose policy was enforced. Raises: InsecureApp."""
-            if message["type"] in RESPONSE_STARTS and message.get("status", 200) < 400:
-                endpoint = scope.get("endpoint", policy.endpoint)  # absent where a middleware of the owner's responded
-                if policy.endpoint is not None and endpoint is not policy.endpoint:
-                    raise InsecureApp(f"{policy.name} was answered by another route, which was added after the start")
-            await send(message)
+            endpoint = scope.get("endpoint", policy.endpoint)  # absent where a middleware of the owner's responded
+            if policy.endpoint is not None and endpoint is not policy.endpoint and message.get("status", 200) < 400:
+                raise InsecureApp(f"{policy.name} was answered by another route, which was added after the start")
 
-        await self.app(scope, receive, from_that_route)
+        context.on_start.append(check_route)
+        await self.app(scope, receive, send)
 
     async def _admit(self, scope: Scope, context: RequestContext) -> Policy:
         """Raises: Problem 401, 403, 404, 405 or 422."""

@@ -1,4 +1,4 @@
-"""Pruning: expired rows are deleted once a day: ended sessions, invitations, known addresses, throttle counters.
+"""Pruning: expired rows are deleted once a day: sessions, invitations, API keys, known addresses, throttle counters.
 
 Every process does so at a random time; the second one finds nothing left (ASVS 5.0 V14.2.7).
 """
@@ -20,7 +20,7 @@ from app.security.core.tables import ApiKey, KnownAddress, OneTimeToken, Session
 
 EVERY = timedelta(days=1)
 FIRST_WITHIN_SECONDS = 600  # at random, so that processes that start together do not prune together
-ENDED_KEPT = timedelta(days=30)  # ended sessions, for the investigation of an attack
+ENDED_KEPT = timedelta(days=30)  # ended sessions and keys, for the investigation of an attack
 ROWS_AT_ONCE = 1000  # in one transaction, for others wait for it
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def _expired() -> list[tuple[InstrumentedAttribute[Any], ColumnElement[bool]]]:
     return [
         (Session.id, or_(Session.ended_at < ended, Session.expires_at < ended, Session.last_used_at < ended - idle)),
         (OneTimeToken.id, OneTimeToken.expires_at < ended),
-        (ApiKey.id, ApiKey.revoked_at < ended),
+        (ApiKey.id, or_(ApiKey.revoked_at < ended, ApiKey.expires_at < ended)),
         (KnownAddress.address_hash, KnownAddress.last_login_at < now - throttle.KNOWN_ADDRESS_LIFE),
         (ThrottleBucket.key_hash, throttle.is_stale()),
     ]

@@ -169,16 +169,10 @@ class RequestGuard:
         """Respond with 504 when the app has started no response in time. The proxy gives up slow clients."""
         context = context_in(scope)
         try:
-            async with asyncio.timeout(seconds) as limit:
-
-                async def in_time(message: Message) -> None:
-                    await send(message)
-                    if message["type"] == "http.response.start":
-                        limit.reschedule(None)
-
-                await self.app(scope, receive, in_time)
+            async with asyncio.timeout(seconds) as context.timeout:
+                await self.app(scope, receive, send)
         except TimeoutError:
-            if context.status or not limit.expired():
+            if context.status or not context.timeout.expired():
                 raise
             await respond(LATE, context.request_id)(scope, receive, send)
 

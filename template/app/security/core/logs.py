@@ -8,8 +8,8 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import MutableMapping
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -38,7 +38,8 @@ class Output:
 
 def now() -> str:
     """The time as in 2026-01-31T23:59:59.999Z."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, part = divmod(time.time(), 1)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(part * 1000):03}Z"
 
 
 def write(fields: MutableMapping[str, Any]) -> None:

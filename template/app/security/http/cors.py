@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.security.access.credentials import context_in
 from app.security.access.policy import Policies, members
 from app.security.core import events
 from app.security.core.events import Event, OnceAMinute
@@ -77,6 +78,10 @@ class CorsSettings(SecuritySettings):
         return (tuple if in_production() else WithLocalOrigins)(self.cors_origins)
 
 
+def _vary(message: Message) -> None:
+    message["headers"] = [*message.get("headers", ()), VARY]
+
+
 class Cors(CORSMiddleware):
     """Starlette's middleware, with problem documents and an event for a refused origin."""
 
@@ -105,12 +110,8 @@ class Cors(CORSMiddleware):
         if "origin" in request_headers:
             return await super().simple_response(scope, receive, send, request_headers)
 
-        async def vary(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), VARY]
-            await send(message)
-
-        await self.app(scope, receive, vary)
+        context_in(scope).on_start.append(_vary)
+        await self.app(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         context = events.current.get()

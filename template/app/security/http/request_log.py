@@ -83,6 +83,8 @@ class RequestLog:
 
         async def sender(message: Message) -> None:
             kind = message["type"]
+            if kind in ("http.response.start", "websocket.accept"):
+                context.start(message)
             if kind.endswith("http.response.start"):
                 self._start_response(message, context, scope)
             elif not context.status:
@@ -101,6 +103,7 @@ class RequestLog:
             raise
         finally:
             events.current.reset(token)
+            context.on_start.clear()  # they hold the scope, which holds the context
             seconds = time.perf_counter() - started
             self._access(context, seconds)
             if _observers:
@@ -129,24 +132,19 @@ class RequestLog:
             headers.append((b"connection", b"close"))
 
     def _context(self, scope: Scope) -> RequestContext:
-        inbound, agent = b"", b""
-        for name, value in scope["headers"]:
-            if name == b"user-agent":
-                agent = value[:AGENT_BYTES]
-            elif name == b"x-request-id" and _INBOUND_ID.match(value):
-                inbound = value
-        client = scope.get("client")
+        headers, client = dict(scope["headers"]), scope.get("client")
         context = RequestContext(
             request_id=secrets.token_hex(16),
             method=WEBSOCKET if scope["type"] == "websocket" else scope["method"],
             app=self.shared,
             path=_path(scope),
             client_ip=str(parse_address(client and client[0]) or UNKNOWN),
-            user_agent=_shown(agent),
+            user_agent=_shown(headers.get(b"user-agent", b"")[:AGENT_BYTES]),
         )
-        if inbound and scope["state"]["trusted_peer"]:
+        inbound = headers.get(b"x-request-id", b"")
+        if _INBOUND_ID.match(inbound) and scope["state"]["trusted_peer"]:
             context.request_id = inbound.decode()
-        elif inbound:
+        elif _INBOUND_ID.match(inbound):
             context.client_request_id = inbound.decode()
         return context
 

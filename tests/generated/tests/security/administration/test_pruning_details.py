@@ -56,10 +56,11 @@ def test_many_rows_go_part_by_part(lived_in: TestClient, monkeypatch: pytest.Mon
     assert left(lived_in) == dict.fromkeys(TABLES, 0)
 
 
-def test_a_revoked_key_is_kept_for_thirty_days(lived_in: TestClient) -> None:
+@pytest.mark.parametrize("dates", ["'2999-01-01', created_at", "created_at, NULL"], ids=["revoked", "expired"])
+def test_a_key_that_ended_is_kept_for_thirty_days(lived_in: TestClient, dates: str) -> None:
     """Whoever issues and revokes keys all day must not fill the table."""
-    key = """INSERT INTO api_keys (id, account_id, name, public_id, key_hash, last_four, scopes, created_at, expires_at,
-        revoked_at) SELECT id, id, 'k', 'k', :hash, 'four', 's', created_at, created_at, created_at FROM accounts"""
+    key = f"""INSERT INTO api_keys (id, account_id, name, public_id, key_hash, last_four, scopes, created_at,
+        expires_at, revoked_at) SELECT id, id, 'k', 'k', :hash, 'four', 's', created_at, {dates} FROM accounts"""  # noqa: S608
     Database(lived_in).rows(key, hash=b"\1" * 32)
 
     for days, number in ((29, 1), (31, 0)):

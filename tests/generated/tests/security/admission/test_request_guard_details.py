@@ -1,12 +1,18 @@
-"""Bodies of undeclared length, clients without an address, and paths with a line break."""
+"""Bodies of undeclared length, clients without an address, paths with a line break, and responses that go on."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from app.security.access.identity import public
 from tests.security.admission.test_request_guard import JSON
+from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
 from tests.security.raw_asgi import ask, nothing_more, scope_of
@@ -53,6 +59,22 @@ def test_a_body_that_was_never_announced_is_held_to_the_same(client: TestClient)
     assert client.portal is not None
     assert client.portal.call(call, "application/json", 17) == 413
     assert client.portal.call(call, "text/evil", 1) == 415
+
+
+def test_a_response_that_started_in_time_may_take_longer(make_client: MakeClient) -> None:
+    def add_stream(app: FastAPI) -> None:
+        @app.get("/stream", dependencies=[public])
+        async def stream() -> StreamingResponse:
+            async def pieces() -> AsyncIterator[str]:
+                yield "one "
+                await asyncio.sleep(0.3)
+                yield "two"
+
+            return StreamingResponse(pieces())
+
+    client = make_client(build=lambda: assemble(add_stream), RESPONSE_SECONDS="0.2")
+
+    assert client.get("/stream").text == "one two"
 
 
 def test_a_refusal_names_every_method_of_the_path(as_caller: AsCaller) -> None:
