@@ -96,8 +96,8 @@ SABOTAGES = [
     Sabotage(
         "admission/request_guard",
         "admission/test_request_guard",
-        "asyncio.timeout(seconds) as context.timeout",
-        "asyncio.timeout(None) as context.timeout",
+        "asyncio.timeout(seconds) as limit",
+        "asyncio.timeout(None) as limit",
     ),
     Sabotage(
         "access/credentials",

@@ -169,10 +169,11 @@ class RequestGuard:
         """Respond with 504 when the app has started no response in time. The proxy gives up slow clients."""
         context = context_in(scope)
         try:
-            async with asyncio.timeout(seconds) as context.timeout:
+            async with asyncio.timeout(seconds) as limit:
+                context.timeout = limit
                 await self.app(scope, receive, send)
         except TimeoutError:
-            if context.status or not context.timeout.expired():
+            if context.status or not limit.expired():
                 raise
             await respond(LATE, context.request_id)(scope, receive, send)
 

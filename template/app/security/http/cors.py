@@ -32,7 +32,6 @@ ORIGINS = [
 TRACE_HEADERS = ("baggage", "traceparent", "tracestate")  # W3C Trace Context and Baggage
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", *TRACE_HEADERS)
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "Location")
-VARY = (b"vary", b"Origin")
 LONGEST_ASKED = 4096  # bytes of Access-Control-Request-Headers: Starlette compares each name
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -79,7 +78,7 @@ class CorsSettings(SecuritySettings):
 
 
 def _vary(message: Message) -> None:
-    message["headers"] = [*message.get("headers", ()), VARY]
+    message["headers"] = [*message.get("headers", ()), (b"vary", b"Origin")]
 
 
 class Cors(CORSMiddleware):
