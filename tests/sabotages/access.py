@@ -28,8 +28,8 @@ SABOTAGES = [
     Sabotage(
         "access/identity",
         "access/test_below_mounts",
-        "principal.scopes is not None and self.scope not in principal.scopes",
-        "False",
+        "needed = self.scopes | (",
+        "needed = set() | (",
     ),
     Sabotage("access/policy", "access/test_below_mounts", "for one in skipped]", "for one in ()]"),
     Sabotage(
@@ -123,7 +123,7 @@ SABOTAGES = [
     Sabotage(
         "access/credentials",
         "access/test_revocation",
-        "for key in tuple(self._accounts.get(account, ())):",
+        "for key in [key for key, entry in self._entries.items() if entry.caller.id == account]:",
         "for key in ():",
     ),
     Sabotage(

@@ -26,7 +26,7 @@ from app.security.core.tables import (
     ApiKey,
     OneTimeToken,
     Session,
-    is_login_name,
+    is_displayable,
     normalise_login,
     utc_now,
 )
@@ -76,8 +76,9 @@ def token_hash(token: str) -> bytes:
 
 
 def check_name(name: str) -> None:
-    """Raises: BadName."""
-    if not is_login_name(name):
+    """1 to 254 visible characters, no space around them, short enough when folded. Raises: BadName."""
+    fits = 0 < len(name) <= LONGEST_LOGIN and len(normalise_login(name)) <= 1024
+    if not fits or not is_displayable(name) or name != name.strip():
         raise BadName("A name has 1 to 254 visible characters, and no space around them.")
 
 

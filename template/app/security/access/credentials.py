@@ -155,7 +155,6 @@ class CredentialCache:
         self.seconds = seconds
         self._capacity = capacity
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._accounts: dict[UUID, set[bytes]] = {}
         self.revocations = 0  # read it before a verification reads the database, and hand it to `keep`
         self._waiting: dict[UUID, set[asyncio.Event]] = {}
 
@@ -179,14 +178,13 @@ class CredentialCache:
         self.drop(key)
         now = time.monotonic()
         self._entries[key] = _Entry(caller, now + min(self.seconds, lifetime), now + NAME_SECONDS)
-        self._accounts.setdefault(caller.id, set()).add(key)
         if len(self._entries) > self._capacity:
             self.drop(next(iter(self._entries)))
 
     def forget(self, account: UUID) -> None:
         """Drop every entry of an account. Call this after the commit that revoked something of it."""
         self.revocations += 1
-        for key in tuple(self._accounts.get(account, ())):
+        for key in [key for key, entry in self._entries.items() if entry.caller.id == account]:
             self.drop(key)
         for event in self._waiting.get(account, ()):
             event.set()
@@ -204,13 +202,7 @@ class CredentialCache:
                 self._waiting.pop(account, None)
 
     def drop(self, key: bytes) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is None:
-            return
-        keys = self._accounts[entry.caller.id]
-        keys.discard(key)
-        if not keys:
-            del self._accounts[entry.caller.id]
+        self._entries.pop(key, None)
 
 
 class Credentials:

@@ -97,10 +97,13 @@ def invalid(connection: HTTPConnection, reason: str) -> Problem:
 
 
 class Authenticate(Requirement):
-    """The dependency behind `Caller`."""
+    """The dependency behind `Caller`; a credential that is limited needs these scopes and all of its route's."""
+
+    scopes: frozenset[str] = frozenset()
 
     def declare(self, policy: Policy) -> None:
         policy.guarded = True
+        policy.scopes |= self.scopes
 
     async def check(self, connection: HTTPConnection) -> Principal:
         context, cache = context_in(connection.scope), credentials_of(connection).cache
@@ -111,7 +114,7 @@ class Authenticate(Requirement):
             context.revocations, context.verified_until = cache.revocations, time.monotonic() + 1  # a cached one ages
             principal = context.principal = await identify(connection)
         if principal.scopes is not None:
-            needed = context.policy.scopes if context.policy else set()
+            needed = self.scopes | (context.policy.scopes if context.policy else set())  # below a mount these too
             if not needed or not needed <= principal.scopes:
                 raise forbidden(connection, "insufficient_scope", scope=" ".join(sorted(needed)))
         return principal
@@ -131,17 +134,7 @@ class RequireScope(Authenticate):
     """The dependency behind `require_scope`: a credential limited to other scopes is refused."""
 
     def __init__(self, scope: str) -> None:
-        self.scope = scope
-
-    def declare(self, policy: Policy) -> None:
-        super().declare(policy)
-        policy.scopes.add(self.scope)
-
-    async def check(self, connection: HTTPConnection) -> Principal:
-        principal = await super().check(connection)
-        if principal.scopes is not None and self.scope not in principal.scopes:
-            raise forbidden(connection, "insufficient_scope", scope=self.scope)
-        return principal
+        self.scopes = frozenset([scope])
 
 
 def require_scope(scope: str) -> Any:

@@ -19,7 +19,7 @@ from app.security.admission.request_body import CLOSE, Allowed, Body, Slots, che
 from app.security.core.problems import Problem
 from app.security.core.settings import CommaSeparated, SecuritySettings, in_production
 from app.security.http.client_address import (
-    Network,
+    Networks,
     client_prefix,
     contains,
     parse_address,
@@ -35,7 +35,7 @@ UNREAD_BODY_SHARE = 4  # one slot in so many may be used by a body that has not 
 HEALTH_PATHS = ("/health/live", "/health/ready")  # probes use neither the host name nor TLS
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver", "test")  # the last two: of test clients
 LOOPBACK = [parse_network("127.0.0.0/8"), parse_network("::1")]
-PRIVATE_NETWORKS = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
+PRIVATE_NETWORKS = [*LOOPBACK, *map(parse_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))]
 Work = asyncio.Task[Any]
 FORWARDED = (b"forwarded", b"via", b"x-real-ip")  # of proxies, beside X-Forwarded-*
 LATE = Problem(504, detail="The response took too long.")
@@ -51,8 +51,8 @@ def host_name(header: bytes) -> str | None:
 
 class RequestGuardSettings(SecuritySettings):
     trusted_hosts: CommaSeparated = []  # the host names of this service
-    development_networks: CommaSeparated = []  # clients that may call in development, beside this machine
-    internal_networks: CommaSeparated = PRIVATE_NETWORKS  # clients that may call an `internal` route
+    development_networks: Networks = []  # clients that may call in development, beside this machine
+    internal_networks: Networks = PRIVATE_NETWORKS  # clients that may call an `internal` route
     max_header_bytes: int = Field(16 * 1024, ge=1024)
     max_url_bytes: int = Field(4096, ge=256)
     max_body_bytes: int = Field(1024 * 1024, ge=1024)
@@ -67,11 +67,6 @@ class RequestGuardSettings(SecuritySettings):
         if any(host_name(host.encode()) != host for host in value):
             raise ValueError("write host names without port or wildcard, such as api.example.com")
         return value
-
-    @field_validator("development_networks", "internal_networks")
-    @classmethod
-    def _are_networks(cls, value: list[str]) -> list[str]:
-        return [str(parse_network(item)) for item in value]
 
     def weaknesses(self) -> list[str]:
         return [] if self.trusted_hosts else ["TRUSTED_HOSTS: is missing; name the hosts of this service"]
@@ -122,8 +117,7 @@ class RequestGuard:
         self.settings = settings
         self.production = in_production()
         self.hosts = {*settings.trusted_hosts, *(() if self.production else LOCAL_HOSTS)}
-        self.networks: list[Network] = [*LOOPBACK, *map(parse_network, settings.development_networks)]
-        self.internal = list(map(parse_network, settings.internal_networks))
+        self.networks = [*LOOPBACK, *settings.development_networks]
         total, per_client = settings.max_in_flight, settings.max_in_flight_of_one_source
         self.slots = {kind: Slots(total, per_client) for kind in ("http", "websocket")}
         # A client counts by address, by account, and as the account at its address: it keeps three quarters at most.
@@ -252,7 +246,7 @@ class RequestGuard:
         forwarded = any(name.startswith(b"x-forwarded-") or name in FORWARDED for name in names)
         host = host_name(headers.get(b"host", b"")) or ""
         named = "." in host and parse_address(host) is None
-        if forwarded or named or not contains(self.internal, scope["state"]["peer"]):
+        if forwarded or named or not contains(self.settings.internal_networks, scope["state"]["peer"]):
             raise Problem(403, detail="Only clients of INTERNAL_NETWORKS may call, and not through a proxy.")
 
     def _check_destination(self, scope: Scope, headers: Headers) -> None:

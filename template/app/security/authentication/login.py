@@ -4,7 +4,6 @@ Against account enumeration, an unknown name, a disabled account and a wrong pas
 work (ASVS 5.0 V6.3.8). No database connection is held while a password is hashed.
 """
 
-import hashlib
 import hmac
 
 from sqlalchemy import select
@@ -80,4 +79,4 @@ def _subject(account: Account | None, login: str) -> str:
     """How an event names the account. A name that does not exist, which may be a password, only as a digest."""
     if account is not None:
         return str(account.id)
-    return hmac.new(keys_for("events")[0], login.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(keys_for("events")[0], login.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]

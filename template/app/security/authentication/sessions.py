@@ -171,7 +171,6 @@ async def _reused(db: AsyncSession, used: RefreshToken, session: Session, client
     await withdraw_invitations(db, session.account_id)
     made = ApiKey.created_at.between(session.created_at, session.ended_at)  # the thief may have issued them
     await revoke_keys(db, session.account_id, made, actor=session.account_id)
-    forget(db, session.account_id)
     return "token_reuse"
 
 

@@ -6,7 +6,6 @@ attempt is counted before its password is verified, so parallel guesses cannot o
 takes its attempt back. Against lockout by others, an address with a recent successful login has counters of its own.
 """
 
-import hashlib
 import hmac
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from app.security.access.credentials import context_in
 from app.security.core.problems import Problem
 from app.security.core.settings import keys_for
 from app.security.core.tables import Account, KnownAddress, ThrottleBucket, utc_now
-from app.security.http.client_address import UNKNOWN, ProxySettings, client_prefix, contains, parse_network
+from app.security.http.client_address import UNKNOWN, ProxySettings, client_prefix, contains
 
 
 class Limit(NamedTuple):
@@ -132,8 +131,8 @@ async def record_success(db: AsyncSession, account: Account, client: Client, kno
     rows = [{"key": key, "attempts": attempts, "failures_in_a_row": 0} for key, attempts in left.items()]
     if rows:
         await db.execute(_STORE, rows)
-    proxies = [parse_network(item) for item in ProxySettings.current().trusted_proxies]
-    if client.prefix != UNKNOWN and not contains(proxies, client.address):  # from a proxy, anyone may come
+    proxies = ProxySettings.current().trusted_proxies  # from one of them, anyone may come
+    if client.prefix != UNKNOWN and not contains(proxies, client.address):
         newest = _keys("address", client.prefix)[0]
         await db.merge(KnownAddress(account_id=account.id, address_hash=newest, last_login_at=utc_now()))
 
@@ -182,7 +181,7 @@ def _account_limits(login: str, client: Client, known: bool) -> Limits:
 def _keys(kind: str, *parts: str) -> list[bytes]:
     """One key for each root secret, the current one first: rotating the secret must not reset a counter."""
     text = "\0".join((kind, *parts)).encode("utf-8", "surrogatepass")
-    return [hmac.new(key, text, hashlib.sha256).digest() for key in keys_for("throttle")]
+    return [hmac.digest(key, text, "sha256") for key in keys_for("throttle")]
 
 
 # Rows. The statements are built once: under a login flood, building them would take most of the event loop's time.

@@ -43,11 +43,11 @@ def version() -> str:
     return "0"
 
 
-def _split(value: object) -> object:
+def split_commas(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(split_commas)]
 """A list written as `a, b`. The empty list always allows nothing."""
 
 

@@ -42,11 +42,6 @@ def is_displayable(name: str) -> bool:
     return name.isprintable() and not _INVISIBLE.search(name)
 
 
-def is_login_name(name: str) -> bool:
-    """Whether a person may go by it: 1 to 254 visible characters, no space around them, short enough when folded."""
-    return 0 < len(name) <= 254 and is_displayable(name) and name == name.strip() and len(normalise_login(name)) <= 1024
-
-
 class Account(Base):
     """A caller: a person with a password, or a service with API keys."""
 

@@ -8,12 +8,14 @@ import logging
 import os
 import sys
 from functools import cache, lru_cache, partial
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import BeforeValidator, field_validator
+from pydantic_settings import NoDecode
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.security.core.settings import CommaSeparated, SecuritySettings
+from app.security.core.settings import SecuritySettings, split_commas
 
 UNKNOWN = "unknown"
 PROXY_HEADERS = ("x-forwarded-for", "x-forwarded-proto")  # a trusted proxy overwrites them
@@ -35,30 +37,32 @@ log = logging.getLogger(__name__)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+def parse_network(text: object) -> Network:
+    """Raises: ValueError, which never quotes the text."""
+    try:
+        return ipaddress.ip_network(str(text), strict=False)
+    except ValueError:
+        raise ValueError("write addresses or networks, such as 10.0.0.5, 172.18.0.0/24") from None
+
+
+Networks = Annotated[list[Annotated[Network, BeforeValidator(parse_network)]], NoDecode, BeforeValidator(split_commas)]
+"""Addresses and networks, written as `a, b`."""
+
+
 class ProxySettings(SecuritySettings):
-    trusted_proxies: CommaSeparated = []  # addresses or networks whose X-Forwarded-* headers count
+    trusted_proxies: Networks = []  # whose X-Forwarded-* headers count
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _are_networks(cls, value: list[str]) -> list[str]:
-        for item in value:
-            network = parse_network(item)
-            if network.prefixlen < (8 if network.version == 4 else 32):
-                raise ValueError("name the proxies, not the whole internet")
+    def _are_few(cls, value: list[Network]) -> list[Network]:
+        if any(network.prefixlen < (8 if network.version == 4 else 32) for network in value):
+            raise ValueError("name the proxies, not the whole internet")
         return value
 
     def weaknesses(self) -> list[str]:
         believed = ",".join([os.environ.get("FORWARDED_ALLOW_IPS", ""), *sys.argv])  # by the server, before us
         everybody = not {"*", "0.0.0.0/0", "::/0"}.isdisjoint(believed.replace(" ", "").replace("=", ",").split(","))
         return ["FORWARDED_ALLOW_IPS: remove it; TRUSTED_PROXIES names your proxies"] if everybody else []
-
-
-def parse_network(text: str) -> Network:
-    """Raises: ValueError, which never quotes the text."""
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError("write addresses or networks, such as 10.0.0.5, 172.18.0.0/24") from None
 
 
 @lru_cache(maxsize=4096)
@@ -95,9 +99,8 @@ class ClientAddress:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         proxies = ProxySettings.current().trusted_proxies
-        networks = [parse_network(item) for item in proxies]
-        self.trusts = lru_cache(maxsize=4096)(partial(contains, networks))
-        self.forwarded = ProxyHeadersMiddleware(app, proxies) if proxies else app  # type: ignore[arg-type]
+        self.trusts = lru_cache(maxsize=4096)(partial(contains, proxies))
+        self.forwarded = ProxyHeadersMiddleware(app, [*map(str, proxies)]) if proxies else app  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -111,7 +114,8 @@ class ClientAddress:
         await self.forwarded(scope, receive, send)  # type: ignore[arg-type]
 
 
-_PROXY_HEADERS, _IDENTITY_HEADERS = ({name.encode() for name in names} for names in (PROXY_HEADERS, IDENTITY_HEADERS))
+_PROXY_HEADERS = frozenset(name.encode() for name in PROXY_HEADERS)
+_REFUSED = _PROXY_HEADERS | {name.encode() for name in IDENTITY_HEADERS}
 
 
 def strip_untrusted_headers(scope: Scope, client: str) -> None:
@@ -119,17 +123,10 @@ def strip_untrusted_headers(scope: Scope, client: str) -> None:
     trusted = scope["state"]["trusted_peer"]
     if trusted and client.startswith(TEST_NET):
         warn_of_proxy()
-    dropped = _IDENTITY_HEADERS if trusted else _IDENTITY_HEADERS | _PROXY_HEADERS
-    names = [name for name, _ in scope["headers"]]
-    if dropped.isdisjoint(names) and b"_" not in b"".join(names):
-        return
-    kept = []
-    for header in scope["headers"]:
-        name = header[0].replace(b"_", b"-")
-        misspelt = name in _PROXY_HEADERS and name != header[0]
-        if name not in dropped and not misspelt:
-            kept.append(header)
-    scope["headers"] = kept
+    kept = _PROXY_HEADERS if trusted else frozenset()  # as they are spelt; in no other way
+    scope["headers"] = [
+        (name, value) for name, value in scope["headers"] if name in kept or name.replace(b"_", b"-") not in _REFUSED
+    ]
 
 
 @cache

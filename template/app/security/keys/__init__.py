@@ -44,13 +44,10 @@ class KeyInHeader:
     challenge = "APIKey"
     always_limited = True
 
-    def __init__(self) -> None:
-        self.mode = MODES[environment()]
-
     async def verify(self, credential: str, connection: HTTPConnection) -> tuple[Principal, datetime]:
         """The owner of a key, and when the key expires. Raises: InvalidCredential, for noise without a query."""
         mode, public_id = parse(credential) or ("", "")
-        if mode != self.mode:
+        if mode != MODES[environment()]:
             raise InvalidCredential("key_of_another_environment" if mode else "key_format")
         database: Database = connection.state.database
         async with database.read() as db:

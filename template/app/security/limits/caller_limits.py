@@ -5,7 +5,6 @@ A caller verified in the last minutes is counted as an account from every addres
 (ASVS 5.0 V2.4.1, V15.2.2; OWASP API4:2023).
 """
 
-import hashlib
 import hmac
 import logging
 import math
@@ -110,7 +109,7 @@ def _workers() -> int:
 @lru_cache(maxsize=10_000)
 def rate_limit_key(caller: object) -> str:
     """The pseudonym under which a caller is counted: Redis and the log hold no address and no account."""
-    return hmac.new(keys_for("limits")[0], str(caller).encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(keys_for("limits")[0], str(caller).encode(), "sha256").hex()[:32]
 
 
 exempt: params.Depends = Depends(Bounds(exempt=True))
