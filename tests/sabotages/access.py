@@ -14,8 +14,8 @@ SABOTAGES = [
     Sabotage(
         "access/policy",
         "access/test_misused_requirements",
-        "made = [one for one in policy.calls if isclass(one)]",
-        "made = []",
+        "classes = [one for one in policy.calls if isclass(one)]",
+        "classes = []",
     ),
     Sabotage("access/policy", "access/test_misused_requirements", "if one.own_oauth_scopes]", "if False]"),
     Sabotage("access/policy", "access/test_misused_requirements", 'if one.scope != "function"]', "if False]"),
@@ -91,7 +91,9 @@ SABOTAGES = [
         'return Policy("", "")\n            raise Problem(405, headers',
     ),
     Sabotage("access/identity", "access/test_late_bodies", "cache.revocations != context.revocations or time", "time"),
-    Sabotage("access/identity", "access/test_late_bodies", "if principal is None or late:", "if principal is None:"),
+    Sabotage(
+        "access/identity", "access/test_late_bodies", "if principal is None or is_outdated:", "if principal is None:"
+    ),
     Sabotage("access/policy", "access/test_declared_paths", "in MADE_BY_CALLS]", "in ()]"),
     Sabotage(
         "access/policy",

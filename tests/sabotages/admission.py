@@ -17,7 +17,7 @@ SABOTAGES = [
     Sabotage(
         "admission/request_guard",
         "admission/test_internal_routes",
-        'not contains(self.internal, scope["state"]["peer"])',
+        'not contains(self.settings.internal_networks, scope["state"]["peer"])',
         "False",
     ),
     Sabotage(

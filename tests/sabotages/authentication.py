@@ -99,8 +99,8 @@ SABOTAGES = [
     Sabotage(
         "authentication/login",
         "authentication/test_log_safety",
-        "    return hmac.new(",
-        "    return login or hmac.new(",
+        "    return hmac.digest(",
+        "    return login or hmac.digest(",
     ),
     Sabotage(
         "authentication/login",

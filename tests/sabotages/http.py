@@ -46,10 +46,11 @@ SABOTAGES = [
     Sabotage(
         "http/client_address",
         "http/test_client_address",
-        "ProxyHeadersMiddleware(app, proxies) if proxies else app",
+        "ProxyHeadersMiddleware(app, [*map(str, proxies)]) if proxies else app",
         'ProxyHeadersMiddleware(app, "*")',
     ),
-    Sabotage("http/client_address", "http/test_client_address", "name not in dropped and ", ""),
+    Sabotage("http/client_address", "http/test_client_address", " | {name.encode() for name in IDENTITY_HEADERS}", ""),
+    Sabotage("http/client_address", "http/test_client_address", 'name.replace(b"_", b"-") not in', "name not in"),
     Sabotage("http/client_address", "http/test_proxy_lines", "if trusted and client.", "if False and client."),
     Sabotage("http/client_address", "http/test_client_address", '"x-real-ip", ', ""),
     Sabotage(

@@ -10,7 +10,7 @@ SABOTAGES = [
         "        context.actor, context.credential = str(row.account_id), row.id",
         "        context",
     ),
-    Sabotage("keys/__init__", "keys/test_api_keys", "if mode != self.mode:", "if not mode:"),
+    Sabotage("keys/__init__", "keys/test_api_keys", "if mode != MODES[environment()]:", "if not mode:"),
     Sabotage("keys/__init__", "keys/test_api_keys", "row.revoked_at is not None or", "False or"),
     Sabotage("keys/__init__", "keys/test_api_keys", "or not row.is_active", ""),
     Sabotage("keys/__init__", "keys/test_api_keys", "if row.expires_at <= utc_now():", "if False:"),

@@ -139,7 +139,7 @@ class CacheSettings(SecuritySettings):
 class _Entry(NamedTuple):
     caller: Principal
     until: float
-    named_until: float
+    named_until: float  # a rate limit counts for the account; it grants nothing
 
 
 async def happens(event: asyncio.Event, seconds: float) -> None:

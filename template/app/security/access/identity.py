@@ -109,8 +109,8 @@ class Authenticate(Requirement):
         context, cache = context_in(connection.scope), credentials_of(connection).cache
         principal = context.principal
         # Again after a body that came slowly: the credential may have been revoked meanwhile.
-        late = cache.revocations != context.revocations or time.monotonic() > context.verified_until
-        if principal is None or late:
+        is_outdated = cache.revocations != context.revocations or time.monotonic() > context.verified_until
+        if principal is None or is_outdated:
             context.revocations, context.verified_until = cache.revocations, time.monotonic() + 1  # a cached one ages
             principal = context.principal = await identify(connection)
         if principal.scopes is not None:

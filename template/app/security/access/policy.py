@@ -6,6 +6,7 @@ API5:2023). Features add their own checks and hooks here, so that none of them i
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import isasyncgenfunction, isclass, iscoroutinefunction, isfunction, isroutine, unwrap
@@ -148,8 +149,8 @@ class Policies:
         for policy in self.all:
             ours = [one for one in policy.calls if isfunction(one) and one.__module__.startswith("app.security.access")]
             uncalled = [one.__name__ for one in ours if one.__name__ in MADE_BY_CALLS]
-            made = [one for one in policy.calls if isclass(one)]  # by FastAPI, and not called
-            uncalled += [one.__name__ for one in made if any("__call__" in vars(base) for base in one.__mro__)]
+            classes = [one for one in policy.calls if isclass(one)]  # by FastAPI, and not called
+            uncalled += [one.__name__ for one in classes if any("__call__" in vars(base) for base in one.__mro__)]
             found += [f"{policy.name} never calls {name}: write {name}(…) in its place" for name in uncalled]
             others = [one for one in policy.calls if one not in policy.requirements and policy.dependant is None]
             skipped = [one for one in others if isinstance(one, Requirement) or not isinstance(one, Declaration)]
@@ -247,15 +248,10 @@ def _fields(dependant: Any, kind: str) -> Iterator[Any]:
 def members(dependant: Any, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The name and the schema of each parameter, or of each member where a parameter is a model."""
     for parameter in _fields(dependant, kind):
-        schema = _schema(parameter)
+        schema: dict[str, Any] = {}
+        with suppress(PydanticUserError):  # a type that JSON Schema cannot describe
+            schema = TypeAdapter(parameter.field_info.annotation).json_schema()
         yield from (schema.get("properties") or {parameter.alias: schema}).items()
-
-
-def _schema(field: Any) -> dict[str, Any]:
-    try:
-        return TypeAdapter(field.field_info.annotation).json_schema()
-    except PydanticUserError:  # a type that JSON Schema cannot describe
-        return {}
 
 
 LifeHook = Callable[[FastAPI], Awaitable[None]]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, Field, StrictBool
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,16 +44,12 @@ class PersonOut(BaseModel):
     created_at: datetime
 
 
-class PersonCreate(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PersonCreate(BaseModel, extra="forbid"):
     name: str = Field(min_length=1, max_length=254, examples=["ann@example.com"])
     roles: Roles | None = Field(None, examples=EXAMPLE)
 
 
-class PersonChange(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PersonChange(BaseModel, extra="forbid"):
     roles: Roles | None = Field(None, examples=EXAMPLE)
     is_active: StrictBool | None = None
 

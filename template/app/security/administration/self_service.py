@@ -10,7 +10,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -47,9 +47,7 @@ class UserSelf(BaseModel):
     roles: list[str]
 
 
-class PasswordChange(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class PasswordChange(BaseModel, extra="forbid", strict=True):
     current_password: Password
     new_password: Password
     keep_other_sessions: bool = False
@@ -58,9 +56,7 @@ class PasswordChange(BaseModel):
     # {% endif %}
 
 
-class Activation(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class Activation(BaseModel, extra="forbid", strict=True):
     token: Annotated[str, Field(max_length=128, json_schema_extra={"writeOnly": True})]
     password: Password
 

@@ -20,7 +20,7 @@ from app.security.core.problems import Problem
 SINGLE_HEADERS = frozenset(
     b"host authorization x-api-key content-type content-length transfer-encoding origin x-forwarded-proto".split()
 )
-PROXY_HEADERS = frozenset((b"x-forwarded-for", b"x-request-id"))
+MAY_COME_TWICE = frozenset((b"x-forwarded-for", b"x-request-id"))
 FORM = "application/x-www-form-urlencoded"
 JSON = ("/json", "+json")  # how its media types end
 FREE_TEXT = "x-free-text"
@@ -44,7 +44,7 @@ def read_headers(scope: Scope, max_bytes: int) -> Headers:
             if name in found:
                 raise Problem(400, detail="A header that must not be repeated is repeated.", headers=CLOSE)
             found[name] = value
-        elif name in PROXY_HEADERS:
+        elif name in MAY_COME_TWICE:
             forwarded.append(name)
     if size > max_bytes:
         raise Problem(431)
@@ -149,9 +149,14 @@ class Body:
         """Raises: Problem 400, 408, 413, 415, 422, 429 or 503."""
         if self._arrived:
             return await self._receive()  # waits for the client to leave
+        if self._until is None and self._allowed.body_seconds is not None:
+            self._until = asyncio.get_running_loop().time() + self._allowed.body_seconds
         self._slots.acquire(self._client)
         try:
-            message = await self._next()
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            raise Problem(408, detail="The body took too long.", headers=CLOSE) from None
         finally:
             self._slots.release(self._client)
         self._arrived = not message.get("more_body", False)
@@ -169,15 +174,6 @@ class Body:
         if self._arrived and self._json:
             check_json(bytes(self._json))
         return message
-
-    async def _next(self) -> Message:
-        if self._until is None and self._allowed.body_seconds is not None:
-            self._until = asyncio.get_running_loop().time() + self._allowed.body_seconds
-        try:
-            async with asyncio.timeout_at(self._until):
-                return await self._receive()
-        except TimeoutError:
-            raise Problem(408, detail="The body took too long.", headers=CLOSE) from None
 
 
 def check_json(body: bytes) -> None:

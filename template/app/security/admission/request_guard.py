@@ -125,13 +125,13 @@ class RequestGuard:
         self.unread_bodies = Slots(total // UNREAD_BODY_SHARE, per_client // UNREAD_BODY_SHARE)
         self.usual = Allowed((), settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
         self.sockets = WebSocketGuard(app, shared, settings.max_body_bytes)
-        self._allowed: dict[Policy | None, Allowed] = {None: self.usual}
+        self._allowed: dict[Policy, Allowed] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         context, slots = context_in(scope), self.slots[scope["type"]]
-        holder = running = None
+        holder = late_work = None
         try:
             headers, allowed = self._admit(scope, context)
             context.sent = self.credentials.extract(headers)
@@ -146,7 +146,7 @@ class RequestGuard:
                 return await self.sockets(scope, receive, send)
             body = Body(receive, headers, allowed, self.unread_bodies, client)
             if in_thread:
-                running = await self._run_in_thread(allowed.response_seconds, scope, body.receive, send)
+                late_work = await self._run_in_thread(allowed.response_seconds, scope, body.receive, send)
             else:
                 await self._run(allowed.response_seconds, scope, body.receive, send)
         except Problem as problem:
@@ -154,8 +154,8 @@ class RequestGuard:
             context.reason = problem.slug.replace("-", "_") if known else "request_guard"
             await respond(problem, context.request_id)(scope, receive, send)
         finally:
-            if running is not None:
-                running.add_done_callback(lambda _: slots.release(holder))
+            if late_work is not None:  # its thread keeps the slot until it ends
+                late_work.add_done_callback(lambda _: slots.release(holder))
             elif holder is not None:
                 slots.release(holder)
 
@@ -204,7 +204,7 @@ class RequestGuard:
         known = scope.get("method") != WEBSOCKET
         policy = context.policy = context.policies.find(context.method, context.path) if known else None
         context.route = policy.path if policy else None
-        allowed = self._allowed.get(policy) or self._allow(policy)
+        allowed = (self._allowed.get(policy) or self._allow(policy)) if policy else self.usual
         if not allowed.internal and context.path not in HEALTH_PATHS:
             self._check_destination(scope, headers)
         elif b"host" not in headers and scope.get("http_version") == "1.1":
@@ -215,10 +215,8 @@ class RequestGuard:
         check_body(headers, allowed)
         return headers, allowed
 
-    def _allow(self, policy: Policy | None) -> Allowed:
+    def _allow(self, policy: Policy) -> Allowed:
         """The general limits with those of this route. A larger body may also take longer."""
-        if policy is None:
-            return self.usual
         limits, usual = policy.limits, self.usual
         sizes = limits.get("max_bytes", usual.max_bytes), limits.get("max_body_size")
         body_seconds = usual.response_seconds if limits.get("max_bytes", 0) > usual.max_bytes else usual.body_seconds

@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from sqlalchemy import select
 
 from app.database import DbSession
@@ -21,9 +21,7 @@ Name = Annotated[str, Query(pattern=r"^[a-z_]{1,64}$", max_length=64)]
 Actor = Annotated[str, Query(pattern=r"^(anonymous|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", max_length=36)]
 
 
-class AuditEventOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class AuditEventOut(BaseModel, from_attributes=True):
     seq: int
     id: UUID
     at: datetime

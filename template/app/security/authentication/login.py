@@ -21,10 +21,6 @@ from app.security.core.tables import Account, normalise_login
 LOCKS_A_MINUTE = 200  # names whose refusal is an event, in one process
 
 
-class LoginFailed(Exception):
-    """The one response to every login that fails."""
-
-
 class PasswordLogin:
     """Check passwords against accounts. One per app, since it bounds what waits for a hash."""
 
@@ -33,8 +29,8 @@ class PasswordLogin:
         self._passwords = passwords
         self._locks_reported = OnceAMinute(LOCKS_A_MINUTE)
 
-    async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant:
-        """A new session. Raises: LoginFailed, Throttled, Problem 503."""
+    async def log_in(self, name: str, password: str, client: Client, scopes: frozenset[str] | None) -> Grant | None:
+        """A new session; None for every reason why a login fails. Raises: Throttled, Problem 503."""
         async with self._database.begin() as db:
             account = await find_account(db, name)
         login = normalise_login(name[: LONGEST_LOGIN + 1])  # cut first: normalising takes quadratic time
@@ -42,14 +38,14 @@ class PasswordLogin:
         verified = await self._passwords.verify(password, account.password_hash if account else None)
         if account is None or verified is None or not account.is_active or account.kind != "person":
             record(Event.LOGIN_FAIL, outcome="failure", subject=_subject(account, login))
-            raise LoginFailed
+            return None
         # The password may have been changed, or the account disabled, while the hash was computed.
         unchanged = (Account.id == account.id, Account.password_hash == account.password_hash, Account.is_active)
         async with self._database.begin() as db:
             person = await db.scalar(select(Account).where(*unchanged).with_for_update())
             if person is None:
                 record(Event.LOGIN_FAIL, outcome="failure", subject=account.id)
-                raise LoginFailed
+                return None
             person.password_hash = verified
             await throttle.record_success(db, person, client, known)
             record_change(db, Event.LOGIN_SUCCESS, actor=person.id)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,7 +19,7 @@ from app.security.access.credentials import InvalidCredential, context_in
 from app.security.access.identity import Caller, public
 from app.security.admission.request_guard import accepts
 from app.security.authentication import sessions, throttle, tokens
-from app.security.authentication.login import LoginFailed, PasswordLogin
+from app.security.authentication.login import PasswordLogin
 from app.security.authentication.sessions import Grant
 from app.security.authentication.throttle import ClientInfo, client_of
 from app.security.core.events import Event, record, record_change
@@ -53,9 +53,7 @@ class TokenOut(BaseModel):
     refresh_token: str = Field(examples=["rt_…"])
 
 
-class SessionOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class SessionOut(BaseModel, from_attributes=True):
     id: UUID
     created_at: datetime
     last_used_at: datetime
@@ -137,10 +135,9 @@ async def token(request: Request, form: Form, client: ClientInfo) -> TokenOut:
         if requested is not None and not requested <= known_scopes(request):
             raise OAuthError("invalid_scope", "No route requires this scope.")
         login: PasswordLogin = request.state.password_login
-        try:
-            grant = await login.log_in(username, password, client, requested)
-        except LoginFailed:
-            raise OAuthError("invalid_grant", "The name or the password is wrong.") from None
+        grant = await login.log_in(username, password, client, requested)
+        if grant is None:
+            raise OAuthError("invalid_grant", "The name or the password is wrong.")
         return token_response(grant, known_scopes(request))
     if grant_type == "refresh_token":
         presented = _required(form, "refresh_token")

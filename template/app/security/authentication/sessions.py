@@ -14,15 +14,7 @@ from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import changed_rows
-from app.security.access.accounts import (
-    base62,
-    forget,
-    lock,
-    revoke_keys,
-    roles_of,
-    token_hash,
-    withdraw_invitations,
-)
+from app.security.access.accounts import base62, forget, lock, revoke_keys, roles_of, token_hash, withdraw_invitations
 from app.security.authentication.throttle import Client
 from app.security.authentication.tokens import CLIENT_ID
 from app.security.core.events import Event, record_change

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from jose import jwk, jws
 from jose.backends.base import Key
 from jose.exceptions import JWSError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import bindparam, select
 from starlette.requests import HTTPConnection
 
@@ -40,10 +40,8 @@ class TokenSettings(SecuritySettings):
     access_token_minutes: int = Field(10, ge=1, le=15)
 
 
-class Claims(BaseModel):
+class Claims(BaseModel, strict=True, frozen=True):
     """The claims of a verified token. Roles and scopes here only ever limit what the database grants."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
 
     iss: str
     aud: str

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from pydantic import field_validator
-from pydantic_settings import SettingsConfigDict
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -47,9 +46,7 @@ class WithLocalOrigins(tuple[str, ...]):
         return super().__contains__(origin) or bool(_LOCAL.match(str(origin)))
 
 
-class CorsSettings(SecuritySettings):
-    model_config = SettingsConfigDict(env_ignore_empty=False)  # empty allows no page
-
+class CorsSettings(SecuritySettings, env_ignore_empty=False):  # empty allows no page
     cors_origins: CommaSeparated = ORIGINS
     cors_allow_headers: CommaSeparated = []  # which pages may send, beside REQUEST_HEADERS and those of the routes
     cors_expose_headers: CommaSeparated = []  # which pages may read, beside EXPOSED_HEADERS

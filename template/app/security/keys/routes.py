@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from app.database import DbSession
 from app.security.access import accounts
@@ -31,9 +31,7 @@ def _displayable(name: str) -> str:
     return name
 
 
-class KeyCreate(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class KeyCreate(BaseModel, extra="forbid", strict=True):
     name: Annotated[str, AfterValidator(_displayable)] = Field(
         min_length=1, max_length=LONGEST_KEY_NAME, examples=["nightly report"]
     )
@@ -41,10 +39,8 @@ class KeyCreate(BaseModel):
     expires_in_days: int = Field(DEFAULT_DAYS, ge=1, le=LONGEST_DAYS)
 
 
-class KeyRotate(BaseModel):
+class KeyRotate(BaseModel, extra="forbid", strict=True):
     """How long the old key stays valid; API_KEY_OVERLAP_HOURS is the maximum."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     overlap_hours: int = Field(24, ge=0, le=24)
 
@@ -53,9 +49,7 @@ def _split(stored: object) -> object:
     return stored.split() if isinstance(stored, str) else stored
 
 
-class KeyOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class KeyOut(BaseModel, from_attributes=True):
     id: UUID
     name: str = Field(examples=["nightly report"])
     scopes: Annotated[list[str], BeforeValidator(_split)] = Field(examples=[["notes:read"]])

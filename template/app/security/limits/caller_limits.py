@@ -12,6 +12,7 @@ import multiprocessing
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -50,11 +51,9 @@ class RateLimitSettings(SecuritySettings):
     @field_validator("rate_limit", "rate_limit_burst")
     @classmethod
     def _is_one_limit(cls, value: str) -> str:
-        try:
+        with suppress(ValueError):
             if not value or [limit.amount > 0 for limit in parse_many(value)] == [True]:
                 return value
-        except ValueError:
-            pass
         raise ValueError("write a limit such as 300/minute")
 
     @field_validator("rate_limit_storage_url")

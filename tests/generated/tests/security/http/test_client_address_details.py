@@ -23,10 +23,13 @@ def test_production_refuses_a_server_that_believes_the_headers_of_everybody(
     assert any("FORWARDED_ALLOW_IPS: remove it" in one for one in settings.problems()) == refused
 
 
-def test_a_proxy_is_trusted_on_a_socket_for_both_ip_versions(
-    make_client: MakeClient, recorded: list[dict[str, Any]]
+@pytest.mark.parametrize(
+    ("address", "proxies"), [("::ffff:10.0.0.1", "10.0.0.0/24"), ("10.1.0.9", "10.1.0.5/16"), ("fd00::9", "fd00::1/64")]
+)
+def test_a_proxy_is_trusted_by_its_mapped_address_and_by_a_network_with_host_bits(
+    make_client: MakeClient, recorded: list[dict[str, Any]], address: str, proxies: str
 ) -> None:
-    client = make_client(production=True, address="::ffff:10.0.0.1", TRUSTED_PROXIES="10.0.0.0/24")
+    client = make_client(production=True, address=address, TRUSTED_PROXIES=proxies)
 
     answer = client.get("/nothing", headers={"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"})
 
