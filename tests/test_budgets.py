@@ -9,9 +9,9 @@ from tests.variants import ALL, SMALLEST, Answers
 
 # Lines of Python below a folder: of which project, how many at most.
 LINES: dict[str, tuple[str, Answers, int]] = {
-    "everything on": ("app/security", ALL, 7_999),
-    "logins alone": ("app/security", SMALLEST["logins alone"], 5_908),
-    "keys alone": ("app/security", SMALLEST["keys alone"], 4_567),
+    "everything on": ("app/security", ALL, 8_009),
+    "logins alone": ("app/security", SMALLEST["logins alone"], 5_918),
+    "keys alone": ("app/security", SMALLEST["keys alone"], 4_571),
     "scans": (".github/security", ALL, 900),
     "tests": ("tests", ALL, 6_205),
 }

@@ -83,7 +83,10 @@ SABOTAGES = [
         "if policy.endpoint is not None and endpoint is not policy.endpoint and",
         "if False and",
     ),
-    Sabotage("http/request_log", "access/test_access", "context.start(message)", "pass"),
+    Sabotage("http/request_log", "access/test_access", "            call(message)", "            pass"),
+    Sabotage(
+        "access/policy", "http/test_socket_ends", "class InsecureApp(Exception)", "class InsecureApp(RuntimeError)"
+    ),
     Sabotage(
         "access/identity",
         "access/test_access",

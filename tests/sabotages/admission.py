@@ -105,4 +105,22 @@ SABOTAGES = [
         "            self.timeout.reschedule(None)",
         "            pass",
     ),
+    Sabotage(
+        "http/request_log",
+        "admission/test_request_guard_details",
+        "            await send(message)\n",
+        "            context.started()\n            await send(message)\n",
+    ),
+    Sabotage(
+        "http/request_log",
+        "admission/test_request_guard_details",
+        "message = {**message}  # an app",
+        "pass  # an app",
+    ),
+    Sabotage(
+        "http/errors",
+        "admission/test_request_guard_details",
+        " or (context.timeout and context.timeout.expired())",
+        "",
+    ),
 ]

@@ -3,6 +3,12 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage(
+        "authentication/sessions",
+        "keys/test_key_routes_details",
+        "        await _reused(db, used, session, client, now)\n    else:\n        await end(",
+        "        pass\n    else:\n        await end(",
+    ),
     Sabotage("authentication/sessions", "keys/test_key_routes_details", ", made, actor=session.account_id)", ", made)"),
     Sabotage(
         "authentication/sessions",
@@ -13,8 +19,8 @@ SABOTAGES = [
     Sabotage(
         "authentication/sessions",
         "keys/test_key_routes_details",
-        "if session.ended_at is not None and used",
-        "if 0 and used",
+        "if used.used_at is not None and not _just_now(used, client, now):  # also",
+        "if False:  # also",
     ),
     Sabotage(
         "authentication/sessions",
@@ -81,8 +87,8 @@ SABOTAGES = [
     Sabotage(
         "authentication/routes",
         "administration/test_own_sessions",
-        "(claims.sub, claims.sid)",
-        "None",
+        "await sessions.end(db, claims.sub, claims.sid)",
+        "pass",
     ),
     Sabotage(
         "authentication/login",

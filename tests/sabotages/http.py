@@ -34,7 +34,9 @@ SABOTAGES = [
     ),
     Sabotage("http/errors", "core/test_crashes", "except ClientDisconnect:", "except ZeroDivisionError:"),
     Sabotage("http/errors", "core/test_database_faults", '"FOREIGN KEY|UNIQUE"', '"FOREIGN KEY"'),
-    Sabotage("http/errors", "core/test_crashes", "task is not None and task.cancelling():", "True:"),
+    Sabotage(
+        "http/errors", "core/test_crashes", "error, asyncio.CancelledError) and ended", "error, asyncio.CancelledError)"
+    ),
     Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
     Sabotage("http/errors", "http/test_pointers", '|zoneinfo_str"', '"'),
     Sabotage(

@@ -115,11 +115,9 @@ class RequestContext(EventContext):
     verified_until: float = 0  # when `principal` is verified again, or after other than so many revocations
     revocations: int = 0
     on_start: list[Callable[[Message], None]] = field(default_factory=list)  # called before a response starts
-    timeout: asyncio.Timeout | None = None  # until a response starts
+    timeout: asyncio.Timeout | None = None  # until a response has started
 
-    def start(self, message: Message) -> None:
-        for call in self.on_start:
-            call(message)
+    def started(self) -> None:
         if self.timeout is not None and not self.timeout.expired():
             self.timeout.reschedule(None)
 

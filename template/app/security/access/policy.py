@@ -33,7 +33,7 @@ WEBSOCKET = "WEBSOCKET"  # stands for the method of a WebSocket, which has none
 Declared = Mapping[str, Sequence[params.Depends]]
 
 
-class InsecureApp(RuntimeError):
+class InsecureApp(Exception):
     """The app is assembled in a way that leaves something unprotected; the message names it."""
 
 

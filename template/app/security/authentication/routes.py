@@ -187,11 +187,10 @@ async def revoke(request: Request, form: Form, client: ClientInfo) -> Response:
     async with database.begin() as db:
         try:
             claims = tokens.verify(presented)
-            found: tuple[UUID, UUID] | None = (claims.sub, claims.sid)
         except InvalidCredential:
-            found = await sessions.by_refresh_token(db, presented)
-        if found is not None:
-            await sessions.end(db, *found)
+            await sessions.revoke(db, presented, client)
+        else:
+            await sessions.end(db, claims.sub, claims.sid)
     return Response()
 
 

@@ -72,8 +72,8 @@ async def refresh(db: AsyncSession, token: str, client: Client) -> Grant | str:
         return "unknown_token"
     used, session, account = row
     now = utc_now()
-    if session.ended_at is not None and used.used_at is not None and not _just_now(used, client, now):
-        return await _reused(db, used, session, client, now)  # a thief may have ended it, to keep what was made in it
+    if used.used_at is not None and not _just_now(used, client, now):  # also where the session has ended or expired
+        return await _reused(db, used, session, client, now)
     if session.ended_at is not None or not account.is_active:
         return "session_ended"
     if min(session.expires_at, _idle_end(session)) <= now:
@@ -97,10 +97,17 @@ async def renew(db: AsyncSession, account: Account, session: UUID, client: Clien
     return await _grant(db, account, found)
 
 
-async def by_refresh_token(db: AsyncSession, token: str) -> tuple[UUID, UUID] | None:
-    """The account and the session that a refresh token belongs to, used or not."""
+async def revoke(db: AsyncSession, token: str, client: Client) -> None:
+    """End the session of a refresh token (RFC 7009); for one that was used before, as `refresh` does."""
     row = (await db.execute(_lookup(token))).one_or_none()
-    return None if row is None else (row[2].id, row[1].id)
+    if row is None:
+        return
+    used, session, account = row
+    now = utc_now()
+    if used.used_at is not None and not _just_now(used, client, now):
+        await _reused(db, used, session, client, now)
+    else:
+        await end(db, account.id, session.id)
 
 
 async def live_sessions(db: AsyncSession, account: UUID) -> list[Session]:

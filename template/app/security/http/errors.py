@@ -119,10 +119,11 @@ class CatchAll:
             if scope["type"] == "http":
                 raise
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            task = asyncio.current_task()  # a route that awaits a cancelled task raises the same exception
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            context, task = scope["state"]["context"], asyncio.current_task()
+            # A route that awaits a cancelled task raises the same exception. AnyIO takes a cancellation back.
+            ended = (task is not None and task.cancelling()) or (context.timeout and context.timeout.expired())
+            if isinstance(error, asyncio.CancelledError) and ended:
                 raise
-            context = scope["state"]["context"]
             problem = _problem_of(error) if isinstance(error, HTTPException) else report(error, context.request_id)
             if context.answered:  # by a mounted app, or a background task failed: the connection can be used again
                 return

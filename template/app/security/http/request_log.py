@@ -83,13 +83,12 @@ class RequestLog:
 
         async def sender(message: Message) -> None:
             kind = message["type"]
-            if kind in ("http.response.start", "websocket.accept"):
-                context.start(message)
-            if kind.endswith("http.response.start"):
-                self._start_response(message, context, scope)
-            elif not context.status:
-                context.status = SOCKET_STATUS.get(kind, 0)
+            if kind.endswith(("http.response.start", "websocket.accept")):
+                message = self._start(message, context, scope)
+            context.status = context.status or SOCKET_STATUS.get(kind, 0)
             await send(message)
+            if kind == "http.response.start":
+                context.started()  # only now: a server waits here for a client that does not read
             more = message.get("more_body", False)
             context.answered = kind.endswith(".body") and not more
             if more or kind == "websocket.send":  # a stream that never waits would keep this process to itself
@@ -109,8 +108,13 @@ class RequestLog:
             if _observers:
                 _observe(context, seconds)
 
-    def _start_response(self, message: Message, context: RequestContext, scope: Scope) -> None:
+    def _start(self, message: Message, context: RequestContext, scope: Scope) -> Message:
         """Add our headers. Where the response sets one itself, that stays: a route may, for example, allow caching."""
+        message = {**message}  # an app may send the same one each time
+        for call in context.on_start:
+            call(message)
+        if message["type"] == "websocket.accept":
+            return message
         context.status = message["status"]
         headers = message["headers"] = [*message.get("headers", ())]  # ASGI allows an iterator
         present = {name.lower(): value for name, value in headers}
@@ -130,6 +134,7 @@ class RequestLog:
         # A server may read the body after these as a next request; while draining, a proxy would send another.
         if b"upgrade" in dict(scope["headers"]) or context.method == "CONNECT" or self.values["readiness"].draining:
             headers.append((b"connection", b"close"))
+        return message
 
     def _context(self, scope: Scope) -> RequestContext:
         headers, client = dict(scope["headers"]), scope.get("client")

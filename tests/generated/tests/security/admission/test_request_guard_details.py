@@ -1,21 +1,24 @@
 """Bodies of undeclared length, clients without an address, paths with a line break, and responses that go on."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
+from fastapi import FastAPI, Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 from app.security.access.identity import public
 from tests.security.admission.test_request_guard import JSON
 from tests.security.build_app import assemble
 from tests.security.callers import AsCaller
 from tests.security.fixtures import MakeClient
-from tests.security.raw_asgi import ask, nothing_more, scope_of
+from tests.security.raw_asgi import NOBODY_GAVE_UP_SECONDS, ask, nothing_more, scope_of
 from tests.security.sample_resource import client_of_things  # noqa: F401
 
 
@@ -75,6 +78,62 @@ def test_a_response_that_started_in_time_may_take_longer(make_client: MakeClient
     client = make_client(build=lambda: assemble(add_stream), RESPONSE_SECONDS="0.2")
 
     assert client.get("/stream").text == "one two"
+
+
+def test_a_client_that_reads_nothing_has_the_deadline_too(make_client: MakeClient) -> None:
+    """The server waits in `send` while an earlier response of the connection fills its buffer."""
+    client = make_client(RESPONSE_SECONDS="0.2")
+
+    async def unread(message: Message) -> None:
+        await asyncio.sleep(NOBODY_GAVE_UP_SECONDS)
+
+    async def call() -> None:
+        async with asyncio.timeout(NOBODY_GAVE_UP_SECONDS / 2):
+            await client.app(scope_of(client, "/docs", "GET"), nothing_more, unread)  # type: ignore[arg-type]
+
+    assert client.portal is not None
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        client.portal.call(call)
+    assert time.monotonic() - started < NOBODY_GAVE_UP_SECONDS / 4
+
+
+class _Passed(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
+def test_a_late_response_below_other_middleware_is_a_504(make_client: MakeClient) -> None:
+    def add_late(app: FastAPI) -> None:
+        @app.get("/late", dependencies=[public])
+        async def late() -> StreamingResponse:
+            async def pieces() -> AsyncIterator[str]:
+                await asyncio.sleep(NOBODY_GAVE_UP_SECONDS)
+                yield ""
+
+            return StreamingResponse(pieces())
+
+        app.add_middleware(_Passed)
+        app.add_middleware(GZipMiddleware)
+
+    client = make_client(build=lambda: assemble(add_late), RESPONSE_SECONDS="0.2")
+
+    assert client.get("/late").status_code == 504
+
+
+def test_a_message_that_an_app_sends_again_and_again_stays_its_own(make_client: MakeClient) -> None:
+    start: Message = {"type": "http.response.start", "status": 200, "headers": []}
+
+    async def constant(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start)
+        await send({"type": "http.response.body"})
+
+    client = make_client(build=lambda: assemble(lambda app: app.mount("/constant", constant), public=["/constant"]))
+
+    answers = [client.get("/constant/") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert start["headers"] == []
 
 
 def test_a_refusal_names_every_method_of_the_path(as_caller: AsCaller) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from sqlalchemy import update
 from starlette.responses import PlainTextResponse
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message, Send
 
 from app.security.access.identity import Caller, public, require_scope
@@ -211,3 +211,26 @@ def test_an_http_method_of_that_name_finds_no_websocket_route(make_client: MakeC
     status = client.portal.call(ask, client, "/feed", nothing_more, "WEBSOCKET")
 
     assert (status, [event["route"] for event in recorded if event["event"] == "request"]) == (404, [None])
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_a_socket_that_a_later_route_answers_is_a_crash(
+    make_client: MakeClient, recorded: Recorded, denied: bool
+) -> None:
+    def add_socket(app: FastAPI) -> None:
+        app.websocket("/socket", dependencies=[public])(closed)
+
+    client = make_client(build=lambda: assemble(add_socket))
+    app: FastAPI = client.app  # type: ignore[assignment]
+
+    async def late(socket: WebSocket) -> None:
+        await (socket.send_denial_response(PlainTextResponse("late")) if denied else socket.accept())
+
+    app.websocket("/socket")(late)
+    app.router.routes.insert(0, app.router.routes.pop())
+
+    with pytest.raises(WebSocketDenialResponse) as refusal, client.websocket_connect("/socket"):
+        pass
+
+    assert refusal.value.status_code == 500
+    assert [fields["reason"] for fields in recorded if fields["event"] == "sys_crash"] == ["InsecureApp"]

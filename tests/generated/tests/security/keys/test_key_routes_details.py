@@ -155,3 +155,26 @@ def test_a_thief_who_ends_the_session_keeps_no_key_of_it(client: TestClient, ali
         later_key = issue(alice)
         assert refresh(alice, used).status_code == 400
         assert (status(client, stolen), status(client, later_key)) == (401, 200)
+
+
+@pytest.mark.parametrize("days", [8, 31], ids=["idle", "expired"])
+def test_a_key_of_a_thief_ends_also_where_the_session_is_over(client: TestClient, alice: Person, days: int) -> None:
+    used, stolen = alice.tokens["refresh_token"], issue(alice)
+    refresh(alice, used)
+
+    with later(days=days):
+        assert status(client, stolen) == 200
+        assert refresh(alice, used).status_code == 400
+        assert status(client, stolen) == 401
+
+
+def test_a_victim_who_logs_out_with_a_used_token_finds_the_thief(
+    client: TestClient, alice: Person, recorded: list[dict[str, Any]]
+) -> None:
+    used, stolen = alice.tokens["refresh_token"], issue(alice)
+    refresh(alice, used)
+
+    with later(minutes=1):
+        assert alice.post("/auth/revoke", data={"token": used}).status_code == 200
+        assert status(client, stolen) == 401
+    assert "authn_token_reuse" in [fields["event"] for fields in recorded]
