@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from sqlalchemy import update
 from starlette.responses import PlainTextResponse
-from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.testclient import TestClient
 from starlette.types import Message, Send
 
 from app.security.access.identity import Caller, public, require_scope
@@ -229,8 +229,17 @@ def test_a_socket_that_a_later_route_answers_is_a_crash(
     app.websocket("/socket")(late)
     app.router.routes.insert(0, app.router.routes.pop())
 
-    with pytest.raises(WebSocketDenialResponse) as refusal, client.websocket_connect("/socket"):
-        pass
+    sent: list[Message] = []
 
-    assert refusal.value.status_code == 500
+    async def connect() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    extensions: dict[str, Any] = {"extensions": {"websocket.http.response": {}}, "subprotocols": []}
+    assert client.portal is not None
+    client.portal.call(app, scope_of(client, "/socket", "GET") | {"type": "websocket"} | extensions, connect, send)
+
+    assert [message.get("status") for message in sent[:1]] == [500]
     assert [fields["reason"] for fields in recorded if fields["event"] == "sys_crash"] == ["InsecureApp"]
