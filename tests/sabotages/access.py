@@ -18,6 +18,10 @@ SABOTAGES = [
         "classes = []",
     ),
     Sabotage("access/policy", "access/test_misused_requirements", "if one.own_oauth_scopes]", "if False]"),
+    Sabotage(
+        "access/policy", "access/test_misused_requirements", "if any(get_origin(one) is Annotated", "if any(False"
+    ),
+    Sabotage("access/identity", "access/test_misused_requirements", "if scope.split() != [scope]:", "if False:"),
     Sabotage("access/policy", "access/test_misused_requirements", 'if one.scope != "function"]', "if False]"),
     Sabotage(
         "access/identity",
@@ -68,9 +72,7 @@ SABOTAGES = [
         "return str(self.id)",
         "return self.name",
     ),
-    Sabotage(
-        "access/identity", "access/test_access", "await self._admit(scope, context)", 'context.policy or Policy("", "")'
-    ),
+    Sabotage("access/identity", "access/test_access", "await self._admit(scope)", 'context.policy or Policy("", "")'),
     Sabotage(
         "access/identity",
         "access/test_route_policy",

@@ -20,7 +20,7 @@ SABOTAGES = [
     Sabotage("limits/counters", "limits/test_redis", "else Redis(url)\n", "else None\n"),
     Sabotage("limits/counters", "limits/test_counters", 'options["ssl_check_hostname"] = True', "pass"),
     Sabotage("limits/counters", "limits/test_redis", "if not self.redis_is_down or time.", "if True or time."),
-    Sabotage("limits/caller_limits", "limits/test_rate_limits", "await self._bursts.hit(burst, key)", "0"),
+    Sabotage("limits/caller_limits", "limits/test_rate_limits", "(await self._bursts.hit(burst, key))[0]", "0"),
     Sabotage("limits/caller_limits", "limits/test_rate_limits", REPORT, REPORT.replace("key", "context.client_ip")),
     Sabotage(
         "limits/caller_limits",

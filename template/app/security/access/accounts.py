@@ -45,9 +45,6 @@ class AccountError(Problem):
     def __init__(self, message: str) -> None:
         super().__init__(self.status, detail=message)
 
-    def __str__(self) -> str:
-        return str(self.detail)
-
 
 class BadName(AccountError):
     """An invalid name."""

@@ -17,14 +17,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.security.access.credentials import (
-    InvalidCredential,
-    Principal,
-    RequestContext,
-    Sent,
-    context_in,
-    credentials_of,
-)
+from app.security.access.credentials import InvalidCredential, Principal, Sent, context_in, credentials_of
 from app.security.access.policy import Declaration, InsecureApp, Policy, Requirement
 from app.security.core.events import Event, OnceAMinute, current
 from app.security.core.problems import Problem
@@ -134,6 +127,8 @@ class RequireScope(Authenticate):
     """The dependency behind `require_scope`: a credential limited to other scopes is refused."""
 
     def __init__(self, scope: str) -> None:
+        if scope.split() != [scope]:
+            raise ValueError(f"{scope!r} is not one scope, such as notes:read: write require_scope(…) for each")
         self.scopes = frozenset([scope])
 
 
@@ -173,7 +168,7 @@ class Access:
             return await self.app(scope, receive, send)
         context = context_in(scope)
         try:
-            policy = await self._admit(scope, context)
+            policy = await self._admit(scope)
         except Problem as problem:
             return await self._refuse(problem, scope, receive, send)
         if context.method == "HEAD" and "HEAD" not in policy.methods and policy.methods:
@@ -188,8 +183,9 @@ class Access:
         context.on_start.append(check_route)
         await self.app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, context: RequestContext) -> Policy:
+    async def _admit(self, scope: Scope) -> Policy:
         """Raises: Problem 401, 403, 404, 405 or 422."""
+        context = context_in(scope)
         policy = context.policy
         if policy is None:
             methods = [] if scope["type"] == "websocket" else context.policies.methods(context.path)
@@ -203,7 +199,7 @@ class Access:
             for requirement in policy.requirements:
                 await requirement.check(connection)
         if b"&" in scope["query_string"]:
-            _check_query(policy, scope, context)
+            _check_query(policy, scope)
         return policy
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -229,13 +225,13 @@ def _without_body(send: Send) -> Send:
     return headers_alone
 
 
-def _check_query(policy: Policy, scope: Scope, context: RequestContext) -> None:
+def _check_query(policy: Policy, scope: Scope) -> None:
     """Two parsers may read different ones of a repeated parameter (ASVS 5.0 V15.3.7). Raises: Problem 422."""
     sent = Counter(name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     repeated = sorted(name for name in policy.single_parameters if sent[name] > 1)
     if not repeated:
         return
     reported: OnceAMinute = scope["state"]["invalid_requests_reported"]
-    reported.record(f"{context.client_ip} {policy.path}", Event.INPUT_VALIDATION_FAIL)
+    reported.record(f"{context_in(scope).client_ip} {policy.path}", Event.INPUT_VALIDATION_FAIL)
     wrong = [{"pointer": f"/query/{name}", "detail": "is repeated", "code": "repeated"} for name in repeated]
     raise Problem(422, detail="The request is not valid.", errors=wrong)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import isasyncgenfunction, isclass, iscoroutinefunction, isfunction, isroutine, unwrap
-from typing import Any, cast
+from typing import Annotated, Any, cast, get_origin
 
 from fastapi import APIRouter, FastAPI, params
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
@@ -155,6 +155,8 @@ class Policies:
             others = [one for one in policy.calls if one not in policy.requirements and policy.dependant is None]
             skipped = [one for one in others if isinstance(one, Requirement) or not isinstance(one, Declaration)]
             found += [NEVER_CALLED.format(policy.path, getattr(one, "__name__", type(one).__name__)) for one in skipped]
+            if any(get_origin(one) is Annotated for one in policy.calls):  # FastAPI reads its arguments from the query
+                found.append(f"{policy.name}: write `caller: Caller` or `db: DbSession` in place of Depends()")
             scoped = [one.call for one in _fields(policy.dependant, "dependencies") if one.own_oauth_scopes]
             if any(isinstance(one, Requirement) for one in scoped):
                 found.append(f"{policy.name}: Security(…, scopes=…) checks no scope: write require_scope(…)")

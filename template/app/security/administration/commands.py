@@ -156,6 +156,6 @@ def _recorded(db: AsyncSession, person: Account | None, reason: str, done: str) 
 
 
 def checked_roles(roles: list[str] | None, known: Iterable[str], otherwise: Iterable[str] = ()) -> list[str]:
-    if any(role not in known for role in roles or ()):
-        fail(f"The roles of this project: {', '.join(known) or 'none'}.")
+    if unknown := [role for role in roles or () if role not in known]:
+        fail(f"{unknown[0]} is no role of this project. Its roles: {', '.join(known) or 'none'}.")
     return list(otherwise if roles is None else roles)

@@ -87,7 +87,7 @@ async def create_person(
     try:
         account = await accounts.create(db, new.name, roles=first_role() if new.roles is None else new.roles)
     except accounts.BadName as error:
-        errors = [{"pointer": "/body/name", "detail": str(error), "code": "bad_name"}]
+        errors = [{"pointer": "/body/name", "detail": error.detail, "code": "bad_name"}]
         raise Problem(422, detail="The request is not valid.", errors=errors) from None
     record_change(db, Event.AUTHZ_ADMIN, actor=caller.id, subject=account.id, reason="created")
     response.headers["Location"] = f"{request.url.path}/{account.id}"

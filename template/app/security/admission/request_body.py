@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from pydantic import GetJsonSchemaHandler
@@ -82,22 +83,23 @@ def check_body(headers: Headers, allowed: Allowed) -> None:
     if not (length.isdigit() and len(length) < 20):
         raise Problem(400, detail="Content-Length is not a number.")
     if int(length) > allowed.max_bytes:
-        raise Problem(413)
+        raise Problem(413, detail=f"Send at most {allowed.max_bytes} bytes.")
     if int(length) or b"transfer-encoding" in headers:
         _check_media_type(headers, allowed)
 
 
 def _check_media_type(headers: Headers, allowed: Allowed) -> None:
-    media_type, parameters = _media_type(headers)
+    media_type, parameters = _media_type(headers.get(b"content-type", b""))
     if allowed.media_types and media_type not in allowed.media_types:
         raise Problem(415, detail=f"Send {' or '.join(allowed.media_types)}.")
     if (media_type.endswith(JSON) or media_type.startswith("multipart/")) and _OTHER_CHARSET.search(parameters):
         raise Problem(415, detail="Send UTF-8.")
 
 
-def _media_type(headers: Headers) -> tuple[str, str]:
+@lru_cache
+def _media_type(header: bytes) -> tuple[str, str]:
     """The media type, and its parameters with the semicolon before them."""
-    media_type, separator, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
+    media_type, separator, parameters = header.decode("latin-1").partition(";")
     return media_type.strip().lower(), separator + parameters
 
 
@@ -138,7 +140,7 @@ class Body:
         self._client = client
         self._size = 0
         self._until: float | None = None
-        media_type, _ = _media_type(headers)
+        media_type, _ = _media_type(headers.get(b"content-type", b""))
         is_json = media_type.endswith(JSON)
         self._json: bytearray | None = bytearray() if is_json else None
         self._separators = b",[{" if is_json else b"&" if media_type == FORM else b""
@@ -163,7 +165,7 @@ class Body:
         body = message.get("body", b"")
         self._size += len(body)
         if self._size > self._allowed.max_bytes:
-            raise Problem(413)
+            raise Problem(413, detail=f"Send at most {self._allowed.max_bytes} bytes.")
         if body and b"content-length" not in self._headers:
             _check_media_type(self._headers, self._allowed)  # HTTP/2 need not announce a body
         self._values += sum(map(body.count, self._separators))

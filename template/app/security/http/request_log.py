@@ -79,7 +79,7 @@ class RequestLog:
         started = time.perf_counter()
         context = self._context(scope)
         self.values = self.values or {name: self.shared.state[name] for name in self.shared.state}
-        scope["state"] |= self.values | {"context": context}
+        scope["state"].update(self.values, context=context)
 
         async def sender(message: Message) -> None:
             kind = message["type"]

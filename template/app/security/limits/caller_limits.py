@@ -151,9 +151,9 @@ class RateLimits:
             return
         limit, burst, policy = self._limit_of(principal)
         key = rate_limit_key(caller)
-        if wait := await self._bursts.hit(burst, key):
+        if wait := (await self._bursts.hit(burst, key))[0]:
             raise self._exceeded(context, key, "burst", burst, wait, principal)
-        wait, remaining, seconds = await self.counters.count(limit, key)
+        wait, remaining, seconds = await self.counters.hit(limit, key)
         if wait:
             raise self._exceeded(context, key, "default", limit, wait, principal)
         context.rate_limit = (
@@ -174,7 +174,7 @@ class RateLimits:
     ) -> None:
         """Count a request against the limit of a route. Raises: Problem 429; 503 if `critical` and Redis is down."""
         key = rate_limit_key(caller)
-        if wait := await self.counters.hit(limit, key, cost):
+        if wait := (await self.counters.hit(limit, key, cost))[0]:
             raise self._exceeded(context, key, "route", limit, wait, None)
         if critical and self.counters.redis_is_down:
             raise Problem(503, detail="Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})

@@ -70,12 +70,8 @@ class Counters:
         self._processes = processes
         self._retry_at = 0.0
 
-    async def hit(self, limit: RateLimitItem, key: str, cost: int = 1) -> int:
-        """Count a hit. Returns 0, or the whole seconds to wait where it exceeds the limit; then it is not counted."""
-        return (await self.count(limit, key, cost))[0]
-
-    async def count(self, limit: RateLimitItem, key: str, cost: int = 1) -> Counted:
-        """The same, with what is left."""
+    async def hit(self, limit: RateLimitItem, key: str, cost: int = 1) -> Counted:
+        """Count a hit. One that exceeds the limit has to wait, and is not counted."""
         if self._redis is None:
             return await _hit(self._memory, limit, key, limit.amount, cost)
         if not self.redis_is_down or time.monotonic() >= self._retry_at:

@@ -76,7 +76,10 @@ class RouteLimiter:
         """Limit all routes of this scope together. Raises: as `limit`."""
         group = LimitGroup(limit_value, key_func, scope, **{**dict.fromkeys(OPTIONS), "cost": 1, **options})
         if isinstance(limit_value, str):
-            list(group)  # parses it
+            try:
+                list(group)  # parses it
+            except ValueError:
+                raise ValueError(f'@limiter.limit("{limit_value}"): write a limit such as 5/minute') from None
 
         def decorate(function: Function) -> Function:
             route_limit = _route_limit(function)

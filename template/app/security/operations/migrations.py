@@ -30,7 +30,7 @@ from app.security.core.tables import SECURITY_TABLES, SECURITY_VERSIONS
 log = logging.getLogger(__name__)
 LOCK = 0x5EC0_0001  # any constant, the same in every process
 LOCK_SECONDS = 300
-OTHER_METADATA = "no revision sees the tables of %s (%s): write %s.metadata = Base.metadata above its first model"
+UNSEEN = "no revision sees the tables of %s (%s): use Base of app.database, or first write %s.metadata = Base.metadata"
 DROPPED = "no model has the table %s: a new revision drops it with all its rows, unless you move its model into app/api"
 VERSION_TABLES = (SECURITY_VERSIONS, "alembic_version")  # of the template's chain, and of yours
 
@@ -99,8 +99,10 @@ def _waiting(connection: Connection) -> tuple[int, bool]:
     number = 0
     for scripts, table in zip(_scripts(), VERSION_TABLES, strict=True):
         found = MigrationContext.configure(connection, opts={"version_table": table}).get_current_heads()
-        if set(found) <= {script.revision for script in scripts.walk_revisions()}:  # or a newer release migrated it
+        if set(found) <= {script.revision for script in scripts.walk_revisions()}:
             number += sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
+        else:
+            log.warning("revision %s of the database has no file here: lost, or of a newer release", ", ".join(found))
     is_empty = connection.dialect.name == "sqlite" and not inspect(connection).get_table_names()
     return number, is_empty and not in_production()
 
@@ -139,7 +141,7 @@ def run_your_chain(metadata: MetaData) -> None:
     """Your tables. They may refer to the template's tables; your revisions never create, change or drop those."""
     for base in (*DeclarativeBase.__subclasses__(), getattr(sys.modules.get("sqlmodel"), "SQLModel", Base)):
         if base.metadata.tables and base.metadata not in (metadata, Base.metadata):
-            log.warning(OTHER_METADATA, base.__name__, ", ".join(base.metadata.tables), base.__name__)
+            log.warning(UNSEEN, base.__name__, ", ".join(base.metadata.tables), base.__name__)
     _run(metadata, ours=False)
 
 

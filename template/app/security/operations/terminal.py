@@ -49,7 +49,7 @@ def run(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
     try:
         return asyncio.run(transaction())
     except AccountError as error:
-        fail(str(error))
+        fail(error.detail)
     except (OperationalError, ProgrammingError, OSError) as error:  # most often: no such table
         denied = code_of(error) == "42501"  # insufficient_privilege
         fail(NOT_ALLOWED if denied else getattr(error, "advice", NOT_READY))

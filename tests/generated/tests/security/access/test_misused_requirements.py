@@ -59,6 +59,25 @@ def test_a_class_that_is_made_and_never_called_fails_at_start_up(environment: En
         check_app(assemble(add))
 
 
+@pytest.mark.parametrize("annotated", [Caller, DbSession])
+def test_an_annotated_type_in_depends_fails_at_start_up(environment: Environment, annotated: Any) -> None:
+    """FastAPI would read the arguments of a principal or a session from the query, and answer each request with 422."""
+    environment()
+
+    def add(app: FastAPI) -> None:
+        app.get("/reports", dependencies=[require_scope("reports:read"), Depends(annotated)])(lambda: "secret")
+
+    with pytest.raises(InsecureApp, match="GET /reports: write `caller: Caller` or `db: DbSession` in place of"):
+        check_app(assemble(add))
+
+
+@pytest.mark.parametrize("scope", ["reports:read reports:write", " reports:read", ""])
+def test_two_scopes_in_one_are_refused_where_they_are_written(scope: str) -> None:
+    """No credential has such a scope: it would lock out every one that is limited."""
+    with pytest.raises(ValueError, match="is not one scope"):
+        require_scope(scope)
+
+
 def test_scopes_of_fastapis_security_fail_at_start_up(environment: Environment) -> None:
     """A key with another scope of the same route would pass."""
     environment()

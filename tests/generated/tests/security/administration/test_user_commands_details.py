@@ -68,7 +68,7 @@ def test_a_role_that_this_project_does_not_have_is_refused(
     result = users(command, ALICE, "--role", "no_such_role", typed=TWICE)
 
     assert result.exit_code == 1
-    assert "roles of this project" in result.stderr
+    assert "is no role of this project. Its roles: user, admin." in result.stderr
     assert database.rows("SELECT count(*) FROM accounts") == [(0,)]
 
 

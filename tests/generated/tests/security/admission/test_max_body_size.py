@@ -74,6 +74,8 @@ def test_a_refusal_is_a_problem_document_and_no_crash(
 ) -> None:
     answer = client.post(path, content=b" " * 3000 if announced else pieces(3000), headers=CSV)
 
+    if path in LIMITS:
+        assert answer.json()["detail"] == f"Send at most {LIMITS[path]} bytes."
     if path in LIMITS or (announced and "nowhere" not in path):
         assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
     assert {name: answer.headers.get(name) for name in EXPECTED} == EXPECTED

@@ -23,7 +23,7 @@ def hits(limits: Counters, number: int, key: str = "caller", cost: int = 1) -> l
     """How long each of this many requests has to wait; 0 for an allowed one."""
 
     async def one_after_another() -> list[int]:
-        return [await limits.hit(LIMIT, key, cost) for _ in range(number)]
+        return [(await limits.hit(LIMIT, key, cost))[0] for _ in range(number)]
 
     return asyncio.run(one_after_another())
 
@@ -109,7 +109,8 @@ def test_parallel_requests_do_not_get_past_the_limit() -> None:
     limits = in_memory()
 
     async def together() -> list[int]:
-        return await asyncio.gather(*[limits.hit(LIMIT, "caller") for _ in range(50)])
+        counted = await asyncio.gather(*[limits.hit(LIMIT, "caller") for _ in range(50)])
+        return [wait for wait, _, _ in counted]
 
     assert asyncio.run(together()).count(0) == 5
 

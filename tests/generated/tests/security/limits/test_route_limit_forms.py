@@ -49,6 +49,11 @@ MISTAKES: dict[str, tuple[Callable[[FastAPI], Any], str]] = {
 }
 
 
+def test_a_limit_that_cannot_be_read_names_itself_and_a_right_one() -> None:
+    with pytest.raises(ValueError, match=re.escape('@limiter.limit("5/min"): write a limit such as 5/minute')):
+        limiter.limit("5/min")
+
+
 @pytest.mark.parametrize(("add", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_a_limit_without_effect_fails_at_start_up(
     environment: Callable[..., None], add: Callable[[FastAPI], Any], message: str

@@ -1,5 +1,6 @@
 """Revisions and tables that are not those of `Base`: of SQLModel, of another declarative base, or of no model."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ class Hero(Other):
     __tablename__ = "heroes"
     name: Mapped[str] = mapped_column(Upper, primary_key=True)
 """
-WARNING = "no revision sees the tables of Other (heroes): write Other.metadata = Base.metadata above its first model"
+WARNING = "no revision sees the tables of Other (heroes): use Base of app.database, or first write "
+WARNING += "Other.metadata = Base.metadata"
 
 
 @pytest.fixture
@@ -48,6 +50,18 @@ def test_tables_that_no_revision_sees_are_named_with_the_line_that_adds_them(cop
     assert WARNING in unseen.stderr
     assert WARNING not in seen.stderr
     assert copy.rows("SELECT * FROM heroes") == []
+
+
+def test_a_revision_of_the_database_without_a_file_is_named(copy: Copy) -> None:
+    copy.migrate()
+    copy.run("alembic", "revision", "-m", "lost")
+    copy.migrate()
+    for revision in (copy.folder / "migrations/versions").glob("*_lost.py"):
+        revision.unlink()
+
+    done = copy.run("app.manage", "doctor")
+
+    assert re.search(r"revision [0-9a-f]{12} of the database has no file here: lost, or of a newer", done.stderr)
 
 
 def test_a_table_that_a_revision_would_drop_is_named(copy: Copy) -> None:
