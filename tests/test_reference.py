@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,44 @@ summaries = {
     for path, methods in app.openapi()["paths"].items() for method, operation in methods.items()
 }
 print(json.dumps({"commands": list(commands(typer.main.get_command(cli))), "routes": routes, "summaries": summaries}))
+"""
+
+NO_CALL, NO_LIST = "A parameter-less dependency must have a callable dependency", "'Depends' object is not iterable"
+SCOPE = 'dependencies=[require_scope("things:read")]'
+SPELLINGS = {  # of a parameter or of dependencies: what is right, where the wrong one fails, and its words
+    "caller = Depends(Caller)": ("caller: Caller", "start-up", "requires no authentication"),
+    "db = Depends(DbSession)": ("db: DbSession", "each request (422)", "/query/args"),
+    'dependencies=[Depends(require_scope("things:read"))]': (SCOPE, "import", NO_CALL),
+    "dependencies=[require_scope]": (SCOPE, "import", "'function' object has no attribute 'dependency'"),
+    "dependencies=[Depends(require_scope)]": (SCOPE, "start-up", "never calls require_scope"),
+    'dependencies=require_scope("things:read")': (SCOPE, "import", NO_LIST),
+    "dependencies=[Depends(public)]": ("dependencies=[public]", "import", NO_CALL),
+    "dependencies=public": ("dependencies=[public]", "import", NO_LIST),
+    "dependencies=[Caller]": ("caller: Caller", "import", "Caller annotates a parameter"),
+}
+WRITE = """
+import json, sys
+from fastapi import Depends, FastAPI
+from starlette.testclient import TestClient
+from app.database import DbSession
+from app.security.compose import fastapi_options, secure
+from app.security.identity import Caller, public, require_scope
+
+def outcome(spelling):
+    app, failed = FastAPI(**fastapi_options()), "import"
+    options, parameter = (spelling, "") if "dependencies" in spelling else ("", spelling)
+    options = "dependencies=[public]" if "db" in parameter else options
+    try:
+        exec(f"@app.get('/', {options})\\nasync def route({parameter}): ...", globals() | {"app": app})
+        secure(app)
+        failed = "start-up"
+        with TestClient(app, base_url="http://localhost") as client:
+            response = client.get("/")
+        return f"each request ({response.status_code})", response.text
+    except Exception as error:
+        return failed, str(error)
+
+print(json.dumps([outcome(spelling) for spelling in sys.argv[1:]]))
 """
 
 
@@ -176,7 +215,29 @@ def test_the_page_about_imports_is_that_of_the_modules_at_the_top(project: Proje
             listed = ", ".join(f"`{name}`" for name in names)
             parts.append(f"## app.security.{path.stem}\n\n{_first_line(ast.get_docstring(tree))}\n\n{listed}\n")
     text = "What your code may import. A folder of `app/security` is internal; the modules at its top are not."
+    introduction = (
+        "None of these leaves a route open: each fails. `Caller` and `DbSession` annotate a parameter. `public` and\n"
+        "what `require_scope` and `require_role` return stand in the list of `dependencies`, without `Depends`.\n"
+        "Beside another requirement, `Depends(Caller)` fails at each request, like `Depends(DbSession)`."
+    )
+    rows = [(f"`{bad}`", f"`{good}`", f"{when}: `{words}`") for bad, (good, when, words) in SPELLINGS.items()]
+    table = _table("Wrong", "Right", "Where it fails, and with which words", rows=rows)
+    parts.append(f"## Wrong spellings\n\n{introduction}\n\n{table}")
     compare(REFERENCE / "imports.md", _page("Imports", text, *parts).rstrip() + "\n")
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_wrong_spellings_fail_as_the_page_says_and_right_ones_do_not(
+    project: Project, tmp_path: Path, right: bool
+) -> None:
+    spellings = [good for good, _, _ in SPELLINGS.values()] if right else [*SPELLINGS]
+    variables = {"FASTAPI_ENV": "development", "DATABASE_URL": f"sqlite:///{tmp_path / 'spellings.sqlite3'}"}
+    printed = project.must("python", "-c", WRITE, *spellings, **variables)
+    found = json.loads(printed.splitlines()[-1])
+
+    for (stage, said), (_, when, words) in zip(found, SPELLINGS.values(), strict=True):
+        assert stage in (("each request (200)", "each request (401)") if right else (when,))
+        assert right or words in said
 
 
 def _public_names(tree: ast.Module) -> Iterator[str]:
