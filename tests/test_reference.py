@@ -43,8 +43,8 @@ print(json.dumps({"commands": list(commands(typer.main.get_command(cli))), "rout
 NO_CALL, NO_LIST = "A parameter-less dependency must have a callable dependency", "'Depends' object is not iterable"
 SCOPE = 'dependencies=[require_scope("things:read")]'
 SPELLINGS = {  # of a parameter or of dependencies: what is right, where the wrong one fails, and its words
-    "caller = Depends(Caller)": ("caller: Caller", "start-up", "requires no authentication"),
-    "db = Depends(DbSession)": ("db: DbSession", "each request (422)", "/query/args"),
+    "caller = Depends(Caller)": ("caller: Caller", "start-up", "in place of Depends()"),
+    "db = Depends(DbSession)": ("db: DbSession", "start-up", "in place of Depends()"),
     'dependencies=[Depends(require_scope("things:read"))]': (SCOPE, "import", NO_CALL),
     "dependencies=[require_scope]": (SCOPE, "import", "'function' object has no attribute 'dependency'"),
     "dependencies=[Depends(require_scope)]": (SCOPE, "start-up", "never calls require_scope"),
@@ -217,8 +217,7 @@ def test_the_page_about_imports_is_that_of_the_modules_at_the_top(project: Proje
     text = "What your code may import. A folder of `app/security` is internal; the modules at its top are not."
     introduction = (
         "None of these leaves a route open: each fails. `Caller` and `DbSession` annotate a parameter. `public` and\n"
-        "what `require_scope` and `require_role` return stand in the list of `dependencies`, without `Depends`.\n"
-        "Beside another requirement, `Depends(Caller)` fails at each request, like `Depends(DbSession)`."
+        "what `require_scope` and `require_role` return stand in the list of `dependencies`, without `Depends`."
     )
     rows = [(f"`{bad}`", f"`{good}`", f"{when}: `{words}`") for bad, (good, when, words) in SPELLINGS.items()]
     table = _table("Wrong", "Right", "Where it fails, and with which words", rows=rows)

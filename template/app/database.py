@@ -80,6 +80,8 @@ def database_url(secret: SecretStr) -> URL:
     try:
         url = make_url(secret.get_secret_value())
         url = url.set(drivername=DRIVERS[url.drivername.partition("+")[0]])
+        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+            raise ValueError  # each connection would have a database of its own
     except (ArgumentError, KeyError, ValueError):
         raise ValueError("write sqlite:///path or postgresql://user:password@host/name") from None
     # A host among the parameters would win over the one that is checked.

@@ -49,3 +49,10 @@ def test_a_tls_mode_that_would_be_ignored_is_refused(
         DatabaseSettings.current()
 
     assert "DATABASE_URL: sslmode is verify-full" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+aiosqlite://"])
+def test_a_database_in_memory_is_refused_where_it_is_read(environment: Callable[..., None], url: str) -> None:
+    environment(DATABASE_URL=url)
+
+    assert settings.problems() == ["DATABASE_URL: write sqlite:///path or postgresql://user:password@host/name"]
