@@ -1,5 +1,6 @@
 """The database: settings, one engine per app, one transaction per request, and the base of every table."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from fastapi import Depends, FastAPI
 from pydantic import Field, SecretStr, field_validator
@@ -24,7 +26,7 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from starlette.requests import HTTPConnection
@@ -113,6 +115,12 @@ def sqlite_files(url: URL) -> list[Path]:
     return [Path(f"{name}{suffix}") for suffix in ("", "-wal", "-shm")]
 
 
+class OutOfRange(ValueError):
+    """A moment that is no year from 1 to 9999 in UTC."""
+
+    sqlstate = "22008"  # datetime_field_overflow
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment, always aware and in UTC (SQLite would forget the zone). One without a zone counts as UTC.
 
@@ -123,7 +131,10 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
+        try:
+            return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
+        except OverflowError:
+            raise OutOfRange from None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
@@ -207,16 +218,29 @@ def _service_engine(settings: DatabaseSettings) -> AsyncEngine:
     return create_engine(url, arguments, **pool)
 
 
+class Transaction(AsyncSession):
+    """The session of one transaction. `flush()` sends what was changed, and shows what a database would refuse."""
+
+    async def commit(self) -> None:
+        """Raises: InvalidRequestError: it would store a change without its audit row, and keep callers cached."""
+        raise InvalidRequestError("a DbSession commits itself when its route returns: write flush(), not commit()")
+
+
 class Database:
     """The engine of one app. `async with database.begin() as db:` is a transaction outside a request."""
 
     def __init__(self, settings: DatabaseSettings | None = None) -> None:
-        self.engine = _service_engine(settings or DatabaseSettings.current())
+        settings = settings or DatabaseSettings.current()
+        self.engine = _service_engine(settings)
+        self._share = max(1, settings.database_pool_size // 2)  # a quarter of what the pool has under load
+        self._shares: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
         is_sqlite = self.engine.dialect.name == "sqlite"
         alone = {"single_statement": True} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._single_statements = self.engine.execution_options(**alone)
         # Without close_resets_only=False, a closed session silently begins a transaction that is never committed.
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, close_resets_only=False)
+        self._sessions = async_sessionmaker(
+            self.engine, class_=Transaction, expire_on_commit=False, close_resets_only=False
+        )
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -228,6 +252,10 @@ class Database:
                     await prepare()
             for action in session.info.get("after_commit", ()):
                 action()
+
+    def share(self, client: object) -> asyncio.Semaphore:
+        """The connections that the requests of one client may hold: slow ones would take those of everybody else."""
+        return self._shares.setdefault(client, asyncio.Semaphore(self._share))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -256,7 +284,7 @@ async def changed_rows(session: AsyncSession, statement: Executable) -> int:
 
 async def session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     database: Database = connection.state.database
-    async with database.begin() as session:
+    async with database.share(connection.state.context.rate_limit_key), database.begin() as session:
         yield session
 
 

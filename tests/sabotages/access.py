@@ -24,6 +24,12 @@ SABOTAGES = [
     Sabotage("access/identity", "access/test_misused_requirements", "if scope.split() != [scope]:", "if False:"),
     Sabotage("access/policy", "access/test_misused_requirements", 'if one.scope != "function"]', "if False]"),
     Sabotage(
+        "access/accounts",
+        "authentication/test_login_details",
+        "not name.strip().isprintable()",
+        "not name.isprintable()",
+    ),
+    Sabotage(
         "access/identity",
         "administration/test_people",
         'if status == 403 or error == "insufficient_user_authentication":',

@@ -3,7 +3,9 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
-    Sabotage("admission/request_body", "admission/test_json_forms", ", parse_constant=_no_number", ""),
+    Sabotage("admission/request_body", "admission/test_json_forms", ", parse_constant=_number", ""),
+    Sabotage("admission/request_body", "admission/test_json_forms", ", parse_float=_number", ""),
+    Sabotage("admission/request_body", "admission/test_json_forms", "if len(members) > MOST_MEMBERS:", "if False:"),
     Sabotage(
         "admission/request_body",
         "admission/test_json_forms",

@@ -37,7 +37,7 @@ async def create_account(
 
     Use it first in a transaction: the password is hashed before the database is used, so none waits for the other. An
     error that your route does not catch is the response: 409 for a name that is taken, 422 for a weak password, 503
-    when too many are hashed. It does not check whether the caller may grant these roles, nor whose address the name is.
+    when too many are hashed. It limits no client, and does not check who may grant these roles, or whose the name is.
     Raises: AccountExists, BadName, WeakPassword, and ValueError for a role that this project does not have.
     """
     accounts.check_name(name)

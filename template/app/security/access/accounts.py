@@ -113,7 +113,7 @@ async def find_account(db: AsyncSession, name: str) -> Account | None:
 
     It does not check who looks: a route that shows whether a name exists enumerates accounts.
     """
-    if len(name) > LONGEST_LOGIN or not name.isprintable():  # a database refuses NUL and unpaired surrogates
+    if len(name) > LONGEST_LOGIN or not name.strip().isprintable():  # a database refuses NUL and unpaired surrogates
         return None
     return await db.scalar(select(Account).where(Account.login == normalise_login(name)))
 

@@ -6,10 +6,10 @@ Servers differ in what they let through: one accepts two Host headers or 20 MB o
 
 import asyncio
 import json
+import math
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -26,6 +26,7 @@ FORM = "application/x-www-form-urlencoded"
 JSON = ("/json", "+json")  # how its media types end
 FREE_TEXT = "x-free-text"
 BYTES_OF_A_VALUE = 50  # one value for so many bytes of a limit: to refuse each of 300,000 takes seconds
+MOST_MEMBERS = 1000  # of one object: each that a model refuses is an error, and 20,000 errors take a third of a second
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
 NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how UTF-16 and UTF-32 begin; Python's parser would guess them
 # Static files normalise these after their policy was found by the path as it was sent, so it could be another's.
@@ -89,17 +90,16 @@ def check_body(headers: Headers, allowed: Allowed) -> None:
 
 
 def _check_media_type(headers: Headers, allowed: Allowed) -> None:
-    media_type, parameters = _media_type(headers.get(b"content-type", b""))
+    media_type, parameters = _media_type(headers)
     if allowed.media_types and media_type not in allowed.media_types:
         raise Problem(415, detail=f"Send {' or '.join(allowed.media_types)}.")
     if (media_type.endswith(JSON) or media_type.startswith("multipart/")) and _OTHER_CHARSET.search(parameters):
         raise Problem(415, detail="Send UTF-8.")
 
 
-@lru_cache
-def _media_type(header: bytes) -> tuple[str, str]:
+def _media_type(headers: Headers) -> tuple[str, str]:
     """The media type, and its parameters with the semicolon before them."""
-    media_type, separator, parameters = header.decode("latin-1").partition(";")
+    media_type, separator, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
     return media_type.strip().lower(), separator + parameters
 
 
@@ -140,7 +140,7 @@ class Body:
         self._client = client
         self._size = 0
         self._until: float | None = None
-        media_type, _ = _media_type(headers.get(b"content-type", b""))
+        media_type, _ = _media_type(headers)
         is_json = media_type.endswith(JSON)
         self._json: bytearray | None = bytearray() if is_json else None
         self._separators = b",[{" if is_json else b"&" if media_type == FORM else b""
@@ -183,7 +183,7 @@ def check_json(body: bytes) -> None:
     if body.startswith(NOT_UTF_8) or body[1:2] == b"\0":
         raise Problem(400, detail="Send UTF-8.")
     try:
-        value = json.loads(body, object_pairs_hook=_unique_members, parse_constant=_no_number)
+        value = json.loads(body, object_pairs_hook=_unique_members, parse_constant=_number, parse_float=_number)
     except RecursionError:
         raise Problem(400, detail="The body is nested too deeply.") from None
     except ValueError:
@@ -195,13 +195,17 @@ def check_json(body: bytes) -> None:
             raise Problem(422, detail="The body contains an unpaired surrogate.") from None
 
 
-def _no_number(name: str) -> NoReturn:
-    """NaN is neither more nor less than any limit (RFC 8259 section 6: not permitted)."""
-    raise Problem(400, detail=f"The body holds {name}, which is no number.")
+def _number(text: str) -> float:
+    """NaN is neither more nor less than any limit (RFC 8259 section 6: not permitted), and 1e999 is infinite."""
+    if not math.isfinite(number := float(text)):
+        raise Problem(400, detail=f"The body holds {text[:20]}, which is no finite number.")
+    return number
 
 
 def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
+    if len(members) > MOST_MEMBERS:
+        raise Problem(413, detail=f"An object of the body has more than {MOST_MEMBERS} members.")
     if len(found) != len(members):
         raise Problem(400, detail="The body names a member of an object twice.")
     return found

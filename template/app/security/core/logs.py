@@ -18,7 +18,7 @@ from app.security.core.settings import ServiceSettings, in_production, version
 
 _CREDENTIAL = re.compile(
     r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]+\.[\w-]*|\b(?:rt|ot)_\w{20,}|_(?:live|test)_\w{20,}|\$argon2\w+\$[^\s'\"]+|(?<=://)[^/\s:@]*:[^@/\s]+(?=@)"
-    r"|(?<=input_value=).+|(?<=\)=\().+"  # input that pydantic and PostgreSQL quote, with the rest of its line
+    r"|(?<=input_value=).+|(?<='input': ).+|(?<=\)=\().+"  # what pydantic, FastAPI and PostgreSQL quote, and its line
 )
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 _STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "color_message"}  # the last is uvicorn's

@@ -52,10 +52,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     document = FastAPI.openapi(app)
     policies = Policies(app)
     credentials: Credentials = app.state.credentials
-    scopes = {
-        scope: ", ".join(policy.name for policy in policies.all if scope in policy.scopes)
-        for scope in policies.scopes()
-    }
+    scopes = {scope: ", ".join(one.name for one in policies.all if scope in one.scopes) for scope in policies.scopes()}
     schemes = {kind.name: kind.openapi_scheme(scopes) for kind in credentials.kinds}
     document.setdefault("components", {})["securitySchemes"] = schemes
     schemas = document["components"].setdefault("schemas", {})

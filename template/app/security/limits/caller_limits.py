@@ -186,11 +186,8 @@ class RateLimits:
         context.reason = "rate_limit"
         context.actor = principal.actor if principal else context.actor
         self._reported.record(key, Event.RATE_LIMIT_EXCEEDED, subject=key)
-        headers = {
-            "Retry-After": str(wait),
-            "RateLimit-Policy": _policy(name, limit),
-            "RateLimit": f'"{name}";r=0;t={wait}',
-        }
+        left = f'"{name}";r=0;t={wait}'
+        headers = {"Retry-After": str(wait), "RateLimit-Policy": _policy(name, limit), "RateLimit": left}
         return Problem(429, detail="Too many requests.", headers=headers)
 
 

@@ -31,7 +31,7 @@ TEMPLATE_FILES = (
     *(".github/security", ".github/workflows/security.yml", ".copier-answers.yml"),
 )
 REACHABLE = re.compile(r"gh:|gl:|[\w.-]+@[\w.-]+:|(?:git\+)?(?:https?|ssh)://")
-BOUNDS = {"maxLength", "enum", "const", "format", "pattern"}
+BOUNDS = {"maxLength", "maxItems", "enum", "const", "format", "pattern"}
 
 
 @dataclass
@@ -172,7 +172,7 @@ def _in_words(value: Any) -> str:
 
 
 def loose_bodies(document: dict[str, Any]) -> Iterator[str]:
-    """Mass assignment (ASVS 5.0 V15.3.3): the models of bodies that accept unknown members or unbounded strings."""
+    """Mass assignment (ASVS 5.0 V15.3.3): the bodies that accept unknown members, unbounded strings or lists."""
     operations = [one for methods in document["paths"].values() for one in methods.values()]
     contents = [content for one in operations for content in one.get("requestBody", {}).get("content", {}).values()]
     names = {content["schema"].get("$ref", "").rpartition("/")[2] for content in contents} - {""}
@@ -183,7 +183,7 @@ def loose_bodies(document: dict[str, Any]) -> Iterator[str]:
         for member, shape in schema.get("properties", {}).items():
             kinds = [shape, *shape.get("anyOf", ())]
             # A Decimal takes no max_length, and is a number or a string.
-            texts = [kind for kind in kinds if kind.get("type") == "string"]
+            texts = [kind for kind in kinds if kind.get("type") in ("string", "array")]
             is_decimal = texts == [{"type": "string"}] and any(kind.get("type") == "number" for kind in kinds)
             if not is_decimal and any(BOUNDS.isdisjoint(kind) for kind in texts):
                 yield f"{name}.{member} has no max_length: add Field(max_length=…)"

@@ -87,10 +87,7 @@ async def _locked(connection: AsyncConnection) -> AsyncIterator[None]:
 
 
 async def waiting() -> tuple[int, bool]:
-    """How many revisions of both chains are not applied, and whether a start applies them.
-
-    Raises: OSError, SQLAlchemyError, TimeoutError.
-    """
+    """How many revisions wait, and whether a start applies them. Raises: OSError, SQLAlchemyError, TimeoutError."""
     async with new_engine().connect() as connection:
         return await connection.run_sync(_waiting)
 

@@ -29,7 +29,7 @@ from app import database
 from app.database import Database
 from app.security.access.credentials import context_in
 from app.security.access.identity import public
-from app.security.access.policy import NO_OPTIONS, Declared, InsecureApp, Policies, hooks_of
+from app.security.access.policy import NO_OPTIONS, WEBSOCKET, Declared, InsecureApp, Policies, hooks_of
 from app.security.conflicts import conflicts, project_files
 from app.security.core import events, logs
 from app.security.core.events import Event
@@ -51,6 +51,7 @@ STALE_WAF = "the web application firewall has rules of another version and may r
 ANY_ID = "00000000-0000-4000-8000-000000000000"
 CORS_ANSWER = "run `uvx copier update --defaults --data cors_origins=https://app.example.com`"
 NOT_STARTED = "events would be lost without lifespan: start without `--lifespan off`, and mount this app nowhere"
+HELD_SESSION = "a socket would keep DbSession's connection while it is open: write Database.begin() for each message"
 LATE_COMMIT = "Depends(session) commits after the response, which may say 200 and store nothing: declare DbSession"
 NOT_SECURED = "app/main.py never calls secure(app), so nothing protects this app: call it last in create_app()"
 
@@ -65,6 +66,8 @@ def check_app(app: FastAPI) -> Policies:
     if not app.state.has_options and NO_OPTIONS.format("/") not in reasons:
         reasons.append(NO_OPTIONS.format("/"))
     reasons += [f"{policy.name}: {LATE_COMMIT}" for policy in policies.all if database.session in policy.late]
+    sockets = [policy for policy in policies.all if WEBSOCKET in policy.methods]
+    reasons += [f"{policy.name}: {HELD_SESSION}" for policy in sockets if database.session in policy.calls]
     for look in hooks_of(app).checks:
         reasons += look(app, policies)
     if app.user_middleware[: len(app.state.layers)] != app.state.layers:

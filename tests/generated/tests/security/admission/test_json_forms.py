@@ -127,12 +127,22 @@ def test_a_large_body_that_is_no_json_is_refused_like_a_small_one(client: TestCl
     assert {client.post("/parsed", content=body, headers=JSON).status_code for body in bodies} == {400}
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize(("number", "status"), [(1000, 200), (1001, 413)])
+def test_an_object_of_very_many_members_is_refused_before_a_model_lists_them(
+    client: TestClient, number: int, status: int
+) -> None:
+    body = "{" + ", ".join(f'"{member}": 1' for member in range(number)) + "}"
+
+    assert client.post("/parsed", content=body, headers=JSON).status_code == status
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e309"])
 def test_what_is_no_number_is_refused(client: TestClient, number: str) -> None:
     """NaN passes each comparison of a route, such as `amount > balance`."""
     response = client.post("/parsed", content=f'{{"amount": {number}}}', headers=JSON)
 
-    assert (response.status_code, response.json()["detail"]) == (400, f"The body holds {number}, which is no number.")
+    expected = f"The body holds {number}, which is no finite number."
+    assert (response.status_code, response.json()["detail"]) == (400, expected)
 
 
 def test_no_depth_hides_a_repeated_member(client: TestClient) -> None:

@@ -20,7 +20,7 @@ from tests.security.authentication.test_login import (
     seen,
 )
 from tests.security.fixtures import Database
-from tests.security.persons import PASSWORD, log_in
+from tests.security.persons import PASSWORD, create_person, log_in
 from tests.security.timing import seconds
 
 ODD_PASSWORDS = {
@@ -142,6 +142,19 @@ def test_every_failed_login_is_one_event(client: TestClient, recorded: list[dict
     log_in(client, name)
 
     assert [event["event"] for event in recorded].count("authn_login_fail") == 1
+
+
+@pytest.mark.parametrize("space", ["\n", "\t", "\u2003", " "])
+def test_failures_of_a_name_with_space_around_it_name_the_account(
+    client: TestClient, recorded: list[dict[str, Any]], space: str
+) -> None:
+    """They count for that account, so an alert must find whom they lock out."""
+    person = create_person(client, "carol@example.com")
+
+    log_in(client, f"carol@example.com{space}", "wrong staple 7 battery horse")
+
+    (failed,) = (event for event in recorded if event["event"] == "authn_login_fail")
+    assert failed["subject"] == str(person)
 
 
 def test_what_people_type_when_they_fail_is_in_no_event(client: TestClient, recorded: list[dict[str, Any]]) -> None:

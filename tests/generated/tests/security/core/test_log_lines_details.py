@@ -21,11 +21,13 @@ TOKENS = {
     "password in an address": "hunter2hunter2",
     "input that pydantic quotes": "hunter2-model",
     "key that PostgreSQL quotes": "hunter2)-unique",
+    "object that FastAPI quotes": "hunter2-response",
 }
 
 QUOTED = {
     "password in an address": "postgresql://api:{}@db/api",
     "input that pydantic quotes": "should be a valid integer [type=int_parsing, input_value='{}', input_type=str]",
+    "object that FastAPI quotes": "{{'type': 'missing', 'loc': ('response', 'id'), 'input': {{'password': '{}'}}}}",
     "key that PostgreSQL quotes": "DETAIL:  Key (pin)=({}) already exists.",
 }
 

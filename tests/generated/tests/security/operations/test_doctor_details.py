@@ -1,11 +1,17 @@
 """`manage doctor`: unreachable databases, the order of the report, and the note about a proxy."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
 
+from app.security.access.identity import public
 from app.security.core import settings
-from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT
+from app.security.operations.doctor import loose_bodies
+from tests.security.build_app import assemble
+from tests.security.fixtures import BASE_ENVIRONMENT, PRODUCTION_ENVIRONMENT, MakeClient
 from tests.security.terminal import Manage
 
 Environment = Callable[..., None]
@@ -47,3 +53,20 @@ def test_a_production_without_a_trusted_proxy_is_named(manage: Manage, environme
 
     environment(TRUSTED_PROXIES="10.0.0.1")
     assert missing not in manage("doctor").stdout
+
+
+class Numbers(BaseModel, extra="forbid"):
+    few: Annotated[list[int], Field(max_length=10)]
+    many: list[int] = []
+
+
+def test_a_list_without_an_end_is_named(make_client: MakeClient) -> None:
+    """Each of its items may be a validation error, and 100,000 of them take a second."""
+
+    def add(app: FastAPI) -> None:
+        @app.post("/numbers", dependencies=[public])
+        async def numbers(body: Numbers) -> None: ...
+
+    app = make_client(build=lambda: assemble(add)).app
+
+    assert list(loose_bodies(app.openapi())) == ["Numbers.many has no max_length: add Field(max_length=…)"]  # type: ignore[attr-defined]
