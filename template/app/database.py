@@ -232,7 +232,7 @@ class Database:
     def __init__(self, settings: DatabaseSettings | None = None) -> None:
         settings = settings or DatabaseSettings.current()
         self.engine = _service_engine(settings)
-        self._share = max(1, settings.database_pool_size // 2)  # a quarter of what the pool has under load
+        self._share = settings.database_pool_size  # half of what the pool has under load
         self._shares: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
         is_sqlite = self.engine.dialect.name == "sqlite"
         alone = {"single_statement": True} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}

@@ -82,7 +82,7 @@ def test_one_client_holds_a_share_of_the_connections(make_client: MakeClient, as
         await asyncio.sleep(0.2)
         served = list(inside)
         over.set()
-        assert (served.count(greedy.name), served.count(other.name)) == (2, 1)
+        assert (served.count(greedy.name), served.count(other.name)) == (5, 1)
         return [await one for one in calls]
 
     assert client.portal is not None
