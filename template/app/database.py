@@ -1,7 +1,7 @@
 """The database: settings, one engine per app, one transaction per request, and the base of every table."""
 
-import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from fastapi import Depends, FastAPI
 from pydantic import Field, SecretStr, field_validator
@@ -28,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 from starlette.requests import HTTPConnection
 
 from app.security.settings import ROOT, CommaSeparated, SecuritySettings
@@ -37,6 +36,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DRIVER_GRACE_SECONDS = 2.0  # after a statement's time-out the driver gives up on a server that does not respond
 # PostgreSQL notices within a minute that a client is gone; by default it keeps the client's locks for two hours.
 KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+ACTIONS = ("before_commit", "after_commit")
+ROLLED_BACK = "everything was rolled back, so nothing is stored: catch errors of flush() around db.begin_nested()"
+log = logging.getLogger(__name__)
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
 
 
@@ -218,22 +220,34 @@ def _service_engine(settings: DatabaseSettings) -> AsyncEngine:
     return create_engine(url, arguments, **pool)
 
 
+@event.listens_for(Session, "after_transaction_create")
+def _remember_actions(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        session.info[transaction] = {name: len(session.info.get(name, ())) for name in ACTIONS}
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget_actions(session: Session, transaction: SessionTransaction) -> None:
+    """What a savepoint undid has no row in the audit log, and no event."""
+    while transaction.parent is not None and not transaction.nested:  # a flush failed in it
+        transaction = transaction.parent
+    for name, number in session.info.get(transaction, {}).items():
+        del session.info.get(name, [])[number:]
+
+
 class Transaction(AsyncSession):
     """The session of one transaction. `flush()` sends what was changed, and shows what a database would refuse."""
 
     async def commit(self) -> None:
         """Raises: InvalidRequestError: it would store a change without its audit row, and keep callers cached."""
-        raise InvalidRequestError("a DbSession commits itself when its route returns: write flush(), not commit()")
+        raise InvalidRequestError("a transaction commits itself at its end: write flush(), not commit()")
 
 
 class Database:
     """The engine of one app. `async with database.begin() as db:` is a transaction outside a request."""
 
     def __init__(self, settings: DatabaseSettings | None = None) -> None:
-        settings = settings or DatabaseSettings.current()
-        self.engine = _service_engine(settings)
-        self._share = settings.database_pool_size  # half of what the pool has under load
-        self._shares: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
+        self.engine = _service_engine(settings or DatabaseSettings.current())
         is_sqlite = self.engine.dialect.name == "sqlite"
         alone = {"single_statement": True} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._single_statements = self.engine.execution_options(**alone)
@@ -246,16 +260,17 @@ class Database:
     async def begin(self) -> AsyncIterator[AsyncSession]:
         """A transaction: committed at the end, rolled back on any exception. The session cannot be used afterwards."""
         async with self._sessions() as session:
-            async with session.begin():
+            async with session.begin() as transaction:
                 yield session
+                if not transaction.is_active:
+                    raise InvalidRequestError(ROLLED_BACK)
                 for prepare in session.info.get("before_commit", ()):
                     await prepare()
             for action in session.info.get("after_commit", ()):
-                action()
-
-    def share(self, client: object) -> asyncio.Semaphore:
-        """The connections that the requests of one client may hold: slow ones would take those of everybody else."""
-        return self._shares.setdefault(client, asyncio.Semaphore(self._share))
+                try:
+                    action()
+                except Exception:  # the change is committed: others, such as a revocation, must follow
+                    log.exception("an action after a commit failed")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -283,14 +298,17 @@ async def changed_rows(session: AsyncSession, statement: Executable) -> int:
 
 
 async def session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+    if connection.scope["type"] == "websocket":
+        raise InvalidRequestError("a socket would keep a connection while it is open: write Database.begin()")
     database: Database = connection.state.database
-    async with database.share(connection.state.context.rate_limit_key), database.begin() as session:
+    async with database.begin() as session:
         yield session
 
 
 DbSession = Annotated[AsyncSession, Depends(session, scope="function")]
 """The transaction of a request, committed before the response is sent, so a failing commit is never a 2xx.
 
+An error of the database has undone all of it: catch one around `async with db.begin_nested():`, which undoes its own part.
 A background task or a stream runs later: it opens its own with `async with request.app.state.database.begin() as db:`.
 """
 

@@ -29,10 +29,7 @@ _OFFERED = b"sec-websocket-protocol"
 
 
 def read_subprotocol(scope: Scope) -> None:
-    """Move the token that follows the subprotocol "bearer" to Authorization, which middleware knows not to log.
-
-    Raises: Problem 400 where a subprotocol is not ASCII.
-    """
+    """Move the token behind the subprotocol "bearer" to Authorization, which nobody logs. Raises: Problem 400."""
     offered = list(scope.get("subprotocols") or ())
     if SUBPROTOCOL not in offered[:-1]:
         return

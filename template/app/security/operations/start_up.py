@@ -167,7 +167,10 @@ class StartUp:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 for hook in reversed(hooks_of(self.shared).at_end):
-                    await hook(self.shared)
+                    try:
+                        await hook(self.shared)
+                    except Exception:  # the others must run: they write what waits for the audit log
+                        log.exception("a hook at the end failed")
             await send(message)
 
         await self.app(scope, receive, ended)

@@ -1,26 +1,23 @@
-"""What a transaction refuses, and how many of them the requests of one client may hold."""
+"""What a transaction refuses, and what an error in it undoes."""
 
-import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from pydantic import AwareDatetime
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
-from app.database import DbSession
+from app.database import DbSession, after_commit
 from app.security.access import accounts
-from app.security.access.identity import Caller, public, require_scope
+from app.security.access.identity import public
 from app.security.access.policy import InsecureApp
+from app.security.compose import fastapi_options
 from app.security.core.tables import Account
 from app.security.operations.start_up import check_app
 from tests.security.build_app import assemble
-from tests.security.callers import AsCaller
 from tests.security.fixtures import Database, MakeClient
-from tests.security.raw_asgi import ask, nothing_more
-
-SCOPE = "things:read"
 
 
 def test_a_commit_in_a_route_fails_and_stores_nothing(make_client: MakeClient) -> None:
@@ -40,7 +37,7 @@ def test_a_commit_in_a_route_fails_and_stores_nothing(make_client: MakeClient) -
     client = make_client(build=lambda: assemble(add))
 
     assert client.post("/accounts").status_code == 500
-    assert errors == ["a DbSession commits itself when its route returns: write flush(), not commit()"]
+    assert errors == ["a transaction commits itself at its end: write flush(), not commit()"]
     assert Database(client).rows("SELECT * FROM accounts") == []
 
 
@@ -57,36 +54,79 @@ def test_a_moment_outside_the_calendar_is_no_crash(make_client: MakeClient, reco
     assert "sys_crash" not in [event["event"] for event in recorded]
 
 
-def test_one_client_holds_a_share_of_the_connections(make_client: MakeClient, as_caller: AsCaller) -> None:
-    """Others are served while somebody waits for many slow responses."""
-    inside: list[str] = []
-    over = asyncio.Event()
+def test_what_a_failed_flush_rolled_back_is_no_success(make_client: MakeClient, recorded: list[dict[str, Any]]) -> None:
+    """The error is caught, and the rest of the transaction is gone with it."""
 
     def add(app: FastAPI) -> None:
-        @app.get("/slow", dependencies=[require_scope(SCOPE)])
-        async def slow(caller: Caller, db: DbSession) -> None:
-            inside.append(caller.name)
-            await over.wait()
+        @app.post("/twice", dependencies=[public], status_code=201)
+        async def twice(db: DbSession) -> None:
+            await accounts.create(db, "someone", kind="service")
+            db.add(Account(kind="service", name="someone", login="someone"))
+            with suppress(IntegrityError):
+                await db.flush()
 
     client = make_client(build=lambda: assemble(add))
-    greedy, other = as_caller(scope=SCOPE, client=client), as_caller(scope=SCOPE, client=client)
 
-    async def call() -> list[int]:
-        def get(caller: Any) -> "asyncio.Task[int]":
-            sent = {name.replace("-", "_"): caller.headers[name] for name in caller.headers}
-            return asyncio.ensure_future(ask(caller, "/slow", nothing_more, "GET", **{**sent, "host": "localhost"}))
+    assert client.post("/twice").status_code == 500
+    assert Database(client).rows("SELECT * FROM accounts") == []
+    assert "user_created" not in [event["event"] for event in recorded]
 
-        calls = [get(greedy) for _ in range(8)]
-        await asyncio.sleep(0.2)
-        calls.append(get(other))
-        await asyncio.sleep(0.2)
-        served = list(inside)
-        over.set()
-        assert (served.count(greedy.name), served.count(other.name)) == (5, 1)
-        return [await one for one in calls]
 
-    assert client.portal is not None
-    assert client.portal.call(call) == [200] * 9
+def test_what_a_savepoint_undid_has_no_event(make_client: MakeClient, recorded: list[dict[str, Any]]) -> None:
+    def add(app: FastAPI) -> None:
+        @app.post("/import", dependencies=[public])
+        async def import_some(db: DbSession) -> None:
+            for name in ("first", "taken", "last"):
+                with suppress(IntegrityError):
+                    async with db.begin_nested():
+                        await accounts.create(db, name, kind="service")
+                        async with db.begin_nested():
+                            await accounts.create(db, f"{name} too", kind="service")
+                        if name == "taken":
+                            db.add(Account(kind="service", name=name, login=name))
+                            await db.flush()
+
+    client = make_client(build=lambda: assemble(add))
+    assert client.post("/import").status_code == 200
+
+    stored = {str(row[0]).replace("-", "") for row in Database(client).rows("SELECT id FROM accounts")}
+    created = [event["subject"].replace("-", "") for event in recorded if event["event"] == "user_created"]
+    assert len(created) == 4
+    assert set(created) == stored
+
+
+def test_a_failing_action_after_a_commit_skips_none_of_the_others(make_client: MakeClient) -> None:
+    """One of them drops the cached callers whom the commit has revoked."""
+    done: list[str] = []
+
+    def add(app: FastAPI) -> None:
+        @app.post("/actions", dependencies=[public])
+        async def act(db: DbSession) -> None:
+            await accounts.create(db, "someone", kind="service")
+            after_commit(db, lambda: done.append("first"))
+            after_commit(db, lambda: done.remove("no such item"))
+            after_commit(db, lambda: done.append("last"))
+
+    client = make_client(build=lambda: assemble(add))
+
+    assert client.post("/actions").status_code == 200
+    assert done == ["first", "last"]
+
+
+def test_a_socket_below_a_mount_gets_no_session(make_client: MakeClient) -> None:
+    def add(app: FastAPI) -> None:
+        below = FastAPI(**fastapi_options())
+
+        @below.websocket("/feed")
+        async def feed(socket: WebSocket, db: DbSession) -> None:
+            await socket.accept()
+
+        app.mount("/below", below)
+
+    client = make_client(build=lambda: assemble(add, public=["/below"]))
+
+    with pytest.raises((WebSocketDisconnect, InvalidRequestError)), client.websocket_connect("/below/feed"):
+        pass
 
 
 def test_a_socket_that_would_keep_a_connection_fails_at_start_up(environment: Callable[..., None]) -> None:

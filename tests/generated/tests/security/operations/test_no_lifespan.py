@@ -71,3 +71,22 @@ async def test_what_waits_is_written_before_the_server_may_end(environment: Call
     await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
 
     assert order == ["lifespan.startup.complete", "hook", "lifespan.shutdown.complete"]
+
+
+def test_a_hook_that_fails_at_the_end_skips_none_of_the_others(environment: Callable[..., None]) -> None:
+    """Such as a Redis that does not respond while it is closed: the audit log still writes what waits."""
+    environment()
+    ended: list[str] = []
+    app = assemble()
+
+    async def end(app: FastAPI) -> None:
+        ended.append("ended")
+
+    async def fail(app: FastAPI) -> None:
+        raise TimeoutError
+
+    hooks_of(app).at_end += [end, fail]  # the last one runs first
+    with TestClient(app):
+        pass
+
+    assert ended == ["ended"]
