@@ -12,19 +12,8 @@ from uuid import UUID
 
 from fastapi import Depends, FastAPI
 from pydantic import Field, SecretStr, field_validator
-from sqlalchemy import (
-    URL,
-    Connection,
-    CursorResult,
-    DateTime,
-    Dialect,
-    Executable,
-    MetaData,
-    TypeDecorator,
-    Uuid,
-    event,
-    make_url,
-)
+from sqlalchemy import DateTime, Executable, MetaData, TypeDecorator, Uuid, event
+from sqlalchemy.engine import URL, Connection, CursorResult, Dialect, make_url
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
@@ -117,10 +106,11 @@ def sqlite_files(url: URL) -> list[Path]:
     return [Path(f"{name}{suffix}") for suffix in ("", "-wal", "-shm")]
 
 
-class OutOfRange(ValueError):
-    """A moment that is no year from 1 to 9999 in UTC."""
+class Unstorable(ValueError):
+    """A value that PostgreSQL refuses, with the SQLSTATE that it reports."""
 
-    sqlstate = "22008"  # datetime_field_overflow
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -136,7 +126,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         try:
             return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
         except OverflowError:
-            raise OutOfRange from None
+            raise Unstorable("22008") from None  # datetime_field_overflow
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
@@ -178,17 +168,11 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-class NulInText(ValueError):
-    """A text with a NUL, which PostgreSQL refuses in every statement."""
-
-    sqlstate = "22021"  # character_not_in_repertoire, as PostgreSQL reports it
-
-
 def _refuse_nul(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
-    """What SQLite stored, PostgreSQL would refuse. Raises: NulInText."""
+    """What SQLite stored, PostgreSQL would refuse. Raises: Unstorable."""
     rows = parameters if executemany and isinstance(parameters, list) else [parameters]  # INSERT of many: one tuple
     if any(isinstance(value, str) and "\0" in value for row in rows for value in row):
-        raise NulInText
+        raise Unstorable("22021")  # character_not_in_repertoire: a NUL
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -300,15 +284,14 @@ async def changed_rows(session: AsyncSession, statement: Executable) -> int:
 async def session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     if connection.scope["type"] == "websocket":
         raise InvalidRequestError("a socket would keep a connection while it is open: write Database.begin()")
-    database: Database = connection.state.database
-    async with database.begin() as session:
+    async with connection.state.database.begin() as session:
         yield session
 
 
 DbSession = Annotated[AsyncSession, Depends(session, scope="function")]
 """The transaction of a request, committed before the response is sent, so a failing commit is never a 2xx.
 
-An error of the database has undone all of it: catch one around `async with db.begin_nested():`, which undoes its own part.
+An error of the database has undone all of it: catch it around `async with db.begin_nested():`, which undoes its part.
 A background task or a stream runs later: it opens its own with `async with request.app.state.database.begin() as db:`.
 """
 
