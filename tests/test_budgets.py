@@ -9,13 +9,13 @@ from tests.variants import ALL, SMALLEST, Answers
 
 # Lines of Python below a folder: of which project, how many at most.
 LINES: dict[str, tuple[str, Answers, int]] = {
-    "everything on": ("app/security", ALL, 8_009),
-    "logins alone": ("app/security", SMALLEST["logins alone"], 5_918),
-    "keys alone": ("app/security", SMALLEST["keys alone"], 4_571),
+    "everything on": ("app/security", ALL, 8_000),
+    "logins alone": ("app/security", SMALLEST["logins alone"], 5_900),
+    "keys alone": ("app/security", SMALLEST["keys alone"], 4_565),
     "scans": (".github/security", ALL, 900),
     "tests": ("tests", ALL, 6_205),
 }
-FILES, FOLDERS, FILES_IN_A_FOLDER = 69, 10, 8
+FILES, FOLDERS, FILES_IN_A_FOLDER = 70, 10, 8
 
 
 def _modules(project: Project, folder: str) -> list[Path]:

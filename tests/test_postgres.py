@@ -65,7 +65,12 @@ def database(server: str, runnable: object, project: Callable[..., Project]) -> 
 
 # What touches SQL, without the slow tests: one or two rooms a commit. The nightly run takes every test.
 ROOMS = ("api", "security/administration", "security/audit", "security/authentication", "security/keys")
-SQL = (*sample(ROOMS, one_in=4), "security/core/test_database.py", "security/operations/test_migrations.py")
+CORE = (
+    "security/core/test_database.py",
+    "security/core/test_transactions.py",
+    "security/operations/test_migrations.py",
+)
+SQL = (*sample(ROOMS, one_in=4), *CORE)
 PARTS = ["-m", ""] if EVERYTHING else ["-m", "not slow", *(f"tests/{part}" for part in SQL)]
 
 

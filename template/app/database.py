@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 from uuid import UUID
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends
 from pydantic import Field, SecretStr, field_validator
 from sqlalchemy import DateTime, Executable, MetaData, TypeDecorator, Uuid, event
-from sqlalchemy.engine import URL, Connection, CursorResult, Dialect, make_url
+from sqlalchemy.engine import URL, Connection, CursorResult, Dialect, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
@@ -25,8 +25,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DRIVER_GRACE_SECONDS = 2.0  # after a statement's time-out the driver gives up on a server that does not respond
 # PostgreSQL notices within a minute that a client is gone; by default it keeps the client's locks for two hours.
 KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
-ACTIONS = ("before_commit", "after_commit")
-ROLLED_BACK = "everything was rolled back, so nothing is stored: catch errors of flush() around db.begin_nested()"
+KINDS = ("before_commit", "after_commit", "errors")  # what a savepoint takes back with it
+ROLLED_BACK = "everything is rolled back, so nothing is stored: catch errors of the database around db.begin_nested()"
 log = logging.getLogger(__name__)
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
 
@@ -87,9 +87,7 @@ def database_url(secret: SecretStr) -> URL:
 
 def connect_arguments(url: URL) -> dict[str, Any]:
     """What the driver needs beside the URL: TLS that checks the server's name. Raises: ValueError."""
-    arguments: dict[str, Any] = {}
-    if url.get_backend_name() != "sqlite":
-        arguments["server_settings"] = dict(KEEPALIVES)
+    arguments: dict[str, Any] = {} if url.get_backend_name() == "sqlite" else {"server_settings": dict(KEEPALIVES)}
     if url.query.get("sslmode") == "verify-full":
         try:
             arguments["ssl"] = ssl.create_default_context(cafile=url.query.get("sslrootcert"))  # type: ignore[arg-type]
@@ -106,11 +104,10 @@ def sqlite_files(url: URL) -> list[Path]:
     return [Path(f"{name}{suffix}") for suffix in ("", "-wal", "-shm")]
 
 
-class Unstorable(ValueError):
-    """A value that PostgreSQL refuses, with the SQLSTATE that it reports."""
+class HasNul(ValueError):
+    """PostgreSQL stores no NUL in a text."""
 
-    def __init__(self, sqlstate: str) -> None:
-        self.sqlstate = sqlstate
+    sqlstate = "22021"  # character_not_in_repertoire
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -123,10 +120,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        try:
-            return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
-        except OverflowError:
-            raise Unstorable("22008") from None  # datetime_field_overflow
+        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
@@ -169,10 +163,10 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 
 
 def _refuse_nul(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
-    """What SQLite stored, PostgreSQL would refuse. Raises: Unstorable."""
+    """What SQLite stored, PostgreSQL would refuse. Raises: HasNul."""
     rows = parameters if executemany and isinstance(parameters, list) else [parameters]  # INSERT of many: one tuple
     if any(isinstance(value, str) and "\0" in value for row in rows for value in row):
-        raise Unstorable("22021")  # character_not_in_repertoire: a NUL
+        raise HasNul
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -204,14 +198,25 @@ def _service_engine(settings: DatabaseSettings) -> AsyncEngine:
     return create_engine(url, arguments, **pool)
 
 
+def _note_error(context: ExceptionContext) -> None:
+    """PostgreSQL has undone the transaction then, and would roll back in silence where it is to commit."""
+    if context.connection is not None and "session_info" in (options := context.connection.get_execution_options()):
+        options["session_info"].setdefault("errors", []).append(context.original_exception)
+
+
+@event.listens_for(Session, "after_begin")
+def _note_session(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    connection.execution_options(session_info=session.info)
+
+
 @event.listens_for(Session, "after_transaction_create")
-def _remember_actions(session: Session, transaction: SessionTransaction) -> None:
+def _remember(session: Session, transaction: SessionTransaction) -> None:
     if transaction.nested:
-        session.info[transaction] = {name: len(session.info.get(name, ())) for name in ACTIONS}
+        session.info[transaction] = {name: len(session.info.get(name, ())) for name in KINDS}
 
 
 @event.listens_for(Session, "after_soft_rollback")
-def _forget_actions(session: Session, transaction: SessionTransaction) -> None:
+def _forget(session: Session, transaction: SessionTransaction) -> None:
     """What a savepoint undid has no row in the audit log, and no event."""
     while transaction.parent is not None and not transaction.nested:  # a flush failed in it
         transaction = transaction.parent
@@ -232,6 +237,7 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings | None = None) -> None:
         self.engine = _service_engine(settings or DatabaseSettings.current())
+        event.listen(self.engine.sync_engine, "handle_error", _note_error)
         is_sqlite = self.engine.dialect.name == "sqlite"
         alone = {"single_statement": True} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._single_statements = self.engine.execution_options(**alone)
@@ -246,8 +252,8 @@ class Database:
         async with self._sessions() as session:
             async with session.begin() as transaction:
                 yield session
-                if not transaction.is_active:
-                    raise InvalidRequestError(ROLLED_BACK)
+                if (errors := session.info.get("errors")) or not transaction.is_active:
+                    raise InvalidRequestError(ROLLED_BACK) from (errors[0] if errors else None)
                 for prepare in session.info.get("before_commit", ()):
                     await prepare()
             for action in session.info.get("after_commit", ()):
@@ -256,11 +262,9 @@ class Database:
                 except Exception:  # the change is committed: others, such as a revocation, must follow
                     log.exception("an action after a commit failed")
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for single SELECT statements: without a transaction, so it waits for no writer."""
-        async with self._single_statements.connect() as connection:
-            yield connection
+    def read(self) -> AsyncConnection:
+        """A connection for single SELECT statements, to enter: without a transaction, so it waits for no writer."""
+        return self._single_statements.connect()
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -294,7 +298,3 @@ DbSession = Annotated[AsyncSession, Depends(session, scope="function")]
 An error of the database has undone all of it: catch it around `async with db.begin_nested():`, which undoes its part.
 A background task or a stream runs later: it opens its own with `async with request.app.state.database.begin() as db:`.
 """
-
-
-async def on_end(app: FastAPI) -> None:
-    await app.state.database.close()

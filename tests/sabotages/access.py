@@ -112,7 +112,7 @@ SABOTAGES = [
         "(one for one in self.all if one.endpoint is None)",
         "self._frontends",
     ),
-    Sabotage("access/identity", "access/test_access_details", "handlers=self.shared.exception_handlers", "handlers={}"),
+    Sabotage("access/identity", "access/test_access_details", "context_in(scope).app.exception_handlers", "{}"),
     Sabotage(
         "access/identity", "access/test_access", "self.overridable = not in_production()", "self.overridable = True"
     ),
@@ -122,8 +122,8 @@ SABOTAGES = [
         "        if principal.scopes is not None:\n",
         "        if False:\n",
     ),
-    Sabotage("access/identity", "admission/test_request_guard", "    if not repeated:", "    if True:"),
-    Sabotage("access/identity", "http/test_route_exceptions", "    reported.record(f", "    str(f"),
+    Sabotage("access/identity", "admission/test_request_guard", "    if repeated:", "    if False:"),
+    Sabotage("http/errors", "http/test_route_exceptions", "reported.record(f", "str(f"),
     Sabotage(
         "access/identity",
         "keys/test_key_routes_details",

@@ -55,7 +55,7 @@ SABOTAGES = [
     Sabotage(
         "authentication/__init__",
         "administration/test_grants",
-        "hooks_of(app).checks.append(recent_login.unconfirmed)",
+        "app.state.hooks.checks.append(recent_login.unconfirmed)",
         "pass",
     ),
     Sabotage(

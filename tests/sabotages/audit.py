@@ -34,7 +34,7 @@ SABOTAGES = [
     Sabotage("audit/chain", "audit/test_audit_restart", "(?:, [0-9]+ rows)?", ""),
     Sabotage("audit/commands", "audit/test_audit_commands", "    listen(keep)\n", ""),
     Sabotage("audit/commands", "audit/test_audit_commands", "    _run(chain.verify)\n", ""),
-    Sabotage("audit/commands", "audit/test_audit_restart", "if last.seq > start.seq:", "if True:"),
+    Sabotage("audit/retention", "audit/test_audit_restart", "if last.seq > start.seq:", "if True:"),
     Sabotage("audit/commands", "audit/test_audit_restart", "EVENTS.c.seq > PLAUSIBLE", "EVENTS.c.seq > 2**63 - 1"),
     Sabotage("audit/commands", "audit/test_audit_commands", "    await chain.write_head(db, start)\n", ""),
     Sabotage(

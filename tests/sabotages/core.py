@@ -18,7 +18,7 @@ SABOTAGES = [
     Sabotage("http/request_log", "core/test_owners_log_lines", "context.status or 500", "context.status"),
     Sabotage("core/settings", "core/test_settings", "len(decoded) < MINIMUM_BYTES or", "False or"),
     Sabotage("core/settings", "core/test_settings", "info=purpose.encode()", 'info=b""'),
-    Sabotage("access/policy", "limits/test_route_limits", "return cast(Hooks, app.state.hooks)", "return Hooks()"),
+    Sabotage("operations/start_up", "limits/test_route_limits", "in app.state.hooks.checks:", "in ():"),
     Sabotage("operations/start_up", "core/test_transactions", "if database.session in policy.calls]", "if False]"),
     Sabotage(
         "operations/start_up",

@@ -82,7 +82,8 @@ SABOTAGES = [
         'names your proxies"] if everybody',
         'names"] if False',
     ),
-    Sabotage("http/errors", "http/test_error_documents", " or is_too_large", ""),
+    Sabotage("http/errors", "http/test_error_documents", ' or "SQLite INTEGER" in', ' and "SQLite INTEGER" in'),
+    Sabotage("http/errors", "core/test_transactions", "(cause is not error or ", "("),
     Sabotage("http/errors", "http/test_error_documents", "if _QUOTES_INPUT.fullmatch(kind) else", "if False else"),
     Sabotage(
         "http/errors",

@@ -87,7 +87,8 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
     app.state.may_serve = not reasons
     logs.configure()
     app.state.database = database.Database()
-    app.state.hooks = Hooks(at_start=[migrations.at_start, serve.drain_before_exit], at_end=[database.on_end])
+    app.state.hooks = Hooks([migrations.at_start, serve.drain_before_exit])
+    app.state.hooks.at_end.append(lambda app: app.state.database.close())
     # {% if features.audit_log.enabled %}
     audit.install(app)
     # {% endif %}
@@ -124,7 +125,7 @@ def _add_callers(app: FastAPI) -> None:
 
 def _add_middleware(app: FastAPI, declared: Declared) -> None:
     """Innermost first: a request passes them from the last to the first."""
-    app.add_middleware(identity.Access, shared=app)
+    app.add_middleware(identity.Access)
     errors.install(app)
     # {% if features.rate_limits.enabled %}
     caller_limits.install(app)

@@ -22,11 +22,11 @@ from tests.security.fixtures import Database, MakeClient, run
 PASSWORD = "correct staple 7 battery horse"
 _numbers = count(1)
 _hashes: dict[tuple[str, object], str] = {}
-_real_context = passwords._context
+_Context = passwords.CryptContext
 
 
-def _cheap_context(settings: PasswordSettings) -> object:
-    return _real_context(settings.model_copy(update={"argon2_memory_kib": 8, "argon2_iterations": 1}))
+def _cheap_context(schemes: list[str], **options: Any) -> object:
+    return _Context(schemes, **options | {"argon2__memory_cost": 8, "argon2__time_cost": 1})
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def real_hashing() -> None:
 def cheap_hashing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash with the lowest costs that Argon2 has, unless the test uses `real_hashing`."""
     if "real_hashing" not in request.fixturenames:
-        monkeypatch.setattr(passwords, "_context", _cheap_context)
+        monkeypatch.setattr(passwords, "CryptContext", _cheap_context)
 
 
 def hash_of(password: str) -> str:
     """Hash each password once for all tests."""
-    key = password, passwords._context
+    key = password, passwords.CryptContext
     if key not in _hashes:
         _hashes[key] = run(PasswordHasher(PasswordSettings()).hash(password))
     return _hashes[key]

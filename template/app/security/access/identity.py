@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import Depends, FastAPI, params
+from fastapi import Depends, params
+from fastapi.exceptions import RequestValidationError
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.security.access.credentials import InvalidCredential, Principal, Sent, context_in, credentials_of
 from app.security.access.policy import Declaration, InsecureApp, Policy, Requirement
-from app.security.core.events import Event, OnceAMinute, current
+from app.security.core.events import Event, current
 from app.security.core.problems import Problem
 from app.security.core.settings import in_production
 
@@ -158,9 +159,8 @@ public: params.Depends = Depends(_Public())
 class Access:
     """Refuses what does not meet the policy of its route: the body of an unauthenticated request is never read."""
 
-    def __init__(self, app: ASGIApp, shared: FastAPI) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.shared = shared
         self.overridable = not in_production()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,8 +169,8 @@ class Access:
         context = context_in(scope)
         try:
             policy = await self._admit(scope)
-        except Problem as problem:
-            return await self._refuse(problem, scope, receive, send)
+        except (Problem, RequestValidationError) as error:
+            return await self._refuse(error, scope, receive, send)
         if context.method == "HEAD" and "HEAD" not in policy.methods and policy.methods:
             scope, send = {**scope, "method": "GET"}, _without_body(send)
 
@@ -184,14 +184,14 @@ class Access:
         await self.app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> Policy:
-        """Raises: Problem 401, 403, 404, 405 or 422."""
+        """Raises: Problem 401, 403, 404 or 405, RequestValidationError."""
         context = context_in(scope)
         policy = context.policy
         if policy is None:
             methods = [] if scope["type"] == "websocket" else context.policies.methods(context.path)
             raise Problem(405, headers={"Allow": ", ".join(methods)}) if methods else Problem(404)
         # Overridden dependencies, as in tests, are called by FastAPI alone.
-        overrides = self.overridable and self.shared.dependency_overrides
+        overrides = self.overridable and context.app.dependency_overrides
         if overrides and Caller in overrides:
             raise InsecureApp("dependency_overrides[Caller] has no effect: in tests call with as_caller(scope=…)")
         if policy.requirements and not overrides:
@@ -202,13 +202,13 @@ class Access:
             _check_query(policy, scope)
         return policy
 
-    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond with the app's exception handlers: an owner's own for 404, for example."""
 
         async def refused(scope: Scope, receive: Receive, send: Send) -> None:
-            raise problem
+            raise error
 
-        handlers = ExceptionMiddleware(refused, handlers=self.shared.exception_handlers)
+        handlers = ExceptionMiddleware(refused, handlers=context_in(scope).app.exception_handlers)
         await handlers(scope, receive, send)
 
 
@@ -226,12 +226,10 @@ def _without_body(send: Send) -> Send:
 
 
 def _check_query(policy: Policy, scope: Scope) -> None:
-    """Two parsers may read different ones of a repeated parameter (ASVS 5.0 V15.3.7). Raises: Problem 422."""
+    """Two parsers may read different ones of a repeated parameter (V15.3.7). Raises: RequestValidationError."""
     sent = Counter(name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     repeated = sorted(name for name in policy.single_parameters if sent[name] > 1)
-    if not repeated:
-        return
-    reported: OnceAMinute = scope["state"]["invalid_requests_reported"]
-    reported.record(f"{context_in(scope).client_ip} {policy.path}", Event.INPUT_VALIDATION_FAIL)
-    wrong = [{"pointer": f"/query/{name}", "detail": "is repeated", "code": "repeated"} for name in repeated]
-    raise Problem(422, detail="The request is not valid.", errors=wrong)
+    if repeated:
+        raise RequestValidationError(
+            [{"type": "repeated", "loc": ("query", one), "msg": "is repeated"} for one in repeated]
+        )

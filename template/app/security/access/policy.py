@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import isasyncgenfunction, isclass, iscoroutinefunction, isfunction, isroutine, unwrap
-from typing import Annotated, Any, cast, get_origin
+from typing import Annotated, Any, get_origin
 
 from fastapi import APIRouter, FastAPI, params
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
@@ -125,8 +125,7 @@ class Policies:
         walked = {policy.path for policy in self.all}
         # `app.frontend` adds no route that can be listed; it is tried after all others, the longest path first.
         frontends = sorted(self._declared.keys() - walked, key=len, reverse=True)
-        self._frontends = [self._mount(path, _pattern(path)) for path in frontends]
-        self.all += self._frontends
+        self.all += [self._mount(path, _pattern(path)) for path in frontends]
         methods = {"HEAD", *(method for policy in self.all for method in policy.methods)}
         self._tables = {method: _Table(self._for(method)) for method in methods}
         self._mounts = _Table(self._for(None))
@@ -267,7 +266,3 @@ class Hooks:
     at_end: list[LifeHook] = field(default_factory=list)  # run in the opposite order
     background: list[LifeHook] = field(default_factory=list)  # run until the app ends, and cancelled before `at_end`
     checks: list[Callable[[FastAPI, Policies], list[str]]] = field(default_factory=list)
-
-
-def hooks_of(app: FastAPI) -> Hooks:
-    return cast(Hooks, app.state.hooks)

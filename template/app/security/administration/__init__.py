@@ -2,10 +2,9 @@
 
 from fastapi import FastAPI
 
-from app.security.access.policy import hooks_of
 from app.security.administration import pruning, self_service
 
 
 def install(app: FastAPI) -> None:
     app.routes.extend(self_service.router.routes)
-    hooks_of(app).background.append(pruning.prune_daily)
+    app.state.hooks.background.append(pruning.prune_daily)

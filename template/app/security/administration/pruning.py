@@ -1,6 +1,6 @@
 """Pruning: expired rows are deleted once a day: sessions, invitations, API keys, known addresses, throttle counters.
 
-Every process does so at a random time (ASVS 5.0 V14.2.7). Old rows of the audit log: `manage audit prune`.
+Every process does so at a random time (ASVS 5.0 V14.2.7). Rows of the audit log: `audit/retention.py`.
 """
 
 import asyncio

@@ -5,7 +5,7 @@ A route declares what it needs beyond the general limits: `accepts("application/
 
 import asyncio
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from fastapi import Depends, FastAPI, params
@@ -124,8 +124,8 @@ class RequestGuard:
         self.threads = Slots(total, min(per_client, THREADS // 4))
         self.unread_bodies = Slots(total // UNREAD_BODY_SHARE, per_client // UNREAD_BODY_SHARE)
         self.usual = Allowed((), settings.max_body_bytes, settings.body_seconds, settings.response_seconds)
-        self.sockets = WebSocketGuard(app, shared, settings.max_body_bytes)
-        self._allowed: dict[Policy, Allowed] = {}
+        self.sockets = WebSocketGuard(app, settings.max_body_bytes)
+        self._allowed = cache(self._allow)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -204,7 +204,7 @@ class RequestGuard:
         known = scope.get("method") != WEBSOCKET
         policy = context.policy = context.policies.find(context.method, context.path) if known else None
         context.route = policy.path if policy else None
-        allowed = (self._allowed.get(policy) or self._allow(policy)) if policy else self.usual
+        allowed = self._allowed(policy) if policy else self.usual
         if not allowed.internal and context.path not in HEALTH_PATHS:
             self._check_destination(scope, headers)
         elif b"host" not in headers and scope.get("http_version") == "1.1":
@@ -220,14 +220,13 @@ class RequestGuard:
         limits, usual = policy.limits, self.usual
         sizes = limits.get("max_bytes", usual.max_bytes), limits.get("max_body_size")
         body_seconds = usual.response_seconds if limits.get("max_bytes", 0) > usual.max_bytes else usual.body_seconds
-        allowed = self._allowed[policy] = Allowed(
+        return Allowed(
             media_types=policy.media_types,
             max_bytes=min(size for size in sizes if size is not None),
             body_seconds=limits.get("seconds", body_seconds),
             response_seconds=limits.get("seconds", usual.response_seconds),
             internal=limits.get("internal", False),
         )
-        return allowed
 
     def _check_peer(self, scope: Scope) -> None:
         if self.production:

@@ -1,4 +1,4 @@
-"""The audit log: security events in a tamper-evident table, kept for a year.
+"""The audit log: security events in a tamper-evident table, kept for a year (`retention`).
 
 `chain` links and verifies the rows that are written here; `commands` is `manage audit`, `routes` is GET /audit-events.
 A change of people, roles or keys and its row are committed in the same transaction. Login and use of the service never
@@ -18,13 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, after_commit, before_commit
-from app.security.access.policy import hooks_of
 from app.security.audit.chain import EVENTS, BrokenChain, Row, append
 from app.security.core.events import Event, Fields, listen
 from app.security.core.settings import version
 from app.security.core.tables import utc_now
 
-RETENTION_DAYS = 365  # `manage audit prune` removes older rows
 WRITE_EVERY_SECONDS, RETRY_SECONDS, END_SECONDS = 1.0, 60.0, 5.0
 ROWS_AT_ONCE = 200  # in one transaction; a flood fills the queue, not the disk
 MAX_WAITING = 10_000  # rows in memory; failures, which a client can cause without limit, fill half of it
@@ -130,5 +128,5 @@ writers: list[Writer] = []  # of the apps that run in this process; usually one
 def install(app: FastAPI) -> None:
     listen(keep)
     writer = Writer(app.state.database)
-    hooks_of(app).background.append(writer.run)
-    hooks_of(app).at_end.append(writer.end)
+    app.state.hooks.background.append(writer.run)
+    app.state.hooks.at_end.append(writer.end)

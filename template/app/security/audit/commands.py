@@ -1,7 +1,7 @@
 """`manage audit`: verify the chain, remove old rows, start a new chain after a broken one."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, TypeVar
 
@@ -9,14 +9,13 @@ import typer
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import changed_rows
-from app.security.audit import RETENTION_DAYS, chain, keep
+from app.security.audit import chain, keep
 from app.security.audit.chain import EVENTS, ORIGIN, BrokenChain, Position
+from app.security.audit.retention import RETENTION_DAYS, prune_some
 from app.security.core.events import Event, listen, record, record_change
 from app.security.core.tables import utc_now
 from app.security.operations.terminal import fail, run
 
-ROWS_AT_ONCE = 10_000  # removed in one transaction
 PLAUSIBLE = 10**15  # a forged row with a higher number would leave none for the rows after it
 T = TypeVar("T")
 
@@ -58,22 +57,9 @@ def prune(days: Annotated[int, typer.Option(min=1, help="Keep the rows of this m
     """Remove old rows. The others still verify."""
     _run(chain.verify)
     removed, before = 0, utc_now() - timedelta(days=days)
-    while some := run(partial(_prune_some, before=before)):
+    while some := run(partial(prune_some, before=before)):
         removed += some
     typer.echo(f"Removed {removed} rows.")
-
-
-async def _prune_some(db: AsyncSession, before: datetime) -> int:
-    await chain.lock(db)
-    kept = await db.scalar(select(func.min(EVENTS.c.seq)).where(EVENTS.c.at >= before))
-    old = select(EVENTS.c.seq, EVENTS.c.hash).order_by(EVENTS.c.seq).limit(ROWS_AT_ONCE)
-    rows = (await db.execute(old if kept is None else old.where(EVENTS.c.seq < kept))).all()
-    if not rows:
-        return 0
-    last, (start, _) = Position(*rows[-1]), await chain.start_of(db)
-    if last.seq > start.seq:  # else they precede the chain
-        record_change(db, Event.AUDIT_PRUNED, subject=str(last))
-    return await changed_rows(db, delete(EVENTS).where(EVENTS.c.seq <= last.seq))
 
 
 def restart() -> None:

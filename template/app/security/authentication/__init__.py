@@ -6,7 +6,6 @@ numbers of passwords, tokens, sessions and the throttle are at the top of the mo
 
 from fastapi import FastAPI
 
-from app.security.access.policy import hooks_of
 from app.security.authentication import recent_login, routes
 from app.security.authentication.login import PasswordLogin
 from app.security.authentication.passwords import PasswordHasher, PasswordSettings
@@ -17,5 +16,5 @@ def install(app: FastAPI) -> None:
     app.state.credentials.kinds.append(BearerToken())
     app.state.passwords = PasswordHasher(PasswordSettings.current(), app.title)
     app.state.password_login = PasswordLogin(app.state.database, app.state.passwords)
-    hooks_of(app).checks.append(recent_login.unconfirmed)
+    app.state.hooks.checks.append(recent_login.unconfirmed)
     app.routes.extend(routes.router.routes)

@@ -58,7 +58,13 @@ class PasswordHasher:
     def __init__(self, settings: PasswordSettings, *service_names: str) -> None:
         self._settings = settings
         self._service_names = service_names
-        self._passlib = _context(settings)
+        self._passlib = CryptContext(
+            ["argon2"],
+            argon2__type="ID",
+            argon2__memory_cost=settings.argon2_memory_kib,
+            argon2__time_cost=settings.argon2_iterations,
+            argon2__parallelism=settings.argon2_parallelism,
+        )
         self._passlib.dummy_verify()  # makes its hash now: the first unknown name must not take longer
         self._threads = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, "passwords", _lower_priority)
@@ -105,16 +111,6 @@ class PasswordHasher:
 
     def _done(self, job: object) -> None:
         self._jobs -= 1
-
-
-def _context(settings: PasswordSettings) -> CryptContext:
-    return CryptContext(
-        ["argon2"],
-        argon2__type="ID",
-        argon2__memory_cost=settings.argon2_memory_kib,
-        argon2__time_cost=settings.argon2_iterations,
-        argon2__parallelism=settings.argon2_parallelism,
-    )
 
 
 def _normalise(password: str) -> str:

@@ -114,8 +114,12 @@ async def count_attempt(database: Database, login: str, client: Client, account:
     account. Raises: Throttled, and nothing is counted.
     """
     async with database.begin() as db:
-        # The same statement for a name that does not exist: it must take as long.
-        known = await _is_known(db, account or UUID(int=0), client)
+        login_before = select(KnownAddress.account_id).where(
+            KnownAddress.account_id == (account or UUID(int=0)),  # a name that does not exist must take as long
+            KnownAddress.address_hash.in_(_keys("address", client.prefix)),
+            KnownAddress.last_login_at > utc_now() - KNOWN_ADDRESS_LIFE,
+        )
+        known = await db.scalar(login_before) is not None
         limits = _account_limits(login, client, known)
         await _count(db, _source_limits(client, "token"), limits, limits if account else ())
         return known
@@ -147,15 +151,6 @@ def is_stale() -> ColumnElement[bool]:
     """Rows to prune: unused for a month. The hundred failures of an account stay until a success or an unlock."""
     kept = ThrottleBucket.permanent & (ThrottleBucket.failures_in_a_row >= AFTER_100_FAILURES.after_failures)
     return (ThrottleBucket.updated_at < utc_now() - STALE_AFTER) & ~kept
-
-
-async def _is_known(db: AsyncSession, account: UUID, client: Client) -> bool:
-    known = select(KnownAddress.account_id).where(
-        KnownAddress.account_id == account,
-        KnownAddress.address_hash.in_(_keys("address", client.prefix)),
-        KnownAddress.last_login_at > utc_now() - KNOWN_ADDRESS_LIFE,
-    )
-    return await db.scalar(known) is not None
 
 
 # Limits and their keys. `login` is normalised.

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -36,10 +37,15 @@ class Output:
         return sys.stderr if cls.to_stderr else sys.stdout
 
 
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 def now() -> str:
     """The time as in 2026-01-31T23:59:59.999Z."""
-    seconds, part = divmod(time.time(), 1)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(part * 1000):03}Z"
+    seconds, milliseconds = divmod(int(time.time() * 1000), 1000)
+    return f"{_second(seconds)}.{milliseconds:03}Z"
 
 
 def write(fields: MutableMapping[str, Any]) -> None:

@@ -3,8 +3,7 @@
 Each protection declares its own `SecuritySettings`; `problems()` reads all of them, so that a failed start lists
 everything that is wrong. No value is printed: a refused value may be a secret.
 
-One root secret has one derived key for each purpose. `SECRET_KEY` signs; it and `SECRET_KEY_FALLBACKS` verify. To
-rotate: put a new key first and the old one among the fallbacks, deploy, and drop the old one an hour later.
+One root secret has one derived key for each purpose. `SECRET_KEY` signs; it and `SECRET_KEY_FALLBACKS` verify.
 """
 
 import base64
@@ -99,16 +98,11 @@ class SecuritySettings(BaseSettings):
     )
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+    def settings_customise_sources(  # type: ignore[override]  # pydantic passes them by name
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         files = InitSettingsSource(settings_cls, _secret_files(settings_cls.model_fields))
-        return init_settings, env_settings, files, dotenv_settings
+        return sources["init_settings"], sources["env_settings"], files, sources["dotenv_settings"]
 
     @classmethod
     def current(cls) -> Self:
@@ -207,17 +201,14 @@ def decode_secret(text: str) -> bytes:
     try:
         decoded = bytes.fromhex(text)
     except ValueError:
-        decoded = _base64url(text)
+        bare = text.rstrip("=")
+        try:
+            decoded = base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            raise ValueError("must be hex or base64url; make one with: uv run manage secrets new") from None
     if len(decoded) < MINIMUM_BYTES or len(set(decoded)) < MINIMUM_BYTES // 2:
         raise ValueError(f"must be at least {MINIMUM_BYTES} random bytes; make one with: uv run manage secrets new")
     return decoded
-
-
-def _base64url(text: str) -> bytes:
-    try:
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        raise ValueError("must be hex or base64url; make one with: uv run manage secrets new") from None
 
 
 def decode_secrets(*values: SecretStr) -> list[bytes]:

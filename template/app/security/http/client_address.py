@@ -65,7 +65,6 @@ class ProxySettings(SecuritySettings):
         return ["FORWARDED_ALLOW_IPS: remove it; TRUSTED_PROXIES names your proxies"] if everybody else []
 
 
-@lru_cache(maxsize=4096)
 def parse_address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address, with IPv4 taken out of its IPv6 form; None if the text is not an address."""
     try:
@@ -73,6 +72,11 @@ def parse_address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Add
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=4096)
+def shown_address(text: str | None) -> str:
+    return str(parse_address(text) or UNKNOWN)
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import socket
-from typing import Any, cast
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.encoders import jsonable_encoder
@@ -66,8 +66,7 @@ def respond(problem: Problem, request_id: str) -> Response:
     return ErrorResponse(body, problem.status_code, problem.headers, media_type=problem.media_type)
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response | None:
-    error = cast(HTTPException, error)  # how Starlette types its handlers
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     problem = _problem_of(error)
     if problem is not error and error.status_code < 500:  # from 500 on, the detail may hold internals
         if isinstance(error.detail, dict | list | tuple):  # a detail has to be a text (RFC 9457 section 3.1.4)
@@ -83,8 +82,7 @@ def _problem_of(error: HTTPException) -> Problem:
     return Problem(error.status_code, headers=dict(error.headers) if error.headers else None)
 
 
-async def _on_invalid_request(request: Request, error: Exception) -> Response:
-    error = cast(ValidationException, error)
+async def _on_invalid_request(request: Request, error: ValidationException) -> Response:
     context, reported = context_in(request.scope), request.scope["state"]["invalid_requests_reported"]
     reported.record(f"{context.client_ip} {context.route}", Event.INPUT_VALIDATION_FAIL)
     found = [_explain(problem) for problem in error.errors()[:20]]
@@ -149,8 +147,9 @@ def _problem_for(error: BaseException) -> Problem:
     code = code_of(error)
     if code == "57014":  # query_canceled
         return Problem(504, detail="The database took too long.")
-    is_too_large = isinstance(error, OverflowError) and "SQLite INTEGER" in str(error)
-    if code.startswith("22") or is_too_large:  # a data exception, such as a NUL in a text
+    cause = getattr(error, "orig", None) or error  # a moment outside of the calendar is refused before the driver
+    is_outside = isinstance(cause, OverflowError) and (cause is not error or "SQLite INTEGER" in str(cause))
+    if code.startswith("22") or is_outside:  # a data exception, such as a NUL in a text
         return Problem(422, detail="The request holds a value that cannot be stored.")
     if isinstance(error, StaleDataError):
         return Problem(409, detail="It was changed or removed at the same time.")
@@ -172,8 +171,8 @@ def code_of(error: BaseException) -> str:
 def handle(app: Starlette) -> None:
     """Give this app our form of errors."""
     app.add_exception_handler(HTTPException, _on_http_exception)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(WebSocketRequestValidationError, _on_invalid_request)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)  # type: ignore[arg-type]
+    app.add_exception_handler(WebSocketRequestValidationError, _on_invalid_request)  # type: ignore[arg-type]
 
 
 def handle_mounted(app: Starlette) -> None:

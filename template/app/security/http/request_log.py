@@ -16,7 +16,7 @@ from app.security.access.credentials import RequestContext
 from app.security.access.policy import WEBSOCKET
 from app.security.core import events, logs
 from app.security.core.events import Event
-from app.security.http.client_address import UNKNOWN, parse_address
+from app.security.http.client_address import shown_address
 from app.security.http.headers import security_headers
 
 _INBOUND_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
@@ -143,7 +143,7 @@ class RequestLog:
             method=WEBSOCKET if scope["type"] == "websocket" else scope["method"],
             app=self.shared,
             path=_path(scope),
-            client_ip=str(parse_address(client and client[0]) or UNKNOWN),
+            client_ip=shown_address(client and client[0]),
             user_agent=_shown(headers.get(b"user-agent", b"")[:AGENT_BYTES]),
         )
         inbound = headers.get(b"x-request-id", b"")

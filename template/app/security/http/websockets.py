@@ -10,7 +10,6 @@ query string, which proxies log, is not read.
 import asyncio
 import contextlib
 
-from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,9 +42,8 @@ def read_subprotocol(scope: Scope) -> None:
 
 
 class WebSocketGuard:
-    def __init__(self, app: ASGIApp, shared: FastAPI, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
-        self.shared = shared
         self.seconds = max(CacheSettings.current().auth_cache_seconds, SHORTEST_INTERVAL)
         self.max_bytes = max_bytes
         self.reported = OnceAMinute()
@@ -74,7 +72,7 @@ class WebSocketGuard:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         own = f"{'https' if scope['scheme'] == 'wss' else 'http'}://{headers.get('host')}"
-        if origin not in (None, own) and origin not in getattr(self.shared.state, "cors_origins", ()):
+        if origin not in (None, own) and origin not in getattr(context_in(scope).app.state, "cors_origins", ()):
             self.reported.record(context_in(scope).client_ip, Event.MALICIOUS_CORS, reason="websocket_origin")
             raise Problem(403, detail="No page of this origin may open a WebSocket.")
 

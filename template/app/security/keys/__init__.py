@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 from app.database import Database, changed_rows
 from app.security.access.accounts import configured_roles, token_hash
 from app.security.access.credentials import Credential, InvalidCredential, Principal, context_in, credentials_of
-from app.security.access.policy import Policies, hooks_of
+from app.security.access.policy import Policies
 from app.security.core.events import Event, record_change
 from app.security.core.settings import environment
 from app.security.core.tables import Account, AccountRole, ApiKey, utc_now
@@ -105,4 +105,4 @@ def _unreachable(app: FastAPI, policies: Policies) -> list[str]:
 
 def install(app: FastAPI) -> None:
     app.state.credentials.kinds.append(KeyInHeader())
-    hooks_of(app).checks.append(_unreachable)
+    app.state.hooks.checks.append(_unreachable)

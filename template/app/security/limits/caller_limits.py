@@ -26,7 +26,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import LOOPBACK, DatabaseSettings
 from app.security.access.credentials import Credentials, Principal, RequestContext, context_in
-from app.security.access.policy import hooks_of
 from app.security.admission.request_guard import HEALTH_PATHS, Bounds
 from app.security.core.events import Event, OnceAMinute
 from app.security.core.problems import Problem
@@ -226,5 +225,5 @@ def install(app: FastAPI) -> None:
 
     credentials.on_identified.append(count_account)
     app.add_middleware(RateLimit, limits=limits, credentials=credentials)
-    hooks_of(app).checks.append(route_limits.ineffective)
-    hooks_of(app).at_end.append(lambda app: limits.counters.close())
+    app.state.hooks.checks.append(route_limits.ineffective)
+    app.state.hooks.at_end.append(lambda app: limits.counters.close())

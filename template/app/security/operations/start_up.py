@@ -29,7 +29,7 @@ from app import database
 from app.database import Database
 from app.security.access.credentials import context_in
 from app.security.access.identity import public
-from app.security.access.policy import NO_OPTIONS, WEBSOCKET, Declared, InsecureApp, Policies, hooks_of
+from app.security.access.policy import NO_OPTIONS, WEBSOCKET, Declared, InsecureApp, Policies
 from app.security.conflicts import conflicts, project_files
 from app.security.core import events, logs
 from app.security.core.events import Event
@@ -68,7 +68,7 @@ def check_app(app: FastAPI) -> Policies:
     reasons += [f"{policy.name}: {LATE_COMMIT}" for policy in policies.all if database.session in policy.late]
     sockets = [policy for policy in policies.all if WEBSOCKET in policy.methods]
     reasons += [f"{policy.name}: {HELD_SESSION}" for policy in sockets if database.session in policy.calls]
-    for look in hooks_of(app).checks:
+    for look in app.state.hooks.checks:
         reasons += look(app, policies)
     if app.user_middleware[: len(app.state.layers)] != app.state.layers:
         reasons.append("a layer was added outside the protections: secure(app) comes last")
@@ -149,12 +149,12 @@ class StartUp:
             for conflict in () if in_production() else _conflicts():
                 log.warning("%s: `python3 app/security/conflicts.py` says what to do", conflict)
             self._check()
-            for hook in hooks_of(self.shared).at_start:
+            for hook in self.shared.state.hooks.at_start:
                 await hook(self.shared)
         except BaseException as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
-        tasks = [asyncio.ensure_future(work(self.shared)) for work in hooks_of(self.shared).background]
+        tasks = [asyncio.ensure_future(work(self.shared)) for work in self.shared.state.hooks.background]
         await self.shared.state.readiness.check()  # names a clock that is off, where nothing asks for readiness
         self.started = True
         events.record(Event.STARTUP)
@@ -166,7 +166,7 @@ class StartUp:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                for hook in reversed(hooks_of(self.shared).at_end):
+                for hook in reversed(self.shared.state.hooks.at_end):
                     try:
                         await hook(self.shared)
                     except Exception:  # the others must run: they write what waits for the audit log

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.security.access import accounts
-from app.security.audit import RETENTION_DAYS
+from app.security.audit.retention import RETENTION_DAYS
 from app.security.core import events
 from app.security.core.events import Event
 from tests.security.audit.audit_helpers import (

@@ -9,8 +9,9 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.testclient import TestClient
 
-from app.security.audit import RETENTION_DAYS, commands
+from app.security.audit import retention
 from app.security.audit.chain import EVENTS, Position, row_hash, write_head
+from app.security.audit.retention import RETENTION_DAYS
 from app.security.core import events
 from app.security.core.events import Event
 from tests.security.audit.audit_helpers import (
@@ -113,7 +114,7 @@ def test_a_new_chain_breaks_like_any_other(rows: TestClient, audit: Audit) -> No
 
 
 def test_many_old_rows_are_pruned_in_parts(client: TestClient, audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 2)
     with later(days=-RETENTION_DAYS - 1):
         for _ in range(5):
             change(client)

@@ -1,12 +1,13 @@
 """What a transaction refuses, and what an error in it undoes."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from pydantic import AwareDatetime
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
 from app.database import DbSession, after_commit
@@ -70,6 +71,32 @@ def test_what_a_failed_flush_rolled_back_is_no_success(make_client: MakeClient, 
     assert client.post("/twice").status_code == 500
     assert Database(client).rows("SELECT * FROM accounts") == []
     assert "user_created" not in [event["event"] for event in recorded]
+
+
+def test_what_a_failed_statement_rolled_back_is_no_success(make_client: MakeClient) -> None:
+    """PostgreSQL has undone the transaction then, and answers COMMIT with a silent ROLLBACK."""
+
+    def add(app: FastAPI) -> None:
+        @app.post("/statements", dependencies=[public], status_code=201)
+        async def twice(db: DbSession, savepoint: bool) -> None:
+            await accounts.create(db, "someone", kind="service")
+            await db.flush()
+            with suppress(IntegrityError):
+                async with db.begin_nested() if savepoint else nullcontext():
+                    await db.execute(insert(Account).values(kind="service", name="someone", login="someone"))
+
+        @app.post("/rollback", dependencies=[public], status_code=201)
+        async def roll_back(db: DbSession) -> None:
+            await accounts.create(db, "another", kind="service")
+            await db.rollback()
+
+    client = make_client(build=lambda: assemble(add))
+
+    assert client.post("/statements", params={"savepoint": False}).status_code == 500
+    assert client.post("/rollback").status_code == 500
+    assert Database(client).rows("SELECT * FROM accounts") == []
+    assert client.post("/statements", params={"savepoint": True}).status_code == 201
+    assert len(Database(client).rows("SELECT * FROM accounts")) == 1
 
 
 def test_what_a_savepoint_undid_has_no_event(make_client: MakeClient, recorded: list[dict[str, Any]]) -> None:

@@ -8,7 +8,6 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from app.security.access.policy import hooks_of
 from tests.security.build_app import assemble
 from tests.security.fixtures import PRODUCTION_ENVIRONMENT
 
@@ -59,7 +58,7 @@ async def test_what_waits_is_written_before_the_server_may_end(environment: Call
         await asyncio.sleep(0.01)
         order.append("hook")
 
-    hooks_of(app).at_end.append(slow)
+    app.state.hooks.at_end.append(slow)
     events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 
     async def receive() -> Message:
@@ -85,7 +84,7 @@ def test_a_hook_that_fails_at_the_end_skips_none_of_the_others(environment: Call
     async def fail(app: FastAPI) -> None:
         raise TimeoutError
 
-    hooks_of(app).at_end += [end, fail]  # the last one runs first
+    app.state.hooks.at_end += [end, fail]  # the last one runs first
     with TestClient(app):
         pass
 

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import DbSession
 from app.security.access.identity import public
-from app.security.access.policy import hooks_of
 from app.security.operations import serve, start_up
 from tests.security.build_app import assemble
 from tests.security.fixtures import POSTGRES, MakeClient
@@ -77,9 +76,9 @@ def test_sigterm_reaches_the_server_after_the_drain(make_client: MakeClient) -> 
     stopped: list[int] = []
 
     async def stop() -> list[tuple[bool, int]]:
-        for hook in hooks_of(app).at_start:  # type: ignore[arg-type]
+        for hook in app.state.hooks.at_start:
             if hook.__module__ == serve.__name__:
-                await hook(app)  # type: ignore[arg-type]
+                await hook(app)
         seen = []
         for pause in (0.1, 1):
             os.kill(os.getpid(), signal.SIGTERM)
