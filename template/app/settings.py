@@ -1,4 +1,7 @@
-"""Your own settings. Each protection reads its own; these are read the same way: environment, secret files, `.env`."""
+"""Your own settings. Each protection reads its own; these are read the same way: environment, secret files, `.env`.
+
+Tests read no `.env`: give what has no default a value in `tests/conftest.py`, above `pytest_plugins`.
+"""
 
 from app.security.settings import SecuritySettings
 

@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("access/policy", "admission/test_forms", "{*JSON, *types}", "JSON"),
     Sabotage("access/identity", "access/test_late_bodies", "monotonic() + 1  # a", "monotonic() + cache.seconds  # a"),
     Sabotage(
         "access/identity",
@@ -63,8 +64,8 @@ SABOTAGES = [
     Sabotage(
         "access/policy",
         "admission/test_request_guard",
-        "        if any(issubclass(kind, params.File)",
-        "        if not any(issubclass(kind, params.File)",
+        "if FORMS[1] in types:",
+        "if FORMS[1] not in types:",
     ),
     Sabotage(
         "access/policy",

@@ -3,6 +3,12 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage(
+        "http/cors",
+        "admission/test_request_guard_details",
+        'if message["type"] == "http.response.start":',
+        "if False:",
+    ),
     Sabotage("http/request_log", "http/test_streams", ', b"cdn-cache-control", b"surrogate-control"', ""),
     Sabotage(
         "http/websockets",
@@ -37,7 +43,9 @@ SABOTAGES = [
     Sabotage(
         "http/errors", "core/test_crashes", "error, asyncio.CancelledError) and ended", "error, asyncio.CancelledError)"
     ),
-    Sabotage("http/errors", "core/test_crash_reports", "            if context.answered:", "            if False:"),
+    Sabotage("http/errors", "core/test_crash_reports", "if context.answered_after:", "if False:"),
+    Sabotage("http/errors", "core/test_database_faults", "context.reason = code_of(error) or", "str() or"),
+    Sabotage("http/request_log", "http/test_on_response", "seconds = context.answered_after or", "seconds ="),
     Sabotage("http/errors", "http/test_pointers", '|zoneinfo_str"', '"'),
     Sabotage(
         "http/request_log",

@@ -51,7 +51,10 @@ for pattern, variables in {"development_*.py": BASE_ENVIRONMENT, "production_*.p
         variables |= import_module(f"{__package__}.{path.parent.name}.{path.stem}").VARIABLES
 os.environ.update(BASE_ENVIRONMENT)
 
-from app.main import app, create_app  # noqa: E402
+try:
+    from app.main import app, create_app
+except SystemExit:  # its reason is printed
+    pytest.exit('Tests read no .env: write os.environ["NAME"] = "…" in tests/conftest.py, above pytest_plugins', 78)
 from app.security.core import logs  # noqa: E402
 from app.security.operations import migrations, start_up  # noqa: E402
 

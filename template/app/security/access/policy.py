@@ -91,13 +91,13 @@ class Policy:
 
     @cached_property
     def media_types(self) -> tuple[str, ...]:
-        """As declared by accepts(…), or else files alone for `File()`, forms alone for `Form()`, and JSON."""
+        """As declared by accepts(…), or else multipart for `File()`, forms for `Form()`, JSON and those of `Body()`."""
         if declared := self.limits.get("media_types"):
             return tuple(declared)
-        kinds = {type(body.field_info) for body in _fields(self.dependant, "body_params")}
-        if any(issubclass(kind, params.File) for kind in kinds):
+        types = {body.field_info.media_type.lower() for body in _fields(self.dependant, "body_params")}
+        if FORMS[1] in types:
             return FORMS[1:]
-        return FORMS if any(issubclass(kind, params.Form) for kind in kinds) else JSON
+        return FORMS if FORMS[0] in types else tuple(sorted({*JSON, *types}))
 
     @cached_property
     def single_parameters(self) -> frozenset[str]:

@@ -169,8 +169,8 @@ class Body:
         if body and b"content-length" not in self._headers:
             _check_media_type(self._headers, self._allowed)  # HTTP/2 need not announce a body
         self._values += sum(map(body.count, self._separators))
-        if self._values > max(1000, self._allowed.max_bytes // BYTES_OF_A_VALUE):
-            raise Problem(413, detail="The body has too many values.")
+        if self._values > (most := max(1000, self._allowed.max_bytes // BYTES_OF_A_VALUE)):
+            raise Problem(413, detail=f"The body has more than {most} values.")
         if self._json is not None:
             self._json += body
         if self._arrived and self._json:

@@ -50,15 +50,12 @@ async def list_events(
     actor: Actor | None = None,
 ) -> list[AuditEventOut]:
     """Newest first. The next page is `before` the last `seq`; what is newer is `after` the first one."""
-    query = select(AuditEvent).limit(limit)
+    equal = {name: value for name, value in {"event": event, "actor": actor}.items() if value is not None}
+    query = select(AuditEvent).filter_by(**equal).limit(limit)
     if before is not None:
         query = query.where(AuditEvent.seq < before)
     if after is not None:
         query = query.where(AuditEvent.seq > after)
-    if event is not None:
-        query = query.where(AuditEvent.event == event)
-    if actor is not None:
-        query = query.where(AuditEvent.actor == actor)
     upwards = after is not None and before is None  # the rows that follow, so that none is left out
     found = await db.scalars(query.order_by(AuditEvent.seq if upwards else AuditEvent.seq.desc()))
     rows = sorted(found, key=lambda row: -row.seq)

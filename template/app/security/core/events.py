@@ -76,7 +76,7 @@ class EventContext:
     actor: str = "anonymous"
     reason: str | None = None
     status: int = 0  # of the response, once it has started
-    answered: bool = False  # to its end
+    answered_after: float = 0  # seconds, once the response has ended; background tasks may follow
 
 
 current: ContextVar[EventContext | None] = ContextVar("request_context", default=None)

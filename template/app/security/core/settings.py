@@ -52,8 +52,8 @@ CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(split_commas)]
 
 def refuse(reasons: list[str]) -> NoReturn:
     """Stop the process: one line a reason on stderr, exit code 78, or 3 in the worker of a server (SystemExit)."""
-    where = "development" if os.environ.get("FASTAPI_ENV") == "development" else "production"
-    lines = [f"This service refuses to start in {where}:", *(f"  - {reason}" for reason in reasons)]
+    chosen = os.environ.get("FASTAPI_ENV") or "production (FASTAPI_ENV is not set; on your machine: uv run fastapi dev)"
+    lines = [f"This service refuses to start in {chosen}:", *(f"  - {reason}" for reason in reasons)]
     sys.stderr.write("\n".join(lines) + "\n")
     is_worker = multiprocessing.parent_process() is not None or "gunicorn" in sys.argv[0]
     raise SystemExit(WORKER_FAILED if is_worker else CONFIGURATION_ERROR)

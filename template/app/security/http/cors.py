@@ -109,6 +109,11 @@ class Cors(CORSMiddleware):
         context_in(scope).on_start.append(_vary)
         await self.app(scope, receive, send)
 
+    async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
+        if message["type"] == "http.response.start":  # an app may send the same one each time
+            message = {**message, "headers": [*message.get("headers", ())]}
+        await super().send(message, send, request_headers)
+
     def preflight_response(self, request_headers: Headers) -> Response:
         context = events.current.get()
         request_id = context.request_id if context else ""

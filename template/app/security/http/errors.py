@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from app.security.access.credentials import context_in
+from app.security.access.credentials import RequestContext, context_in
 from app.security.core.events import Event, OnceAMinute, record
 from app.security.core.problems import INTERNAL_ERROR, POLICY_VIOLATION, Problem, document
 
@@ -122,24 +122,26 @@ class CatchAll:
             ended = (task is not None and task.cancelling()) or (context.timeout and context.timeout.expired())
             if isinstance(error, asyncio.CancelledError) and ended:
                 raise
-            problem = _problem_of(error) if isinstance(error, HTTPException) else report(error, context.request_id)
-            if context.answered:  # by a mounted app, or a background task failed: the connection can be used again
+            problem = _problem_of(error) if isinstance(error, HTTPException) else report(error, context)
+            if context.answered_after:  # by a mounted app, or a background task failed: the connection can go on
                 return
             if context.status and scope["type"] == "http":  # half a response must never look complete
                 raise
             await respond(problem, context.request_id)(scope, receive, send)
 
 
-def report(error: BaseException, request_id: str) -> Problem:
-    """Log an unexpected exception, and return its response. A refused value or a lost race (below 500) is no crash."""
+def report(error: BaseException, context: RequestContext) -> Problem:
+    """Log an unexpected exception, and return its response. A refused value or a lost race is in the access log."""
     if isinstance(error, InvalidRequestError) and "closed" in str(error):
         error.add_note(ENDED_SESSION)
     problem = _problem_for(error)
     if problem.status_code == 500:
-        log.error("unhandled exception, request %s", request_id, exc_info=error)
+        log.error("unhandled exception, request %s", context.request_id, exc_info=error)
         record(Event.CRASH, outcome="failure", reason=type(error).__name__)
     elif problem.status_code > 500:
-        log.error("not served: %s %s, request %s", type(error).__name__, code_of(error), request_id)
+        log.error("not served: %s %s, request %s", type(error).__name__, code_of(error), context.request_id)
+    else:
+        context.reason = code_of(error) or type(error).__name__
     return problem
 
 

@@ -90,7 +90,8 @@ class RequestLog:
             if kind == "http.response.start":
                 context.started()  # only now: a server waits here for a client that does not read
             more = message.get("more_body", False)
-            context.answered = kind.endswith(".body") and not more
+            if kind.endswith(".body") and not more:
+                context.answered_after = time.perf_counter() - started
             if more or kind == "websocket.send":  # a stream that never waits would keep this process to itself
                 await asyncio.sleep(0)
 
@@ -103,7 +104,7 @@ class RequestLog:
         finally:
             events.current.reset(token)
             context.on_start.clear()  # they hold the scope, which holds the context
-            seconds = time.perf_counter() - started
+            seconds = context.answered_after or time.perf_counter() - started
             self._access(context, seconds)
             if _observers:
                 _observe(context, seconds)

@@ -32,6 +32,7 @@ LOCK = 0x5EC0_0001  # any constant, the same in every process
 LOCK_SECONDS = 300
 UNSEEN = "no revision sees the tables of %s (%s): use Base of app.database, or first write %s.metadata = Base.metadata"
 DROPPED = "no model has the table %s: a new revision drops it with all its rows, unless you move its model into app/api"
+LOST = "revision %s of the database has no file here: of another branch (`alembic downgrade -1` there), newer, or lost"
 VERSION_TABLES = (SECURITY_VERSIONS, "alembic_version")  # of the template's chain, and of yours
 
 
@@ -99,7 +100,7 @@ def _waiting(connection: Connection) -> tuple[int, bool]:
         if set(found) <= {script.revision for script in scripts.walk_revisions()}:
             number += sum(1 for _ in scripts.iterate_revisions("heads", found[0] if found else "base"))
         else:
-            log.warning("revision %s of the database has no file here: lost, or of a newer release", ", ".join(found))
+            log.warning(LOST, ", ".join(found))
     is_empty = connection.dialect.name == "sqlite" and not inspect(connection).get_table_names()
     return number, is_empty and not in_production()
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from inspect import isclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import iter_route_contexts
@@ -20,7 +21,6 @@ from pydantic import BaseModel
 from sqlalchemy import ExceptionContext, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, Mount, Route, Router, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -73,7 +73,7 @@ def check_app(app: FastAPI) -> Policies:
     if app.user_middleware[: len(app.state.layers)] != app.state.layers:
         reasons.append("a layer was added outside the protections: secure(app) comes last")
     layers = [layer for one in served for layer in one.user_middleware if layer not in app.state.layers]
-    if any(_is(layer, CORSMiddleware) for layer in layers):
+    if any(isclass(layer.cls) and issubclass(layer.cls, CORSMiddleware) for layer in layers):
         set_origins = "set CORS_ORIGINS" if "cors_origins" in app.state else CORS_ANSWER
         reasons.append(f"a CORSMiddleware of your own: remove it and {set_origins}")
     if in_production():
@@ -84,10 +84,6 @@ def check_app(app: FastAPI) -> Policies:
     if reasons:
         raise InsecureApp("\n".join(["This app does not start:", *(f"  - {reason}" for reason in reasons)]))
     return policies
-
-
-def _is(layer: Middleware, kind: type) -> bool:
-    return isinstance(layer.cls, type) and issubclass(layer.cls, kind)
 
 
 def mounted_apps(app: Starlette | Router) -> list[Starlette]:
@@ -178,9 +174,10 @@ class StartUp:
 
 def install(app: FastAPI, declared: Declared) -> None:
     app.state.declared = dict(declared)
-    app.state.has_options = any(_is(layer, NotSecured) for layer in app.user_middleware)
+    mark: Any = NotSecured
+    app.state.has_options = any(layer.cls is mark for layer in app.user_middleware)
     for served in (app, *mounted_apps(app)):
-        served.user_middleware[:] = [layer for layer in served.user_middleware if not _is(layer, NotSecured)]
+        served.user_middleware[:] = [layer for layer in served.user_middleware if layer.cls is not mark]
         served.router.redirect_slashes = False  # to an address made of the Host header
         if served is not app:
             errors.handle_mounted(served)

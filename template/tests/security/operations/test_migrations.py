@@ -20,6 +20,7 @@ from app.security.operations.migrations import configs, migrate, new_engine
 from tests.security.fixtures import POSTGRES, Database, MakeClient
 from tests.security.project_copy import Copy
 
+STARTED = "sqlite:///{}/started.sqlite3"
 YOUR_TABLE = """
 from uuid import UUID
 
@@ -83,7 +84,7 @@ def test_the_tables_of_the_template_are_listed_in_security_tables() -> None:
 
 @pytest.mark.parametrize("chain", [0, 1], ids=["ours", "yours"])
 def test_the_migrations_match_the_models(environment: Callable[..., None], chain: int) -> None:
-    command.check(configs()[chain])  # raises when a migration is missing
+    command.check(configs()[chain])  # a migration is missing: uv run alembic revision --autogenerate -m …
 
 
 @pytest.mark.slow
@@ -153,20 +154,16 @@ def test_your_revisions_change_your_tables_alone(migrated: Copy) -> None:
     assert migrated.rows("SELECT * FROM sqlite_master ORDER BY name") == ours
 
 
-def sqlite_url(folder: Path) -> str:
-    return f"sqlite:///{folder / 'started.sqlite3'}"
-
-
 @pytest.mark.slow
 def test_in_development_an_empty_database_is_migrated(make_client: MakeClient, tmp_path: Path) -> None:
-    client = make_client(DATABASE_URL=sqlite_url(tmp_path))
+    client = make_client(DATABASE_URL=STARTED.format(tmp_path))
 
     assert client.get("/health/ready").status_code == 200
 
 
 @pytest.mark.slow
 def test_in_production_a_start_migrates_nothing(make_client: MakeClient, tmp_path: Path) -> None:
-    client = make_client(production=True, DATABASE_URL=sqlite_url(tmp_path))
+    client = make_client(production=True, DATABASE_URL=STARTED.format(tmp_path))
 
     assert client.get("/health/ready").status_code == 503
 
@@ -176,7 +173,7 @@ def test_in_production_a_start_migrates_nothing(make_client: MakeClient, tmp_pat
 def test_a_start_names_missing_revisions_and_applies_none(
     make_client: MakeClient, capsys: pytest.CaptureFixture[str], tmp_path: Path, version: str, warned: bool
 ) -> None:
-    database = Database(make_client(DATABASE_URL=sqlite_url(tmp_path)))
+    database = Database(make_client(DATABASE_URL=STARTED.format(tmp_path)))
     database.rows(f"UPDATE {SECURITY_VERSIONS} SET version_num = :version", version=version)  # noqa: S608
 
     make_client()
@@ -188,7 +185,7 @@ def test_a_start_names_missing_revisions_and_applies_none(
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes")
 def test_a_new_sqlite_file_is_for_its_owner_alone(make_client: MakeClient, migrated: Copy, tmp_path: Path) -> None:
-    make_client(DATABASE_URL=sqlite_url(tmp_path))
+    make_client(DATABASE_URL=STARTED.format(tmp_path))
 
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.sqlite3")} == {0o600}
     assert len([*tmp_path.glob("*.sqlite3")]) == 2  # one by `migrate`, one by the start

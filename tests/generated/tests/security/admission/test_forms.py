@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import pytest
-from fastapi import FastAPI, Form, UploadFile
+from fastapi import Body, FastAPI, Form, UploadFile
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
@@ -12,6 +12,7 @@ from tests.security.build_app import assemble
 from tests.security.fixtures import MakeClient
 
 KINDS = ("application/x-www-form-urlencoded", "multipart/form-data")
+BLOB = "application/octet-stream"
 
 
 def add_routes(app: FastAPI) -> None:
@@ -36,7 +37,7 @@ def client(make_client: MakeClient) -> TestClient:
 def test_a_form_of_very_many_fields_is_refused_before_it_is_parsed(client: TestClient) -> None:
     answer = client.post("/forms", content=b"&" * 21_000, headers={"Content-Type": f"{KINDS[0]}; charset=utf-8"})
 
-    assert (answer.status_code, answer.json()["detail"]) == (413, "The body has too many values.")
+    assert (answer.status_code, answer.json()["detail"]) == (413, "The body has more than 20971 values.")
 
 
 def test_a_form_in_parts_is_in_utf_8(client: TestClient) -> None:
@@ -78,3 +79,15 @@ def test_a_form_has_so_many_files(client: TestClient, files: int, status: int) -
     sent = [("file", (f"{number}.txt", b"x")) for number in range(files)]
 
     assert client.post("/files", files=sent).status_code == status
+
+
+def test_the_media_type_of_a_body_is_accepted_beside_json(make_client: MakeClient) -> None:
+    def add(app: FastAPI) -> None:
+        @app.post("/blobs", dependencies=[public])
+        async def blobs(blob: Annotated[bytes, Body(media_type="application/octet-stream")]) -> int:
+            return len(blob)
+
+    client = make_client(build=lambda: assemble(add))
+    sent = {kind: client.post("/blobs", content=b"abc", headers={"Content-Type": kind}) for kind in (BLOB, "text/csv")}
+
+    assert {kind: answer.status_code for kind, answer in sent.items()} == {BLOB: 200, "text/csv": 415}

@@ -130,9 +130,10 @@ def test_a_message_that_an_app_sends_again_and_again_stays_its_own(make_client: 
 
     client = make_client(build=lambda: assemble(lambda app: app.mount("/constant", constant), public=["/constant"]))
 
-    answers = [client.get("/constant/") for _ in range(2)]
+    origins = [{}, {"Origin": "http://localhost:3000"}, {"Origin": "https://evil.example"}]
+    answers = [client.get("/constant/", headers=origin) for origin in origins]
 
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert start["headers"] == []
 
 

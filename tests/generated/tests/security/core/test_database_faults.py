@@ -1,6 +1,7 @@
 """Transactions, time-outs and constraints of the database, under parallel writers and faults."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -70,6 +71,7 @@ def test_what_breaks_a_constraint_of_two_rows_is_a_conflict_and_no_crash(
 
     assert (answer.status_code, answer.json()["title"]) == (409, "Conflict")
     assert "sys_crash" not in [event.get("event") for event in recorded]
+    assert re.match("SQLITE_CONSTRAINT_|23503|23505", str(recorded[-1]["reason"]))
 
 
 def _someone() -> Account:

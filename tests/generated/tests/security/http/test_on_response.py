@@ -1,9 +1,10 @@
 """`on_response` is called after every response, with few different texts whatever clients send."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI
 from starlette.testclient import TestClient
 
 from app.security.access.identity import public
@@ -16,6 +17,10 @@ from tests.security.fixtures import MakeClient
 def add_routes(app: FastAPI) -> None:
     @app.get("/things/{thing}", dependencies=[public])
     async def thing(thing: int) -> None: ...
+
+    @app.get("/later", dependencies=[public])
+    async def later(tasks: BackgroundTasks) -> None:
+        tasks.add_task(asyncio.sleep, 0.5)
 
     @app.get("/failing", dependencies=[public])
     async def failing() -> None:
@@ -65,6 +70,12 @@ def test_every_response_is_seen(
 
     assert [(one.method, one.route, one.status, one.reason) for one in seen] == [expected]
     assert 0 < seen[0].seconds < 5
+
+
+def test_what_runs_after_a_response_adds_nothing_to_its_time(client: TestClient, seen: list[Responded]) -> None:
+    client.get("/later")
+
+    assert 0 < seen[0].seconds < 0.4
 
 
 def test_a_preflight_is_seen(make_client: MakeClient, seen: list[Responded]) -> None:

@@ -57,3 +57,14 @@ def test_a_refused_worker_ends_its_server_instead_of_being_restarted(
         settings.refuse(["A: is missing"])
 
     assert refusal.value.code == code
+
+
+def test_a_refusal_says_that_an_unset_environment_is_production(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FASTAPI_ENV")
+
+    with pytest.raises(SystemExit):
+        settings.refuse(["A: is missing"])
+
+    assert "production (FASTAPI_ENV is not set; on your machine: uv run fastapi dev):" in capsys.readouterr().err

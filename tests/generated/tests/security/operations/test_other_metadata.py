@@ -61,7 +61,7 @@ def test_a_revision_of_the_database_without_a_file_is_named(copy: Copy) -> None:
 
     done = copy.run("app.manage", "doctor")
 
-    assert re.search(r"revision [0-9a-f]{12} of the database has no file here: lost, or of a newer", done.stderr)
+    assert re.search(r"revision [0-9a-f]{12} of the database has no file here: of another branch", done.stderr)
 
 
 def test_a_table_that_a_revision_would_drop_is_named(copy: Copy) -> None:
