@@ -3,6 +3,7 @@
 from tests.sabotages.sabotage import Sabotage
 
 SABOTAGES = [
+    Sabotage("admission/request_body", "admission/test_json_forms", "and _levels(value) > MOST_LEVELS", "and False"),
     Sabotage("admission/request_body", "admission/test_json_forms", ", parse_constant=_number", ""),
     Sabotage("admission/request_body", "admission/test_json_forms", ", parse_float=_number", ""),
     Sabotage("admission/request_body", "admission/test_json_forms", "if len(members) > MOST_MEMBERS:", "if False:"),
@@ -53,7 +54,7 @@ SABOTAGES = [
     Sabotage("admission/request_guard", "admission/test_capacity", "min(per_client, THREADS // 4)", "per_client"),
     Sabotage("admission/request_body", "admission/test_request_body", "BYTES_OF_A_VALUE = 50", "BYTES_OF_A_VALUE = 1"),
     Sabotage("admission/request_body", "admission/test_json_bodies", "if len(found) != len(members):", "if False:"),
-    Sabotage("admission/request_body", "admission/test_json_bodies", "if _SURROGATE.search(body):", "if False:"),
+    Sabotage("admission/request_body", "admission/test_json_bodies", "        to_json(value)\n", "        pass\n"),
     Sabotage("admission/request_body", "admission/test_request_guard", "if name in found:", "if False:"),
     Sabotage("admission/request_body", "admission/test_request_guard", "if size > max_bytes:", "if False:"),
     Sabotage(

@@ -27,5 +27,5 @@ SABOTAGES = [
     Sabotage("database", "core/test_database_faults", '"foreign_keys=ON"', '"foreign_keys=OFF"'),
     Sabotage("conflicts", "operations/test_conflicts", "if line.startswith(MARKERS):", "if False:"),
     Sabotage("cli", "operations/test_cli", "path.touch(0o600,", "path.touch(0o644,"),
-    Sabotage("cli", "operations/test_cli", "            path.chmod(0o600)\n", ""),
+    Sabotage("cli", "operations/test_cli", "        path.chmod(0o600)\n", ""),
 ]

@@ -59,7 +59,9 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     keys = key_commands.commands(lambda: _inspect(load_app)[1].scopes())
     cli.add_typer(keys, name="keys", help="API keys of service accounts.")
     # {% endif %}
-    cli.add_typer(_secrets(), name="secrets", help="Secrets of this service.")
+    secrets = typer.Typer(no_args_is_help=True)
+    secrets.command("new")(new_secret)
+    cli.add_typer(secrets, name="secrets", help="Secrets of this service.")
     # {% if features.audit_log.enabled %}
     cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
     # {% endif %}
@@ -82,24 +84,18 @@ def migrate() -> None:
     typer.echo("The database is up to date.")
 
 
-def _secrets() -> typer.Typer:
-    secrets = typer.Typer(no_args_is_help=True)
-
-    @secrets.command()
-    def new(write: Annotated[bool, typer.Option(help="Write it to .env, where that file is missing.")] = False) -> None:
-        """Print a new random secret. With --write it goes to a new .env that only you can read."""
-        if not write:
-            return typer.echo(settings.new_secret())
-        path = ROOT / ".env"
-        try:
-            path.touch(0o600, exist_ok=False)
-        except FileExistsError:
-            path.chmod(0o600)
-            fail(".env exists and keeps its content. Only you can read it now.")
-        path.write_text(f"SECRET_KEY={settings.new_secret()}\n")
-        typer.echo("Wrote .env with a new secret.")
-
-    return secrets
+def new_secret(write: Annotated[bool, typer.Option(help="Write it to .env, where that is missing.")] = False) -> None:
+    """Print a new random secret. With --write it goes to a new .env that only you can read."""
+    if not write:
+        return typer.echo(settings.new_secret())
+    path = ROOT / ".env"
+    try:
+        path.touch(0o600, exist_ok=False)
+    except FileExistsError:
+        path.chmod(0o600)
+        fail(".env exists and keeps its content. Only you can read it now.")
+    path.write_text(f"SECRET_KEY={settings.new_secret()}\n")
+    typer.echo("Wrote .env with a new secret.")
 
 
 def _add_reports(cli: typer.Typer, load_app: LoadApp) -> None:

@@ -87,8 +87,7 @@ def secure(app: FastAPI, *, public: Iterable[str] | Declared = (), guarded: Decl
     app.state.may_serve = not reasons
     logs.configure()
     app.state.database = database.Database()
-    app.state.hooks = Hooks([migrations.at_start, serve.drain_before_exit])
-    app.state.hooks.at_end.append(lambda app: app.state.database.close())
+    app.state.hooks = Hooks([migrations.at_start, serve.drain_before_exit], [lambda app: app.state.database.close()])
     # {% if features.audit_log.enabled %}
     audit.install(app)
     # {% endif %}

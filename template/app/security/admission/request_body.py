@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import GetJsonSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticSerializationError, to_json
 from starlette.types import Message, Receive, Scope
 
 from app.security.access.credentials import Headers
@@ -26,13 +26,13 @@ FORM = "application/x-www-form-urlencoded"
 JSON = ("/json", "+json")  # how its media types end
 FREE_TEXT = "x-free-text"
 BYTES_OF_A_VALUE = 50  # one value for so many bytes of a limit: to refuse each of 300,000 takes seconds
+MOST_LEVELS = 100  # of arrays and objects in each other: pydantic serialises 254, those of the response included
 MOST_MEMBERS = 1000  # of one object: each that a model refuses is an error, and 20,000 errors take a third of a second
 CLOSE = {"Connection": "close"}  # where the end of a body is in doubt, what follows is no request
 NOT_UTF_8 = (b"\xff\xfe", b"\xfe\xff", b"\0")  # how UTF-16 and UTF-32 begin; Python's parser would guess them
 # Static files normalise these after their policy was found by the path as it was sent, so it could be another's.
 _AMBIGUOUS_PATH = re.compile(r"//|\\|\n|/\.{1,2}(?:/|\Z)")
 _OTHER_CHARSET = re.compile(r"charset(?!=\"?utf-8\"? *(?:;|\Z))", re.IGNORECASE)  # decoding some takes seconds
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
 def read_headers(scope: Scope, max_bytes: int) -> Headers:
@@ -184,15 +184,21 @@ def check_json(body: bytes) -> None:
         raise Problem(400, detail="Send UTF-8.")
     try:
         value = json.loads(body, object_pairs_hook=_unique_members, parse_constant=_number, parse_float=_number)
+        if body.count(b"[") + body.count(b"{") > MOST_LEVELS and _levels(value) > MOST_LEVELS:
+            raise RecursionError
     except RecursionError:
         raise Problem(400, detail="The body is nested too deeply.") from None
     except ValueError:
         return
-    if _SURROGATE.search(body):
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise Problem(422, detail="The body contains an unpaired surrogate.") from None
+    try:
+        to_json(value)
+    except PydanticSerializationError:
+        raise Problem(422, detail="The body contains an unpaired surrogate.") from None
+
+
+def _levels(value: Any) -> int:
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_levels, members), default=0)
 
 
 def _number(text: str) -> float:

@@ -110,6 +110,20 @@ def test_an_exception_handler_cannot_read_it_either(make_client: MakeClient, pat
     assert client.post(path, content='{"a": 1, "a": 2}', headers=JSON).status_code == 400
 
 
+@pytest.mark.parametrize(("levels", "status"), [(100, 200), (101, 400), (300, 400), (900, 400), (5000, 400)])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_a_body_is_nested_no_deeper_than_a_response_can_be(
+    client: TestClient, levels: int, status: int, opening: str, closing: str
+) -> None:
+    body = opening * levels + "1" + closing * levels
+
+    assert client.post("/parsed", content=body, headers=JSON).status_code == status
+
+
+def test_many_objects_beside_each_other_are_not_deep(client: TestClient) -> None:
+    assert client.post("/parsed", content=f"[{','.join(['{}'] * 500)}]", headers=JSON).status_code == 200
+
+
 def test_a_surrogate_pair_is_accepted(client: TestClient) -> None:
     body = rb'{"a": "\ud83d\ude00", "\ud83d\ude00": "\u00e4"}'
 
