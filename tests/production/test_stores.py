@@ -1,6 +1,7 @@
 """Faults of what the service stores in: Redis and PostgreSQL. Each docstring is a row of docs/faults.md."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -187,7 +188,7 @@ def test_audit_lock_held(production: Production, seen: Seen) -> None:
     """
     holding = f"BEGIN; SELECT pg_advisory_xact_lock({AUDIT_LOCK});"
     with production.under_load() as load:
-        time.sleep(1)
+        time.sleep(3)  # each process finds out once that a restart has closed its connections
         with production.postgres.session(holding, database=DATABASE):
             held = time.monotonic()
             assert production.client().log_in(ADMIN)
@@ -197,9 +198,10 @@ def test_audit_lock_held(production: Production, seen: Seen) -> None:
         time.sleep(2)
 
     only_unavailable(load)
-    causes = [line for one in production.instances for line in one.lines() if "not served" in line]
+    lines = [line for one in production.instances for line in one.lines() if "not served" in line]
+    causes = [line for line in lines if not re.search("55P03|57014|NotRecorded", line)]  # of the lock itself
     for what in ("read", "write", "me"):
-        assert load.statuses(what).keys() <= {200, 201}, (load.statuses(what), causes)
+        assert load.statuses(what, held).keys() <= {200, 201}, (load.statuses(what), causes[-6:])
     assert load.statuses("change", held + 1, free).keys() <= {503, 504}
     seen(
         f"{refused(load)}, all of them changes of keys; a change again {took:.1f} s after it was free; "

@@ -45,6 +45,8 @@ SABOTAGES = [
     ),
     Sabotage("http/errors", "core/test_crash_reports", "if context.answered_after:", "if False:"),
     Sabotage("http/errors", "core/test_database_faults", "context.reason = code_of(error) or", "str() or"),
+    Sabotage("http/errors", "core/test_database_faults", "context.answered_after and context.status", "context.status"),
+    Sabotage("http/errors", "core/test_database_faults", " or (context.answered_after and context.status < 400)", ""),
     Sabotage("http/request_log", "http/test_on_response", "seconds = context.answered_after or", "seconds ="),
     Sabotage("http/errors", "http/test_pointers", '|zoneinfo_str"', '"'),
     Sabotage(

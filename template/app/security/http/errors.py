@@ -135,7 +135,7 @@ def report(error: BaseException, context: RequestContext) -> Problem:
     if isinstance(error, InvalidRequestError) and "closed" in str(error):
         error.add_note(ENDED_SESSION)
     problem = _problem_for(error)
-    if problem.status_code == 500:
+    if problem.status_code == 500 or (context.answered_after and context.status < 400):  # or a background task
         log.error("unhandled exception, request %s", context.request_id, exc_info=error)
         record(Event.CRASH, outcome="failure", reason=type(error).__name__)
     elif problem.status_code > 500:

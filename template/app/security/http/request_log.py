@@ -37,7 +37,7 @@ class Responded(NamedTuple):
     route: str  # the template of its path, empty where there is none
     status: int  # 0 where the client left before a response
     seconds: float
-    reason: str  # why it was refused, such as rate_limit or request_guard; else empty
+    reason: str  # why it was refused, such as rate_limit or a code of the database; else empty
 
 
 Observer = Callable[[Responded], None]

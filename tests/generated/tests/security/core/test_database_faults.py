@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -72,6 +72,25 @@ def test_what_breaks_a_constraint_of_two_rows_is_a_conflict_and_no_crash(
     assert (answer.status_code, answer.json()["title"]) == (409, "Conflict")
     assert "sys_crash" not in [event.get("event") for event in recorded]
     assert re.match("SQLITE_CONSTRAINT_|23503|23505", str(recorded[-1]["reason"]))
+
+
+def test_a_conflict_in_a_background_task_is_reported(
+    make_client: MakeClient, recorded: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its response was a success, so no status would tell."""
+
+    def add(app: FastAPI) -> None:
+        async def store() -> None:
+            async with app.state.database.begin() as db:
+                db.add_all([_someone(), _someone()])
+
+        @app.post("/later", dependencies=[public])
+        async def later(tasks: BackgroundTasks) -> None:
+            tasks.add_task(store)
+
+    assert make_client(build=lambda: assemble(add)).post("/later").status_code == 200
+    assert [event["reason"] for event in recorded if event["event"] == "sys_crash"] == ["IntegrityError"]
+    assert "unhandled exception" in capsys.readouterr().out
 
 
 def _someone() -> Account:
