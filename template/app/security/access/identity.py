@@ -226,7 +226,7 @@ def _without_body(send: Send) -> Send:
 
 
 def _check_query(policy: Policy, scope: Scope) -> None:
-    """Two parsers may read different ones of a repeated parameter (V15.3.7). Raises: RequestValidationError."""
+    """Raises: RequestValidationError where a parameter is repeated: two parsers may differ (ASVS 5.0 V15.3.7)."""
     sent = Counter(name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     repeated = sorted(name for name in policy.single_parameters if sent[name] > 1)
     if repeated:
