@@ -60,7 +60,7 @@ def command_line(load_app: LoadApp) -> typer.Typer:
     cli.add_typer(keys, name="keys", help="API keys of service accounts.")
     # {% endif %}
     secrets = typer.Typer(no_args_is_help=True)
-    secrets.command("new")(new_secret)
+    secrets.command("new")(print_secret)
     cli.add_typer(secrets, name="secrets", help="Secrets of this service.")
     # {% if features.audit_log.enabled %}
     cli.add_typer(audit_commands.commands(), name="audit", help="The audit log.")
@@ -84,7 +84,7 @@ def migrate() -> None:
     typer.echo("The database is up to date.")
 
 
-def new_secret(write: Annotated[bool, typer.Option(help="Write it to .env, where that is missing.")] = False) -> None:
+def print_secret(write: Annotated[bool, typer.Option(help="Write it to .env, where that is missing.")] = False) -> None:
     """Print a new random secret. With --write it goes to a new .env that only you can read."""
     if not write:
         return typer.echo(settings.new_secret())
